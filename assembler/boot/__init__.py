@@ -1,0 +1,1 @@
+"""What makes the disk boot: bootspec, grub.cfg and GRUB."""

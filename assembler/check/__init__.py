@@ -1,0 +1,1 @@
+"""Read a finished image back."""

@@ -1,0 +1,1 @@
+"""Where things lie on the disk: sizes, layout and partition table."""

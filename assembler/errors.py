@@ -1,0 +1,33 @@
+"""Whose fault it is: three errors, each of which prints as what the user should read."""
+
+from collections.abc import Sequence
+
+
+class AssembleError(Exception):
+    """Anything that ends the program with a message; `str()` is that message."""
+
+    exit_status = 1
+
+
+class RequestError(AssembleError):
+    """The caller's fault: the request cannot be met as it stands (exit status 2).
+
+    Takes every problem found, one line each, so that all can be mended at once.
+    """
+
+    exit_status = 2
+
+    def __init__(self, problems: Sequence[str] | str) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class HostError(AssembleError):
+    """The environment's fault: a tool is missing or failed, a disk is full (exit status 1)."""
+
+
+class InternalError(AssembleError):
+    """Our fault: something this program computed turned out wrong (exit status 1)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"bug in assemble, please report it: {message}")

@@ -1,0 +1,152 @@
+"""The one way to start another program."""
+
+import logging
+import os
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from assembler.errors import HostError
+
+log = logging.getLogger(__name__)
+
+# Administrators' directories hold mke2fs and friends but are not on every user's PATH.
+_ADMIN_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+_TAIL_LINES = 12
+
+# Which Debian package brings a program, and its name in nixpkgs.
+PACKAGES = {
+    "e2fsck": ("e2fsprogs", "e2fsprogs"),
+    "fsck.fat": ("dosfstools", "dosfstools"),
+    "grub-mkimage": ("grub-common", "grub2"),
+    "mcopy": ("mtools", "mtools"),
+    "mke2fs": ("e2fsprogs", "e2fsprogs"),
+    "mkfs.fat": ("dosfstools", "dosfstools"),
+    "mmd": ("mtools", "mtools"),
+    "nix-store": ("nix-bin", "nix"),
+    "sfdisk": ("fdisk", "util-linux"),
+}
+
+Arg = str | bytes | os.PathLike[str]
+
+
+def search_path() -> str:
+    """PATH as given, with the administrators' directories behind it."""
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), *_ADMIN_DIRECTORIES])
+
+
+def which(program: str) -> Path | None:
+    """Where `program` is on the search path, or None."""
+    for directory in search_path().split(os.pathsep):
+        candidate = Path(directory or ".") / program
+        if candidate.is_file() and os.access(candidate, os.X_OK):
+            return candidate.absolute()
+    return None
+
+
+def require(*programs: str) -> list[str]:
+    """One line for each program that is absent, saying which package has it."""
+    lines = []
+    for program in programs:
+        if which(program) is None:
+            debian, nixpkgs = PACKAGES.get(program, (program, program))
+            lines.append(
+                f"the program {program} is not on PATH: it is in the package {debian} "
+                f"(Debian) or {nixpkgs} (nixpkgs)"
+            )
+    return lines
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """A small, fixed environment, so that a user's settings cannot colour an image."""
+    kept = {
+        name: os.environ[name]
+        for name in ("TMPDIR", "NIX_REMOTE", "NIX_CONF_DIR", "NIX_STATE_DIR")
+        if name in os.environ
+    }
+    home = os.environ.get("HOME", "/nonexistent")
+    return {
+        **kept,
+        "PATH": search_path(),
+        "HOME": home,
+        "LC_ALL": "C",
+        "TZ": "UTC",
+        **(extra or {}),
+    }
+
+
+def describe(argv: Sequence[Arg]) -> str:
+    """The command as it can be pasted into a shell."""
+    return shlex.join(os.fsdecode(arg) for arg in argv)
+
+
+def run(
+    argv: Sequence[Arg],
+    *,
+    what: str,
+    input: bytes | None = None,
+    stdin: int | None = None,
+    env: Mapping[str, str] | None = None,
+    ok: Sequence[int] = (0,),
+    remedy: str = "",
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program to its end and return its output.
+
+    `what` names the job in the user's words ("making the Nix database"), `ok` lists the exit
+    statuses that are no failure, `env` is laid over `environment()`, `stdin` is a file
+    descriptor to read from instead of `input`. Raises HostError with the command, the tail of
+    what it printed, and `remedy`.
+    """
+    log.debug("run: %s", describe(argv))
+    if stdin is None and input is None:
+        stdin = subprocess.DEVNULL
+    try:
+        done = subprocess.run(
+            [os.fsencode(arg) for arg in argv],
+            env=environment(env),
+            capture_output=True,
+            check=False,
+            input=input,
+            stdin=stdin,
+        )
+    except FileNotFoundError:
+        missing = require(os.fsdecode(argv[0])) or [f"cannot start {os.fsdecode(argv[0])}"]
+        raise HostError(f"{what}: {missing[0]}") from None
+    except OSError as error:
+        raise HostError(f"{what}: cannot start {os.fsdecode(argv[0])}: {error.strerror}") from None
+    if done.returncode not in ok:
+        raise HostError(_failure(argv, done, what, remedy))
+    return done
+
+
+def _failure(
+    argv: Sequence[Arg], done: subprocess.CompletedProcess[bytes], what: str, remedy: str
+) -> str:
+    """The message for a failed program: what, how, its last words, and what to do."""
+    status = done.returncode
+    how = f"was killed by signal {-status}" if status < 0 else f"failed with status {status}"
+    said = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()
+    lines = [f"{what}: {Path(os.fsdecode(argv[0])).name} {how}", f"  command: {describe(argv)}"]
+    lines += [f"  {line}" for line in said[-_TAIL_LINES:]]
+    return "\n".join([*lines, remedy] if remedy else lines)
+
+
+def start(argv: Sequence[Arg], *, stdin: int, stdout: int) -> subprocess.Popen[bytes]:
+    """Start a program that runs beside us, reading from and writing to our descriptors."""
+    log.debug("start: %s", describe(argv))
+    return subprocess.Popen(
+        [os.fsencode(arg) for arg in argv], env=environment(), stdin=stdin, stdout=stdout
+    )
+
+
+def scratch_directory(prefix: str = "assemble-") -> tempfile.TemporaryDirectory[str]:
+    """A private directory below TMPDIR, removed when the context ends; raises HostError."""
+    try:
+        return tempfile.TemporaryDirectory(prefix=prefix)
+    except OSError as error:
+        raise HostError(
+            f"cannot make a temporary directory in {tempfile.gettempdir()}: {error.strerror}; "
+            "set TMPDIR to a directory that you may write to"
+        ) from None

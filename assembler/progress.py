@@ -1,0 +1,62 @@
+"""Tell the user what is happening: bars on a terminal, plain lines elsewhere."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Never, TextIO
+
+from tqdm import tqdm
+
+log = logging.getLogger(__name__)
+
+
+class Step:
+    """A running step; `advance` moves its bar."""
+
+    def __init__(self, bar: "tqdm[Never] | None") -> None:
+        self._bar = bar
+
+    def advance(self, amount: int) -> None:
+        """Count `amount` more bytes as done."""
+        if self._bar is not None:
+            self._bar.update(amount)
+
+
+class Progress:
+    """Names and times the steps of a run, and draws a bar for those with a total."""
+
+    def __init__(self, *, bars: bool | None = None, stream: TextIO | None = None) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._bars = self._stream.isatty() if bars is None else bars
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str, total: int | None = None) -> Iterator[Step]:
+        """Do one step. `total` is in bytes; without it the step is only named and timed."""
+        start = time.monotonic()
+        bar: tqdm[Never] | None = None
+        if self._bars and total:
+            bar = tqdm(
+                total=total,
+                desc=name,
+                unit="B",
+                unit_scale=True,
+                unit_divisor=1024,
+                file=self._stream,
+                leave=False,
+            )
+        elif self._bars:
+            self._stream.write(f"\r\033[K{name} …")
+            self._stream.flush()
+        try:
+            yield Step(bar)
+        finally:
+            if bar is not None:
+                bar.close()
+            elif self._bars:
+                self._stream.write("\r\033[K")
+                self._stream.flush()
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
+        log.info("%s: %.2f s", name, self.seconds[name])

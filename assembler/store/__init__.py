@@ -1,0 +1,1 @@
+"""Where a closure comes from: the store, registrations, and the Nix database."""

@@ -1,0 +1,78 @@
+"""Store paths, and where on this host their files lie."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from assembler.errors import RequestError
+
+STORE = "/nix/store"
+
+# Nix's base-32 alphabet leaves out e, o, t and u; names follow `checkName` in Nix's
+# src/libstore/path.cc.
+_STORE_PATH = re.compile(r"/nix/store/[0-9a-df-np-sv-z]{32}-[0-9A-Za-z+\-._?=]{1,211}")
+_MAX_LINKS = 64
+
+
+def is_store_path(path: str) -> bool:
+    """Whether `path` is a store path itself: `/nix/store/<hash>-<name>`, nothing below it."""
+    return _STORE_PATH.fullmatch(path) is not None
+
+
+def store_path_of(path: str) -> str | None:
+    """The store path that `path` is or lies in, or None when it is outside the store."""
+    match = _STORE_PATH.match(path)
+    if match is None or path[match.end() : match.end() + 1] not in ("", "/"):
+        return None
+    return match[0]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRoot:
+    """A directory that stands for `/`: the files of `/nix/store` lie in `<root>/nix/store`.
+
+    `Path("/")` is the host's own store; another directory is what Nix calls
+    `local?root=DIR`.
+    """
+
+    root: Path = Path("/")
+
+    @property
+    def uri(self) -> str:
+        """The store as Nix's `--store` takes it."""
+        return "auto" if self.root == Path("/") else f"local?root={self.root}"
+
+    def host(self, path: str) -> Path:
+        """Where the image's absolute `path` lies on this host; the last link is not followed."""
+        return self.root / path.lstrip("/")
+
+    def resolve(self, path: str) -> str:
+        """Follow every symlink of an absolute `path` as the image will see it.
+
+        Links into `/nix/store` are followed below this root, not on the host. Raises
+        RequestError when something on the way is absent or the links go round.
+        """
+        pending = [part for part in reversed(path.split("/")) if part]
+        done: list[str] = []
+        links = 0
+        while pending:
+            part = pending.pop()
+            if part in (".", ".."):
+                done = done[:-1] if part == ".." else done
+                continue
+            here = self.host("/".join([*done, part]))
+            try:
+                target = os.readlink(here)
+            except FileNotFoundError:
+                raise RequestError(f"{path} does not exist: {here} is absent") from None
+            except OSError:  # not a link
+                done.append(part)
+                continue
+            links += 1
+            if links > _MAX_LINKS:
+                raise RequestError(f"{path}: too many levels of symbolic links")
+            if target.startswith("/"):
+                done = []
+            pending += [piece for piece in reversed(target.split("/")) if piece]
+        return "/" + "/".join(done)

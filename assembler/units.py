@@ -1,0 +1,35 @@
+"""Sizes as people write and read them, and the units that disks are counted in."""
+
+import re
+
+SECTOR = 512  # bytes in a logical block address (LBA)
+BLOCK = 4096  # bytes in an ext4 block, as this tool makes them
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+_FACTORS = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": 1 << 40}
+
+
+def parse_size(text: str) -> int:
+    """Read `N[KMGT]` (powers of 1024) as bytes; raises ValueError naming what was given."""
+    match = re.fullmatch(r"([0-9]+)([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise ValueError(f"{text!r} is not a size: write a number of bytes, or N with K, M, G or T")
+    return int(match[1]) * _FACTORS[match[2].upper()]
+
+
+def format_size(size: int) -> str:
+    """Write bytes as B, KiB, MiB or GiB, whichever keeps the number short."""
+    for factor, unit in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} B"
+
+
+def ceil_div(number: int, divisor: int) -> int:
+    """Divide rounding up."""
+    return -(-number // divisor)
+
+
+def round_up(number: int, multiple: int) -> int:
+    """The smallest multiple that is at least `number`."""
+    return ceil_div(number, multiple) * multiple

@@ -1,0 +1,1 @@
+"""Turn a Tree into a file system inside the image."""
