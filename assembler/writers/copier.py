@@ -35,6 +35,11 @@ class Copier:
         self._copied = 0
         self._step = step
 
+    @property
+    def pid(self) -> int:
+        """The process that copies."""
+        return self._worker.pid
+
     def copy(self, path: bytes, start: int, target: int, length: int) -> None:
         """Copy `length` bytes at `start` in the file at `path` to `target` in the image."""
         self._batch += copy_worker.HEADER.pack(len(path), start, target, length)
