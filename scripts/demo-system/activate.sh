@@ -40,6 +40,7 @@ done
 for name in passwd group shadow; do
   [ -e /etc/$name ] || cp "$systemConfig/etc/$name" /etc/$name
 done
+chmod 644 /etc/passwd /etc/group
 chmod 600 /etc/shadow
 ln -sfn /proc/mounts /etc/mtab
 touch /etc/NIXOS

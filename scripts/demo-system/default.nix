@@ -17,7 +17,7 @@ let
     "loglevel=4"
   ];
   # Modules the initrd loads, with what they depend on: the disks that virtual machines offer.
-  bootModules = "virtio_pci virtio_blk virtio_scsi sd_mod ahci ata_piix nvme ext4";
+  bootModules = "virtio_pci virtio_blk virtio_scsi sd_mod nvme ext4";
 
   tools = builtins.path {
     path = bootstrap;
@@ -183,13 +183,12 @@ let
     inherit bash busybox;
     grubInstall = "${loader} --library-path ${libraries} ${systemPath}/bin/grub-install";
     grubModules = "${named "grub-pc-bin"}/lib/grub/i386-pc";
-    inherit label;
   };
 in
 run "nixos-system-demo-${label}"
   {
     params = builtins.concatStringsSep " " kernelParams;
-    # The store path is not known here, so jq's work is left to sed.
+    # The toplevel's own path is known to its builder alone: @out@.
     bootspec = builtins.toJSON {
       "org.nixos.bootspec.v1" = {
         inherit system kernelParams;

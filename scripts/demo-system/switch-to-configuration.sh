@@ -9,29 +9,31 @@ set -euo pipefail
 systemConfig=@systemConfig@
 profiles=/nix/var/nix/profiles
 busybox() { @busybox@ "$@"; }
+lines() { printf '%s\n' "$@"; }
 
 # The whole disk below the file system that holds $1: /dev/vda for /dev/vda3.
 disk_of() {
   local number device
   number=$(busybox stat -c %d "$1")
-  device=$(busybox readlink -f "/sys/dev/block/$((number >> 8 & 0xfff)):$((number & 0xff | number >> 12 & 0xfff00))")
+  # dev_t as glibc's gnu_dev_major and gnu_dev_minor take it apart
+  number=$((number >> 8 & 0xfff)):$((number & 0xff | number >> 12 & 0xfff00))
+  device=$(busybox readlink -f "/sys/dev/block/$number")
   [ ! -e "$device/partition" ] || device=${device%/*}
   echo "/dev/${device##*/}"
 }
 
 # One menu entry: $1 is its title, $2 the toplevel.
 entry() {
-  cat_lines \
+  lines \
     "menuentry \"$1\" {" \
     "  linux $(busybox readlink -f "$2/kernel") init=$2/init $(< "$2/kernel-params")" \
     "  initrd $(busybox readlink -f "$2/initrd")" \
     "}"
 }
-cat_lines() { printf '%s\n' "$@"; }
 
 menu() {
-  local link number
-  cat_lines \
+  local link number date
+  lines \
     "serial --unit=0 --speed=115200" \
     "terminal_input serial console" \
     "terminal_output serial console" \
@@ -43,7 +45,8 @@ menu() {
   for link in $(printf '%s\n' "$profiles"/system-*-link | busybox sort -Vr); do
     [ -e "$link/init" ] || continue
     number=${link##*/system-}
-    entry "NixOS - Configuration ${number%-link} ($(busybox date -r "$link" +%F) - $(< "$link/nixos-version"))" \
+    date=$(busybox date -d "@$(busybox stat -c %Y "$link")" +%F) # of the link, not of the store path
+    entry "NixOS - Configuration ${number%-link} ($date - $(< "$link/nixos-version"))" \
       "$(busybox readlink -f "$link")"
   done
   echo '}'
@@ -53,7 +56,8 @@ install_grub() {
   local disk
   disk=$(disk_of /boot)
   echo "installing GRUB on $disk" >&2
-  @grubInstall@ --target=i386-pc --directory=@grubModules@ --boot-directory=/boot --recheck "$disk"
+  @grubInstall@ --target=i386-pc --directory=@grubModules@ --boot-directory=/boot \
+    --recheck "$disk"
 }
 
 case "${1:-}" in
