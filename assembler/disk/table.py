@@ -21,8 +21,8 @@ def write_table(image: Path, layout: Layout) -> None:
     """Write `layout` as a GPT into `image`, a regular file of `layout.size` bytes.
 
     Also writes a protective MBR, whose boot code is cleared; everything inside the partitions
-    stays as it is. Every write is synced, so this is fastest while the file is still empty. Raises HostError
-    when the file cannot be written.
+    stays as it is. Every write is synced, so this is fastest while the file is still empty.
+    Raises HostError when the file cannot be written.
     """
     try:
         _write_partitions(image, layout)
