@@ -24,7 +24,7 @@ class Copier:
     def __init__(self, image: Path, step: Step) -> None:
         requests, self._requests = os.pipe2(os.O_CLOEXEC | os.O_DIRECT)
         self._reports, reports = os.pipe()
-        command = [sys.executable, "-IS", copy_worker.__file__, image]
+        command: list[process.Arg] = [sys.executable, "-IS", copy_worker.__file__, image]
         try:
             self._workers = [
                 process.start(command, stdin=requests, stdout=reports) for _ in range(_WORKERS)
