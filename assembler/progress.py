@@ -1,6 +1,5 @@
 """Tell the user what is happening: bars on a terminal, plain lines elsewhere."""
 
-import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -8,8 +7,6 @@ from contextlib import contextmanager
 from typing import Never, TextIO
 
 from tqdm import tqdm
-
-log = logging.getLogger(__name__)
 
 
 class Step:
@@ -25,11 +22,17 @@ class Step:
 
 
 class Progress:
-    """Names and times the steps of a run, and draws a bar for those with a total."""
+    """Names and times the steps of a run: bars on a terminal, a line for each step elsewhere.
 
-    def __init__(self, *, bars: bool | None = None, stream: TextIO | None = None) -> None:
+    `bars` is None for what suits the stream; `quiet` shows neither bars nor lines.
+    """
+
+    def __init__(
+        self, *, bars: bool | None = None, quiet: bool = False, stream: TextIO | None = None
+    ) -> None:
         self._stream = sys.stderr if stream is None else stream
-        self._bars = self._stream.isatty() if bars is None else bars
+        self._bars = not quiet and (self._stream.isatty() if bars is None else bars)
+        self._lines = not quiet and not self._bars
         self.seconds: dict[str, float] = {}
 
     @contextmanager
@@ -58,5 +61,8 @@ class Progress:
             elif self._bars:
                 self._stream.write("\r\033[K")
                 self._stream.flush()
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
-        log.info("%s: %.2f s", name, self.seconds[name])
+        seconds = time.monotonic() - start
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        if self._lines:
+            self._stream.write(f"{name}: {seconds:.2f} s\n")
+            self._stream.flush()

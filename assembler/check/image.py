@@ -1,0 +1,196 @@
+"""Read a finished image back, with tools that had no part in writing it where there are any."""
+
+import json
+import os
+import re
+import struct
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from assembler import process
+from assembler.errors import RequestError
+from assembler.units import SECTOR, format_size
+
+# Partition type GUIDs: UEFI specification, table 5.7; GNU GRUB manual, "BIOS installation";
+# Discoverable Partitions Specification.
+ESP = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
+BIOS_BOOT = "21686148-6449-6E6F-744E-656564454649"
+
+_ANY_STATUS = range(256)
+_E2FSCK_TOTALS = re.compile(rb": (\d+)/(\d+) files \(.*\), (\d+)/(\d+) blocks")
+_KERNEL_SECTOR = 0x5C  # u64 in boot.img: the LBA of the core image (GRUB i386/pc/boot.h)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One partition as the table in the image shows it, and what was found in it."""
+
+    number: int
+    name: str
+    type_guid: str
+    start: int  # bytes
+    size: int  # bytes
+    content: str = ""  # in the user's words
+    free: int = 0  # bytes, in an ext4
+    fault: str = ""  # what is wrong, in one line
+
+    @property
+    def where(self) -> str:
+        """The partition in a message."""
+        return f"partition {self.number} ({self.name})" if self.name else f"partition {self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `check_image` found; `faults` is empty for a good image."""
+
+    size: int
+    parts: tuple[Part, ...]
+    faults: tuple[str, ...]
+
+
+def check_image(image: Path) -> Report:
+    """Check partition table, boot sector and every file system of a raw image.
+
+    Nothing is written to it. Raises RequestError for what is not an image with a partition
+    table, HostError when a tool is missing.
+    """
+    faults = _table_faults(image)
+    parts = read_parts(image)
+    with process.scratch_directory() as scratch, ThreadPoolExecutor() as pool:
+        checked = tuple(pool.map(lambda part: _check_part(image, part, Path(scratch)), parts))
+    faults += [f"{part.where}: {part.fault}" for part in checked if part.fault]
+    faults += _boot_sector_faults(image, checked)
+    return Report(image.stat().st_size, checked, tuple(faults))
+
+
+def read_parts(image: Path) -> list[Part]:
+    """The partitions as sfdisk reads them; raises RequestError when there is no table."""
+    done = process.run(
+        ["sfdisk", "--json", image], what="reading the partition table", ok=_ANY_STATUS
+    )
+    if done.returncode:
+        raise RequestError(f"{image} has no partition table that sfdisk can read")
+    table = json.loads(done.stdout)["partitiontable"]
+    unit = table.get("sectorsize", SECTOR)
+    return [
+        Part(
+            number=int(re.sub(r".*?(\d+)$", r"\1", entry["node"])),
+            name=entry.get("name", ""),
+            type_guid=entry["type"],
+            start=entry["start"] * unit,
+            size=entry["size"] * unit,
+        )
+        for entry in table.get("partitions", [])
+    ]
+
+
+def _table_faults(image: Path) -> list[str]:
+    """What `sfdisk --verify` says against the table."""
+    done = process.run(
+        ["sfdisk", "--verify", image], what="verifying the partition table", ok=_ANY_STATUS
+    )
+    said = (done.stdout + done.stderr).decode(errors="replace")
+    # Unused space is told as a remark in the same breath; it is none of our business.
+    if done.returncode == 0 and "No errors detected" in said:
+        return []
+    return [f"partition table: {' '.join(said.split())}"]
+
+
+def _check_part(image: Path, part: Part, scratch: Path) -> Part:
+    checkers: dict[str, Callable[[Path, Part, Path], Part]] = {
+        ESP: _check_fat,
+        BIOS_BOOT: _check_bios_boot,
+    }
+    return checkers.get(part.type_guid, _check_ext4)(image, part, scratch)
+
+
+def _check_ext4(image: Path, part: Part, _scratch: Path) -> Part:
+    """Let e2fsck read the whole structure."""
+    done = process.run(
+        ["e2fsck", "-fn", f"{image}?offset={part.start}"], what="checking ext4", ok=_ANY_STATUS
+    )
+    totals = _E2FSCK_TOTALS.search(done.stdout)
+    if done.returncode or totals is None:
+        said = (done.stdout + done.stderr).decode(errors="replace")
+        return replace(part, fault=f"e2fsck: {_first_complaint(said)}")
+    inodes, _inodes, blocks, all_blocks = (int(number) for number in totals.groups())
+    free = (all_blocks - blocks) * (part.size // all_blocks)
+    return replace(part, content=f"ext4, {inodes:,} inodes", free=free)
+
+
+def _first_complaint(said: str) -> str:
+    """The first line of e2fsck's that is no heading."""
+    for line in said.splitlines():
+        if line.strip() and not re.match(r"e2fsck [\d.]+ |Pass \d", line):
+            return line.strip()
+    return "it failed without a word"
+
+
+def _check_fat(image: Path, part: Part, scratch: Path) -> Part:
+    """Let fsck.fat read a FAT; it takes no offset, so it gets a sparse copy."""
+    copy = scratch / f"{part.number}.fat"
+    copy_sparse(image, copy, part.start, part.size)
+    done = process.run(["fsck.fat", "-n", copy], what="checking the ESP", ok=_ANY_STATUS)
+    if done.returncode:
+        said = done.stdout.decode(errors="replace").splitlines()[1:]
+        return replace(part, fault=f"fsck.fat: {' '.join(said)}")
+    return replace(part, content="FAT (EFI system partition)")
+
+
+def _check_bios_boot(image: Path, part: Part, _scratch: Path) -> Part:
+    with image.open("rb") as file:
+        file.seek(part.start)
+        if not any(file.read(SECTOR)):
+            return replace(part, fault="it holds no GRUB core image")
+    return replace(part, content="GRUB core image for BIOS")
+
+
+def _boot_sector_faults(image: Path, parts: tuple[Part, ...]) -> list[str]:
+    """Whether the boot sector loads the core image from the BIOS boot partition."""
+    core = next((part for part in parts if part.type_guid == BIOS_BOOT), None)
+    if core is None:
+        return []
+    with image.open("rb") as file:
+        sector = file.read(SECTOR)
+    if sector[-2:] != b"\x55\xaa":
+        return ["boot sector: it has no signature 55 aa"]
+    lba = struct.unpack_from("<Q", sector, _KERNEL_SECTOR)[0]
+    if lba * SECTOR != core.start:
+        return [f"boot sector: it loads LBA {lba}, not the BIOS boot partition"]
+    return []
+
+
+def copy_sparse(source: Path, target: Path, start: int, length: int) -> None:
+    """Copy a range of `source` to a new file, holes staying holes."""
+    with source.open("rb") as reader, target.open("wb") as writer:
+        writer.truncate(length)
+        position, end = start, start + length
+        while position < end:
+            try:
+                data = os.lseek(reader.fileno(), position, os.SEEK_DATA)
+            except OSError:  # only a hole is left
+                return
+            stop = min(end, os.lseek(reader.fileno(), data, os.SEEK_HOLE))
+            if data >= end:
+                return
+            writer.seek(data - start)
+            while data < stop:
+                sent = os.sendfile(writer.fileno(), reader.fileno(), data, stop - data)
+                data += sent
+            position = stop
+
+
+def describe(report: Report) -> list[str]:
+    """A report as lines for the user."""
+    lines = [f"{format_size(report.size)}, {len(report.parts)} partitions"]
+    for part in sorted(report.parts, key=lambda part: part.start):
+        free = f", {format_size(part.free)} free" if part.free else ""
+        what = part.content or "unknown"
+        lines.append(
+            f"{part.number}  at {format_size(part.start):>9}  {format_size(part.size):>9}  "
+            f"{what}{free}"
+        )
+    return lines

@@ -1,0 +1,262 @@
+"""The three commands: argv in, exit status out. Only this module ends the process."""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from assembler import pipeline, process, report
+from assembler.check.image import check_image, describe
+from assembler.errors import AssembleError, RequestError
+from assembler.progress import Progress
+from assembler.spec import RootSpec, Spec
+from assembler.store.paths import StoreRoot
+from assembler.units import MIB, parse_size
+
+_INTERRUPTED, _TERMINATED = 130, 143
+
+
+def assemble_main(argv: Sequence[str] | None = None) -> NoReturn:
+    """The command `assemble`."""
+    parser = argparse.ArgumentParser(
+        prog="assemble",
+        description="Turn a Nix closure into a bootable disk image, entirely in user space.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="image to write")
+    _add_root_options(parser)
+    _add_disk_options(parser)
+    _add_messages(parser)
+    parser.add_argument(
+        "--plan", action="store_true", help="print what would be made, and write nothing"
+    )
+    parser.add_argument("--json", action="store_true", help="with --plan: print it as JSON")
+    options = parser.parse_args(argv)
+    _end(lambda: _assemble(options))
+
+
+def prepare_root_main(argv: Sequence[str] | None = None) -> NoReturn:
+    """The command `prepare-root`."""
+    parser = argparse.ArgumentParser(
+        prog="prepare-root",
+        description="Fill a directory with a NixOS root: skeleton, Nix database and store paths.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("root", type=Path, metavar="ROOT", help="directory to fill")
+    _add_root_options(parser)
+    _add_messages(parser)
+    options = parser.parse_args(argv)
+
+    def run() -> None:
+        spec = _root_spec(options)
+        problems = spec.problems()
+        if not options.root.is_dir():
+            problems.append(f"{options.root} is not a directory")
+        elif not os.access(options.root, os.W_OK | os.X_OK):
+            problems.append(f"the directory {options.root} is not writable")
+        if problems:
+            raise RequestError(problems)
+        pipeline.prepare(spec, options.root, _progress(options))
+
+    _end(run)
+
+
+def check_image_main(argv: Sequence[str] | None = None) -> NoReturn:
+    """The command `check-image`."""
+    parser = argparse.ArgumentParser(
+        prog="check-image",
+        description="Check partition table, boot sector and file systems of a raw disk image.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("image", type=Path, metavar="FILE", help="raw image to read")
+    _add_messages(parser)
+    options = parser.parse_args(argv)
+
+    def run() -> None:
+        _set_up_log(options)
+        if not options.image.is_file():
+            raise RequestError(f"{options.image} is not a file")
+        found = check_image(options.image)
+        print("\n".join(describe(found)))
+        if found.faults:
+            raise AssembleError("\n".join(found.faults))
+
+    _end(run)
+
+
+def _assemble(options: argparse.Namespace) -> None:
+    spec = Spec(
+        root=_root_spec(options),
+        out=options.out,
+        contents=options.contents,
+        size=options.size,
+        additional_space=options.additional_space,
+        boot_size=options.boot_size,
+        label=options.label,
+    )
+    progress = _progress(options)
+    if options.json and not options.plan:
+        raise RequestError("--json goes with --plan")
+    if options.plan:
+        with process.scratch_directory() as staging:
+            plan = pipeline.plan(spec, progress, Path(staging))
+        facts = report.plan_facts(plan)
+        print(json.dumps(facts, indent=2) if options.json else "\n".join(report.plan_lines(facts)))
+        return
+    summary = pipeline.assemble(spec, progress)
+    if not options.quiet:
+        print("\n".join(report.summary_lines(spec.out, summary, progress.seconds)))
+
+
+def _add_root_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what goes in")
+    group.add_argument(
+        "--system", required=True, metavar="PATH", help="toplevel store path, generation 1"
+    )
+    group.add_argument(
+        "--closure",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help="registration file or closureInfo directory; may be repeated "
+        "(default: ask the live store)",
+    )
+    group.add_argument(
+        "--store",
+        type=Path,
+        default=Path("/"),
+        metavar="DIR",
+        help="the files of /nix/store lie in DIR/nix/store",
+    )
+    group.add_argument(
+        "--additional-path",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="one more store path, with its closure; may be repeated",
+    )
+
+
+def _add_disk_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument_group("what goes in").add_argument(
+        "--contents",
+        type=Path,
+        metavar="FILE",
+        help="JSON list of {source, target, user, group, mode, xattrs}",
+    )
+    group = parser.add_argument_group("the disk")
+    group.add_argument(
+        "--size",
+        type=_size_or_auto,
+        default=None,
+        metavar="auto|N[KMGT]",
+        help="size of the whole image (default: auto, what goes in and --additional-space)",
+    )
+    group.add_argument(
+        "--additional-space",
+        type=_size,
+        default=512 * MIB,
+        metavar="N[KMGT]",
+        help="free space in the root file system with --size auto (default: 512M)",
+    )
+    group.add_argument(
+        "--boot-size",
+        type=_size,
+        default=256 * MIB,
+        metavar="N[KMGT]",
+        help="size of the EFI system partition (default: 256M)",
+    )
+    group.add_argument(
+        "--label", default="nixos", help="label of the root file system (default: nixos)"
+    )
+
+
+def _add_messages(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("messages")
+    group.add_argument(
+        "--progress",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="draw progress bars (default: on a terminal)",
+    )
+    group.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice: all")
+    group.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+
+
+def _root_spec(options: argparse.Namespace) -> RootSpec:
+    return RootSpec(
+        system=options.system.rstrip("/"),
+        closures=tuple(options.closure),
+        store=StoreRoot(options.store.absolute()),
+        additional_paths=tuple(path.rstrip("/") for path in options.additional_path),
+        epoch=_epoch(),
+    )
+
+
+def _epoch() -> int:
+    """SOURCE_DATE_EPOCH (reproducible-builds.org/specs/source-date-epoch), else 1."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "1")
+    if not (text.isascii() and text.isdecimal()):
+        raise RequestError(f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds")
+    return max(1, int(text))
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _size_or_auto(text: str) -> int | None:
+    return None if text == "auto" else _size(text)
+
+
+def _set_up_log(options: argparse.Namespace) -> None:
+    levels = {0: logging.WARNING, 1: logging.INFO}
+    level = logging.ERROR if options.quiet else levels.get(options.verbose, logging.DEBUG)
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+
+
+def _progress(options: argparse.Namespace) -> Progress:
+    _set_up_log(options)
+    return Progress(bars=options.progress, quiet=options.quiet)
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM arrived: unwind as an interrupt does."""
+
+
+def _end(run: Callable[[], None]) -> NoReturn:
+    """Run a command, print what went wrong, and exit with the status that says whose fault."""
+
+    def terminate(_number: int, _frame: FrameType | None) -> None:
+        raise _TerminatedError
+
+    signal.signal(signal.SIGTERM, terminate)
+    name = Path(sys.argv[0]).name
+    try:
+        run()
+        sys.stdout.flush()
+    except AssembleError as error:
+        for line in str(error).splitlines():
+            print(f"{name}: {line}", file=sys.stderr)
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        sys.exit(_INTERRUPTED)
+    except _TerminatedError:
+        print(f"{name}: terminated", file=sys.stderr)
+        sys.exit(_TERMINATED)
+    except BrokenPipeError:
+        # Whoever read our output has gone; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(0)

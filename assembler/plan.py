@@ -1,0 +1,175 @@
+"""From a request to everything that will be written, decided before a byte is."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from assembler import process
+from assembler.boot.bootspec import Bootspec, read_bootspec
+from assembler.boot.grub import Grub, find_grub
+from assembler.boot.grub_cfg import grub_cfg
+from assembler.disk.ext4_size import free_after_mke2fs, smallest_ext4
+from assembler.disk.layout import Layout, hybrid
+from assembler.errors import HostError, RequestError
+from assembler.identity import Identity
+from assembler.root.build import build_tree, scan_store
+from assembler.root.contents import Row, add_contents, read_contents
+from assembler.root.prepare import find_shell, prepare_root
+from assembler.root.scan import Scanner
+from assembler.root.tree import Tree, show
+from assembler.spec import RootSpec, Spec
+from assembler.store.closure import Closure, read_closure
+from assembler.units import BLOCK, ceil_div, format_size
+from assembler.writers.demand import Demand, largest_paths, measure
+from assembler.writers.protocol import FileSystem
+
+_BYTES_PER_INODE = 16384  # inode_ratio in mke2fs.conf(5): what an ordinary ext4 has room for
+_TOOLS = ("nix-store", "mke2fs", "e2fsck", "mkfs.fat", "fsck.fat", "mmd", "mcopy", "sfdisk")
+_LARGEST = 5  # paths to name when an image is too small
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that makes sense, with all that it names looked up."""
+
+    spec: Spec
+    closure: Closure
+    bootspec: Bootspec
+    grub: Grub
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the image will be."""
+
+    layout: Layout
+    tree: Tree
+    demand: Demand
+    root: FileSystem
+    cores: dict[str, bytes]  # GRUB platform → core image
+    identity: Identity
+
+
+def read_root(spec: RootSpec) -> Closure:
+    """The closure of a request for a root; raises RequestError with every problem."""
+    closure = read_closure(spec.closures, spec.store, spec.system, spec.additional_paths)
+    problems = closure.problems(spec.store, [spec.system, *spec.additional_paths])
+    if not problems:
+        find_shell(spec.store, spec.system, closure.paths)
+        return closure
+    raise RequestError(problems)
+
+
+def read_request(spec: Spec) -> Request:
+    """Look up all that the request names; raises RequestError with every problem."""
+    missing = process.require(*_TOOLS)
+    if missing:
+        raise HostError("\n".join(missing))
+    problems = spec.problems()
+
+    @contextmanager
+    def gather() -> Iterator[None]:
+        try:
+            yield
+        except RequestError as error:
+            problems.extend(error.problems)
+
+    rows: list[Row] = []
+    with gather():
+        if spec.contents is not None:
+            rows = read_contents(spec.contents, spec.root.store)
+    if not spec.root.problems():
+        with gather():
+            bootspec = read_bootspec(spec.root.store, spec.root.system)
+        with gather():
+            closure = read_root(spec.root)
+            grub = find_grub(spec.root.store, closure.paths)
+    if problems:
+        raise RequestError(list(dict.fromkeys(problems)))
+    return Request(spec, closure, bootspec, grub, tuple(rows))
+
+
+def make_plan(request: Request, staging: Path) -> Plan:
+    """Prepare the root in `staging` and decide all sizes and places.
+
+    Raises RequestError when the image would be too small, saying by how much.
+    """
+    spec, source, closure = request.spec, request.spec.root, request.closure
+    identity = Identity.of(closure.infos, _options(request))
+    root_uuid = identity.uuid("root file system")
+    tree = Tree(mtime=source.epoch)
+    scanner = Scanner(tree)
+    # Nix and GRUB's tools work in processes of their own, so they may run while we scan.
+    with ThreadPoolExecutor() as pool:
+        prepared = pool.submit(
+            prepare_root, staging, closure, source.store, source.system, epoch=source.epoch
+        )
+        cores = pool.submit(request.grub.core_images, root_uuid)
+        scan_store(scanner, closure, source.store)
+        prepared.result()
+    boot_files = {"/boot/grub/grub.cfg": grub_cfg(request.bootspec, root_uuid).encode()}
+    build_tree(tree, scanner, staging, boot_files, source.epoch)
+    add_contents(tree, scanner, request.rows, source.epoch)
+    demand = measure(tree)
+    layout, inodes = _sizes(spec, tree, demand, identity)
+    root = FileSystem(
+        offset=layout.root.start,
+        size=layout.root.size,
+        inodes=inodes,
+        label=spec.label,
+        uuid=root_uuid,
+        hash_seed=identity.uuid("directory hashes"),
+        epoch=source.epoch,
+    )
+    return Plan(layout, tree, demand, root, cores.result(), identity)
+
+
+def _options(request: Request) -> list[object]:
+    """All that distinguishes two images of one closure, as JSON can write it."""
+    spec = request.spec
+    rows = [
+        (
+            row.target,
+            row.uid,
+            row.gid,
+            row.mode,
+            [(name, value.hex()) for name, value in row.xattrs],
+        )
+        for row in request.rows
+    ]
+    sizes = [spec.size, spec.additional_space, spec.boot_size]
+    return [spec.root.system, spec.root.epoch, spec.label, sizes, rows]
+
+
+def _sizes(spec: Spec, tree: Tree, demand: Demand, identity: Identity) -> tuple[Layout, int]:
+    """The layout, and how many inodes the root file system shall have.
+
+    Raises RequestError for a size that cannot hold the tree.
+    """
+    spare = demand.inodes // 4 + 1024  # for what the machine itself will write
+    inodes = demand.inodes + spare
+    if spec.size is None:
+        wanted = demand.blocks + ceil_div(spec.additional_space, BLOCK)
+        inodes = max(inodes, wanted * BLOCK // _BYTES_PER_INODE)
+        root_size = smallest_ext4(wanted, inodes)
+        return hybrid(root_size, spec.boot_size, identity.uuid), inodes
+    smallest = smallest_ext4(demand.blocks, inodes)
+    root_size = spec.size - hybrid(0, spec.boot_size, identity.uuid).size
+    if root_size < smallest:
+        raise RequestError(_too_small(tree, spec.size, smallest - root_size))
+    usual = max(inodes, root_size // _BYTES_PER_INODE)
+    if free_after_mke2fs(root_size // BLOCK, usual) >= demand.blocks:
+        inodes = usual
+    return hybrid(root_size, spec.boot_size, identity.uuid), inodes
+
+
+def _too_small(tree: Tree, size: int, missing: int) -> list[str]:
+    """What to tell of an image that cannot hold its tree."""
+    return [
+        f"--size {format_size(size)} is too small: {format_size(missing)} are missing",
+        "the largest of what should go in:",
+        *(f"  {format_size(n):>10}  {show(path)}" for n, path in largest_paths(tree, _LARGEST)),
+    ]

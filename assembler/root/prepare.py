@@ -1,0 +1,80 @@
+"""prepare_root: fill a directory so that, with the store paths, it is a NixOS root.
+
+It needs no privilege and assumes nothing of its caller: the directory may be a staging
+directory in a Nix build or the mounted disk of an installer.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from assembler.errors import HostError, RequestError
+from assembler.root import skeleton
+from assembler.store.closure import Closure
+from assembler.store.database import make_database
+from assembler.store.paths import STORE, StoreRoot, store_path_of
+
+
+def find_shell(store: StoreRoot, system: str, paths: Sequence[str]) -> str:
+    """The program that `/bin/sh` shall be: the toplevel's own, else one of the closure's.
+
+    Raises RequestError, naming what was looked for, when the closure has no shell.
+    """
+    usual = f"{system}/sw/bin/sh"
+    for candidate in [usual, *(f"{path}/bin/sh" for path in sorted(paths, key=_shell_rank))]:
+        try:
+            shell = store.resolve(candidate)
+        except RequestError:
+            continue
+        if store_path_of(shell) in paths:
+            return shell
+    raise RequestError(
+        f"the closure has no shell for /bin/sh: neither {usual} nor bin/sh in any store path exists"
+    )
+
+
+def _shell_rank(path: str) -> tuple[int, str]:
+    """NixOS takes bashInteractive; plain bash is the next best."""
+    name = path[len(STORE) + 34 :]
+    ranks = [name.startswith("bash-interactive"), name.startswith("bash"), True]
+    return ranks.index(True), path
+
+
+def prepare_root(
+    root: Path, closure: Closure, store: StoreRoot, system: str, *, epoch: int
+) -> None:
+    """Make the skeleton, the Nix database and the system profile in `root`.
+
+    `epoch` (seconds) is the registration time of every path. Modes are set where the caller owns
+    the directory and owners where the caller is root; the owners in an image come from the Tree
+    instead. The store paths themselves are not copied. Raises RequestError for a closure
+    without a shell, HostError when the directory cannot be filled.
+    """
+    links = skeleton.links(system, find_shell(store, system, closure.paths))
+    try:
+        for place in skeleton.DIRECTORIES:
+            directory = inside(root, place.path)
+            directory.mkdir(exist_ok=True)
+            _claim(directory, place)
+        for path, content in skeleton.FILES.items():
+            inside(root, path).write_bytes(content)
+        for path, target in links.items():
+            link = inside(root, path)
+            link.unlink(missing_ok=True)
+            link.symlink_to(target)
+        make_database(closure.infos, inside(root, skeleton.DATABASE), epoch)
+    except OSError as error:
+        raise HostError(f"cannot prepare {root}: {error.filename}: {error.strerror}") from None
+
+
+def inside(root: Path, path: str) -> Path:
+    """Where the image's absolute `path` lies below `root`."""
+    return root / path.lstrip("/")
+
+
+def _claim(directory: Path, place: skeleton.Place) -> None:
+    """Give a directory its owner and mode as far as its owner and ours allow."""
+    if os.geteuid() == 0:
+        os.chown(directory, place.uid, place.gid)
+    if directory.stat().st_uid == os.geteuid():
+        directory.chmod(place.mode)

@@ -1,0 +1,191 @@
+"""Read directories of this host into a Tree."""
+
+import errno
+import os
+import stat
+
+from assembler.errors import HostError, RequestError
+from assembler.root.tree import (
+    MAX_NAMES,
+    NIX_MTIME,
+    Data,
+    Directory,
+    Node,
+    Sparse,
+    Tree,
+    Xattrs,
+)
+from assembler.units import BLOCK
+
+
+class Metadata:
+    """How a scanned inode will look in the image, whatever the host shows.
+
+    With no `mode`, the permission bits are those that Nix leaves in its store: 0555 for
+    directories and what is executable, else 0444.
+    """
+
+    __slots__ = ("gid", "keep", "mode", "mtime", "uid", "xattrs")
+
+    def __init__(
+        self,
+        *,
+        uid: int = 0,
+        gid: int = 0,
+        mode: int | None = None,
+        keep: bool = False,
+        mtime: int = NIX_MTIME,
+        xattrs: Xattrs = (),
+    ) -> None:
+        self.uid, self.gid, self.mode, self.mtime = uid, gid, mode, mtime
+        self.keep = keep  # take the host's permission bits where no mode is given
+        self.xattrs = xattrs
+
+    def bits(self, host_mode: int) -> int:
+        """The permission bits in the image of a file or directory with this host mode."""
+        if self.mode is not None:
+            return self.mode
+        if self.keep:
+            return stat.S_IMODE(host_mode)
+        return 0o555 if stat.S_ISDIR(host_mode) or host_mode & 0o100 else 0o444
+
+
+STORE_METADATA = Metadata()
+
+
+class Scanner:
+    """Adds host directories to one Tree; hard links are kept across all that it adds."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._groups: dict[tuple[int, int], int] = {}  # (device, inode) → hard-link group
+
+    def add(self, source: str, target: bytes, metadata: Metadata = STORE_METADATA) -> None:
+        """Add the file, symlink or directory tree at host path `source` as `target`.
+
+        Raises RequestError for what no image can hold (devices, sockets), HostError for what
+        cannot be read.
+        """
+        try:
+            status = os.lstat(source)
+            if stat.S_ISDIR(status.st_mode):
+                self._put_directory(target, self._directory(source, status, metadata))
+            else:
+                self._tree.add(target, self._node(source, status, metadata, source))
+        except OSError as error:
+            raise HostError(f"cannot read {error.filename or source}: {error.strerror}") from None
+
+    def _directory(self, source: str, status: os.stat_result, metadata: Metadata) -> Directory:
+        """Scan a directory and all below it, without recursion."""
+        top = self._make(source, status, metadata)
+        pending = [top]
+        names = self._tree.names
+        while pending:
+            here = pending.pop()
+            with os.scandir(here.source) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    name = os.fsencode(entry.name)
+                    if stat.S_ISDIR(status.st_mode):
+                        below = self._make(entry.path, status, metadata)
+                        here.children[name] = below
+                        pending.append(below)
+                    else:
+                        node = self._node(entry.path, status, metadata, None)
+                        here.children[name] = node
+                        if node.group:
+                            names[node.group] += 1
+        return top
+
+    def _put_directory(self, target: bytes, found: Directory) -> None:
+        """Add a scanned directory, merged into the one that may be there."""
+        existing = self._tree.get(target)
+        if isinstance(existing, Directory):
+            _merge(existing, found)
+        else:
+            self._tree.add(target, found)
+
+    def _make(self, source: str, status: os.stat_result, metadata: Metadata) -> Directory:
+        return Directory(
+            metadata.bits(status.st_mode),
+            uid=metadata.uid,
+            gid=metadata.gid,
+            mtime=metadata.mtime,
+            source=source,
+        )
+
+    def _node(self, source: str, status: os.stat_result, about: Metadata, path: str | None) -> Node:
+        """The Node for a host file; `path` is None when its directory's `source` tells it."""
+        size, data = status.st_size, path  # type: int, Data
+        kind = stat.S_IFMT(status.st_mode)
+        mode = 0o777
+        if kind == stat.S_IFLNK:
+            data = os.readlink(os.fsencode(source))
+            size = len(data)
+        elif kind == stat.S_IFREG:
+            mode = about.bits(status.st_mode)
+            if status.st_blocks * 512 < size:
+                data = _find_holes(source, size, path)
+        else:
+            raise RequestError(f"{source} is neither a file, a directory nor a symlink")
+        group = self._group(status) if status.st_nlink > 1 else 0
+        xattrs = about.xattrs if kind == stat.S_IFREG else ()
+        return Node(kind, mode, size, data, about.uid, about.gid, about.mtime, group, xattrs)
+
+    def _group(self, status: os.stat_result) -> int:
+        """The hard-link group of a host inode; a new one when ext4 could not hold more names."""
+        key = status.st_dev, status.st_ino
+        group = self._groups.get(key)
+        if group is None or self._tree.names[group] >= MAX_NAMES:
+            group = self._groups[key] = self._tree.new_group()
+        return group
+
+
+def _merge(into: Directory, found: Directory) -> None:
+    """Move what `found` holds into a directory that exists; its own attributes stay."""
+    pending = [(into, found)]
+    while pending:
+        into, found = pending.pop()
+        for name, child in found.children.items():
+            existing = into.children.get(name)
+            if isinstance(child, Directory) and isinstance(existing, Directory):
+                pending.append((existing, child))
+            elif isinstance(child, Directory):
+                into.children[name] = child
+            else:
+                into.children[name] = _named(child, f"{found.source}/{os.fsdecode(name)}")
+
+
+def _named(node: Node, path: str) -> Node:
+    """The node with the host path that so far its directory told."""
+    if node.data is None:
+        return node._replace(data=path)
+    if isinstance(node.data, Sparse) and node.data.path is None:
+        return node._replace(data=node.data._replace(path=path))
+    return node
+
+
+def _find_holes(source: str, size: int, path: str | None) -> Data:
+    """What of a file holds data, in whole blocks; plain data when there are no holes."""
+    segments: list[tuple[int, int]] = []
+    handle = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        end = 0
+        while end < size:
+            try:
+                start = os.lseek(handle, end, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # only a hole is left
+                    break
+                raise
+            end = min(size, -(-os.lseek(handle, start, os.SEEK_HOLE) // BLOCK) * BLOCK)
+            start = start // BLOCK * BLOCK
+            if segments and sum(segments[-1]) >= start:
+                segments[-1] = (segments[-1][0], end - segments[-1][0])
+            else:
+                segments.append((start, end - start))
+    finally:
+        os.close(handle)
+    if segments == [(0, size)]:
+        return path
+    return Sparse(path, tuple(segments))

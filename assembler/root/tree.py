@@ -1,0 +1,138 @@
+"""The Tree: every inode that the image will hold, with the owner it will have there."""
+
+import stat
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from assembler.errors import RequestError
+
+NIX_MTIME = 1  # seconds: what Nix's canonicalisePathMetaData gives every file in the store
+
+# ext4 allows no more names for one inode (EXT4_LINK_MAX in Linux fs/ext4/ext4.h).
+MAX_NAMES = 65000
+
+Xattrs = tuple[tuple[str, bytes], ...]
+
+
+class Sparse(NamedTuple):
+    """A host file with holes: `segments` are the (offset, length) in bytes that hold data."""
+
+    path: str | None
+    segments: tuple[tuple[int, int], ...]
+
+
+# Where the bytes come from: the host file of the same name in the directory's `source`, a host
+# file of any name, the bytes themselves (a symlink's target is always given so), or a file with
+# holes.
+Data = str | bytes | Sparse | None
+
+
+class Node(NamedTuple):
+    """A file or symlink. A tuple, not a dataclass: an image may hold a million of them."""
+
+    kind: int  # stat.S_IFREG or stat.S_IFLNK
+    mode: int  # permission bits
+    size: int  # bytes
+    data: Data
+    uid: int = 0
+    gid: int = 0
+    mtime: int = NIX_MTIME  # seconds since 1970
+    group: int = 0  # hard-link group: index into Tree.names, 0 for a file with one name
+    xattrs: Xattrs = ()
+
+
+class Directory:
+    """A directory and what it holds; `source` is the host directory its files come from."""
+
+    __slots__ = ("children", "gid", "mode", "mtime", "source", "uid", "xattrs")
+
+    def __init__(
+        self,
+        mode: int = 0o755,
+        *,
+        uid: int = 0,
+        gid: int = 0,
+        mtime: int = NIX_MTIME,
+        source: str = "",
+        xattrs: Xattrs = (),
+    ) -> None:
+        self.mode, self.uid, self.gid, self.mtime = mode, uid, gid, mtime
+        self.source, self.xattrs = source, xattrs
+        self.children: dict[bytes, Directory | Node] = {}
+
+
+def regular(content: bytes, mode: int = 0o644, *, mtime: int = NIX_MTIME) -> Node:
+    """A root-owned file with the content given."""
+    return Node(stat.S_IFREG, mode, len(content), content, mtime=mtime)
+
+
+def symlink(target: bytes, *, mtime: int = NIX_MTIME) -> Node:
+    """A root-owned symbolic link."""
+    return Node(stat.S_IFLNK, 0o777, len(target), target, mtime=mtime)
+
+
+def parts(path: bytes) -> list[bytes]:
+    """The names along an absolute path in the image."""
+    return [part for part in path.split(b"/") if part]
+
+
+class Tree:
+    """All inodes below the image's root directory. Paths in it are absolute bytes."""
+
+    def __init__(self, *, mtime: int = NIX_MTIME) -> None:
+        self.mtime = mtime  # of directories that are made on the way to something
+        self.root = Directory(mtime=mtime)
+        self.names: list[int] = [0]  # how many names each hard-link group has
+
+    def new_group(self) -> int:
+        """Open a hard-link group; every Node added with its number counts as one name."""
+        self.names.append(0)
+        return len(self.names) - 1
+
+    def directory(self, path: bytes) -> Directory:
+        """The directory at `path`, made with mode 0755 where absent, with its parents.
+
+        Raises RequestError when something on the way is not a directory.
+        """
+        here = self.root
+        for name in parts(path):
+            child = here.children.get(name)
+            if child is None:
+                child = here.children[name] = Directory(mtime=self.mtime)
+            if not isinstance(child, Directory):
+                raise RequestError(f"{show(path)}: {show(name)} on the way is not a directory")
+            here = child
+        return here
+
+    def add(self, path: bytes, node: Node | Directory) -> None:
+        """Put `node` at `path`, in place of what was there."""
+        above, _, name = path.rstrip(b"/").rpartition(b"/")
+        self.directory(above).children[name] = node
+        if isinstance(node, Node) and node.group:
+            self.names[node.group] += 1
+
+    def get(self, path: bytes) -> Directory | Node | None:
+        """What is at `path`, symlinks not followed, or None."""
+        here: Directory | Node | None = self.root
+        for name in parts(path):
+            if not isinstance(here, Directory):
+                return None
+            here = here.children.get(name)
+        return here
+
+    def walk(self) -> Iterator[tuple[bytes, Directory | Node]]:
+        """Every path and what is there, parents first, names in byte order."""
+        stack: list[tuple[bytes, Directory | Node]] = [(b"/", self.root)]
+        while stack:
+            path, node = stack.pop()
+            yield path, node
+            if isinstance(node, Directory):
+                base = path if path == b"/" else path + b"/"
+                stack += [
+                    (base + name, node.children[name]) for name in sorted(node.children)[::-1]
+                ]
+
+
+def show(path: bytes) -> str:
+    """A path in an image as text for a message; bytes that are not UTF-8 are escaped."""
+    return path.decode(errors="backslashreplace")

@@ -1,0 +1,86 @@
+"""What the user asks for, and what is wrong with it before anything is looked up."""
+
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from assembler.store.paths import StoreRoot, is_store_path
+from assembler.units import MIB
+
+_LABEL_MAX = 16  # bytes of s_volume_name in an ext4 superblock
+_MAX_EPOCH = 0x3_7FFF_FFFF  # seconds: the last that ext4's 34-bit times can hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootSpec:
+    """The root to prepare: a system, its closure and where it is found."""
+
+    system: str
+    closures: tuple[Path, ...] = ()
+    store: StoreRoot = field(default_factory=StoreRoot)
+    additional_paths: tuple[str, ...] = ()
+    epoch: int = 1  # seconds since 1970: SOURCE_DATE_EPOCH
+
+    def problems(self) -> list[str]:
+        """One line for each thing that cannot be right."""
+        lines = []
+        for option, path in (
+            ("--system", self.system),
+            *(("--additional-path", path) for path in self.additional_paths),
+        ):
+            if not is_store_path(path):
+                lines.append(
+                    f"{option} {path} is not a store path: it should be /nix/store/<hash>-<name>"
+                )
+            elif not os.path.lexists(self.store.host(path)):
+                lines.append(f"{option} {path} does not exist")
+        for closure in self.closures:
+            if not closure.exists():
+                lines.append(f"--closure {closure} does not exist")
+        if not 0 <= self.epoch <= _MAX_EPOCH:
+            lines.append(f"SOURCE_DATE_EPOCH {self.epoch} is not a time that ext4 can hold")
+        return lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """A disk image to assemble. Sizes are in bytes."""
+
+    root: RootSpec
+    out: Path
+    contents: Path | None = None
+    size: int | None = None  # of the whole image; None: what the contents need
+    additional_space: int = 512 * MIB  # free in the root file system, where size is None
+    boot_size: int = 256 * MIB  # of the EFI system partition
+    label: str = "nixos"  # of the root file system
+
+    def problems(self) -> list[str]:
+        """One line for each thing that cannot be right, here and on this host."""
+        lines = self.root.problems() + _out_problems(self.out)
+        if not self.label or len(self.label.encode()) > _LABEL_MAX or not self.label.isprintable():
+            lines.append(f"--label {self.label!r} is not 1 to {_LABEL_MAX} printable bytes")
+        for option, size in (("--boot-size", self.boot_size), ("--size", self.size)):
+            if size is not None and (size % MIB or size < MIB):
+                lines.append(f"{option} {size} is not a whole number of MiB")
+        if self.contents is not None and not self.contents.exists():
+            lines.append(f"--contents {self.contents} does not exist")
+        return lines
+
+
+def _out_problems(out: Path) -> list[str]:
+    """Why no image can be put at `out`."""
+    parent = out.parent
+    if not parent.is_dir():
+        return [f"--out {out}: the directory {parent} does not exist"]
+    if not os.access(parent, os.W_OK | os.X_OK):
+        return [f"--out {out}: the directory {parent} is not writable"]
+    try:
+        kind = stat.S_IFMT(out.stat().st_mode)
+    except OSError:
+        return []
+    if kind == stat.S_IFDIR:
+        return [f"--out {out} is a directory"]
+    if kind != stat.S_IFREG:
+        return [f"--out {out} is a device, not a file: write a file, then copy it with dd"]
+    return []

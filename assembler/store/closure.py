@@ -1,0 +1,87 @@
+"""The closure: which store paths must be on the machine, with their registration."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from assembler.errors import RequestError
+from assembler.store import live, registration
+from assembler.store.paths import StoreRoot
+from assembler.store.registration import PathInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """Store paths in order, closed under references (`problems` says where they are not)."""
+
+    infos: tuple[PathInfo, ...]
+
+    @property
+    def paths(self) -> list[str]:
+        """The store paths, sorted."""
+        return [info.path for info in self.infos]
+
+    @classmethod
+    def merge(cls, infos: Iterable[PathInfo]) -> "Closure":
+        """One closure out of several sources; raises RequestError where they disagree."""
+        merged: dict[str, PathInfo] = {}
+        problems = []
+        for info in infos:
+            known = merged.setdefault(info.path, info)
+            if known.nar_hash != info.nar_hash:
+                problems.append(
+                    f"{info.path} is registered with two hashes: "
+                    f"sha256:{known.nar_hash} and sha256:{info.nar_hash}"
+                )
+        if problems:
+            raise RequestError(problems)
+        return cls(tuple(merged[path] for path in sorted(merged)))
+
+    def problems(self, store: StoreRoot, required: Sequence[str]) -> list[str]:
+        """One line for each path that is absent from the store or from the closure."""
+        paths = set(self.paths)
+        lines = [f"{path} is not in the closure" for path in required if path not in paths]
+        for info in self.infos:
+            try:
+                store.host(info.path).lstat()
+            except OSError as error:
+                lines.append(f"{info.path} is in the closure but cannot be read: {error.strerror}")
+            lines += [
+                f"{info.path} refers to {reference}, which is not in the closure"
+                for reference in info.references
+                if reference not in paths
+            ]
+        return lines
+
+
+def read_closure(
+    sources: Sequence[Path], store: StoreRoot, system: str, additional: Sequence[str]
+) -> Closure:
+    """The closure of `system` and the `additional` paths.
+
+    With no `sources`, the live store is asked; it is asked too for additional paths that no
+    source registers. Raises RequestError for a source that is none, HostError when Nix fails.
+    """
+    infos = [info for source in sources for info in read_source(source)]
+    known = {info.path for info in infos}
+    wanted = [path for path in additional if path not in known]
+    if not sources:
+        wanted.insert(0, system)
+    if wanted:
+        infos += live.query(store, wanted)
+    return Closure.merge(infos)
+
+
+def read_source(source: Path) -> list[PathInfo]:
+    """Read one closureInfo directory or registration file; raises RequestError."""
+    file = source / "registration" if source.is_dir() else source
+    try:
+        text = file.read_bytes().decode()
+    except OSError as error:
+        raise RequestError(f"cannot read the closure {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise RequestError(f"{file} is not a registration: it is not text") from None
+    infos = registration.parse(text, str(file))
+    if not infos:
+        raise RequestError(f"{file} is not a registration: it is empty")
+    return infos

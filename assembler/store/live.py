@@ -1,0 +1,45 @@
+"""Ask Nix: the one place that runs `nix-store`."""
+
+from collections.abc import Sequence
+
+from assembler import process
+from assembler.store import registration
+from assembler.store.paths import StoreRoot
+from assembler.store.registration import PathInfo
+
+_REMEDY = (
+    "as an ordinary user, Nix needs a running nix-daemon or a store of your own; where there is "
+    "neither, let the store's owner write `nix-store --dump-db > registration` and pass "
+    "--closure registration"
+)
+_BATCH = 1000  # store paths on one command line: far below ARG_MAX
+
+
+def nix_store(
+    store: StoreRoot, arguments: Sequence[str], *, what: str, input: bytes | None = None
+) -> bytes:
+    """Run nix-store on a store and return what it prints; raises HostError."""
+    # Nix refuses a HOME that belongs to another user, as it does under sudo or in a container.
+    with process.scratch_directory() as home:
+        done = process.run(
+            ["nix-store", "--store", store.uri, *arguments],
+            what=what,
+            input=input,
+            env={"HOME": home},
+            remedy=_REMEDY,
+        )
+    return done.stdout
+
+
+def query(store: StoreRoot, paths: Sequence[str]) -> list[PathInfo]:
+    """The registration of the closure of `paths`; raises HostError when Nix cannot tell it."""
+    listed = nix_store(
+        store, ["--query", "--requisites", *paths], what="asking Nix for the closure"
+    )
+    closure = sorted(set(listed.decode().split()))
+    infos = []
+    for start in range(0, len(closure), _BATCH):
+        batch = closure[start : start + _BATCH]
+        dump = nix_store(store, ["--dump-db", *batch], what="asking Nix for the registration")
+        infos += registration.parse(dump.decode(), "nix-store --dump-db")
+    return infos

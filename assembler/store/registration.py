@@ -1,0 +1,109 @@
+"""A closure's registration: what the Nix database has to know of every store path."""
+
+import base64
+import binascii
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from assembler.errors import RequestError
+from assembler.store.paths import is_store_path
+
+_NIX32 = "0123456789abcdfghijklmnpqrsvwxyz"
+_SHA256_HEX = 64
+_SHA256_NIX32 = 52
+
+
+class PathInfo(NamedTuple):
+    """One valid store path, as the table ValidPaths has it.
+
+    Its deriver is left out: only some sources know it, and one closure must give one image.
+    """
+
+    path: str
+    nar_hash: str  # sha256 in hexadecimal
+    nar_size: int  # bytes
+    references: tuple[str, ...]
+
+
+def parse_hash(text: str) -> str:
+    """A SHA-256 as Nix writes it, made hexadecimal: [sha256:]hex or base-32, or SRI.
+
+    Raises ValueError. Base-32 is Nix's own, least significant digit last (libutil/hash.cc).
+    """
+    digits = text.removeprefix("sha256:")
+    if text.startswith("sha256-"):
+        try:
+            raw = base64.b64decode(text.removeprefix("sha256-"), validate=True)
+        except binascii.Error:
+            raise ValueError(f"{text!r} is not a SHA-256") from None
+        digits = raw.hex()
+    if len(digits) == _SHA256_NIX32:
+        number = 0
+        for digit in digits:
+            if digit not in _NIX32:
+                raise ValueError(f"{text!r} is not a SHA-256")
+            number = number * 32 + _NIX32.index(digit)
+        if number >> 256:
+            raise ValueError(f"{text!r} is not a SHA-256")
+        return number.to_bytes(32, "little").hex()
+    if len(digits) != _SHA256_HEX or not set(digits) <= set("0123456789abcdef"):
+        raise ValueError(f"{text!r} is not a SHA-256")
+    return digits
+
+
+def parse(text: str, source: str) -> list[PathInfo]:
+    """Read the lines that `nix-store --load-db` takes and closureInfo writes.
+
+    `source` names where they come from, for messages. Raises RequestError, naming the line, when
+    they are cut short or are not a registration.
+    """
+    lines = text.split("\n")
+    if lines.pop() != "":
+        raise RequestError(f"{source} is cut short: its last line has no end")
+    position = 0
+    infos: list[PathInfo] = []
+
+    def take(what: str) -> str:
+        nonlocal position
+        if position >= len(lines):
+            path = f" of {lines[start]}" if start < len(lines) else ""
+            raise RequestError(
+                f"{source} is cut short: line {position + 1}, {what}{path}, is missing"
+            )
+        position += 1
+        return lines[position - 1]
+
+    def take_number(what: str) -> int:
+        word = take(what)
+        if not (word.isascii() and word.isdecimal()):
+            raise RequestError(f"{source}, line {position}: {word!r} should be {what}")
+        return int(word)
+
+    def take_path(what: str) -> str:
+        path = take(what)
+        if not is_store_path(path):
+            raise RequestError(f"{source}, line {position}: {path!r} is not a store path")
+        return path
+
+    while position < len(lines):
+        start = position
+        path = take_path("a store path")
+        try:
+            nar_hash = parse_hash(take("the hash"))
+        except ValueError as error:
+            raise RequestError(f"{source}, line {position}: {error}") from None
+        nar_size = take_number("the size")
+        take("the deriver")
+        count = take_number("the number of references")
+        references = tuple(take_path("a reference") for _ in range(count))
+        infos.append(PathInfo(path, nar_hash, nar_size, references))
+    return infos
+
+
+def format_registration(infos: Iterable[PathInfo]) -> bytes:
+    """Write what `nix-store --load-db` reads."""
+    lines = []
+    for info in infos:
+        lines += [info.path, info.nar_hash, str(info.nar_size), ""]
+        lines += [str(len(info.references)), *info.references]
+    return "".join(line + "\n" for line in lines).encode()

@@ -1,0 +1,176 @@
+"""The direct writer: ext4 with no VM and no privilege.
+
+mke2fs makes the file system, libext2fs the inodes, a process beside us copies the data, and
+e2fsck indexes the directories while the last of the data is still being copied.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from assembler import process
+from assembler.errors import HostError, InternalError
+from assembler.progress import Step
+from assembler.root.tree import Directory, Node, Sparse, Tree
+from assembler.units import BLOCK, ceil_div
+from assembler.writers import libext2fs
+from assembler.writers.copier import Copier
+from assembler.writers.ext4 import FAST_SYMLINK, Attributes, Ext4, mapped
+from assembler.writers.mke2fs import make_ext4
+from assembler.writers.protocol import FileSystem
+
+# File types of directory entries: EXT2_FT_* in e2fsprogs lib/ext2fs/ext2_fs.h.
+_REGULAR, _DIRECTORY, _SYMLINK = 1, 2, 7
+
+# All that `e2fsck -fyD` may say of a file system that was right but for its missing indexes.
+# Its clock is set back (E2FSCK_TIME), so the write that libext2fs just made is in the future.
+_EXPECTED = re.compile(
+    rb"e2fsck \S+ \(.*\)|Pass \d.*|\s*|.*\*\*\*\*\* FILE SYSTEM WAS MODIFIED \*\*\*\*\*"
+    rb"|.*: \d+/\d+ files .*|Superblock last write time .*|\(by less than a day.*|Fix\? yes"
+    rb"|\s*now = .*"
+)
+
+
+class DirectWriter:
+    """Writes ext4 from an ordinary process; see `protocol.Writer`."""
+
+    def write(self, image: Path, target: FileSystem, tree: Tree, step: Step) -> None:
+        """Make an ext4 in `image` and fill it with `tree`."""
+        make_ext4(
+            image,
+            offset=target.offset,
+            size=target.size,
+            inodes=target.inodes,
+            label=target.label,
+            uuid=target.uuid,
+            hash_seed=target.hash_seed,
+            epoch=target.epoch,
+        )
+        with Copier(image, step) as copier:
+            with Ext4(image, target.offset) as ext4:
+                _Filler(ext4, copier, image, target.offset, tree).fill()
+            index_directories(image, target.offset, target.epoch)
+
+
+def index_directories(image: Path, offset: int, epoch: int) -> None:
+    """Let e2fsck give directories of several blocks their hash index, and set the times.
+
+    It is told to mend what it finds, but must find nothing: raises InternalError if it did.
+    """
+    done = process.run(
+        ["e2fsck", "-fyD", f"{image}?offset={offset}"],
+        what="indexing directories",
+        env={"E2FSCK_TIME": str(max(1, epoch))},
+        ok=(0, 1),
+    )
+    for line in (done.stdout + done.stderr).splitlines():
+        if not _EXPECTED.fullmatch(line):
+            raise InternalError(f"e2fsck found fault with the file system: {line.decode()}")
+
+
+class _Filler:
+    """Puts one Tree into one open file system."""
+
+    def __init__(self, ext4: Ext4, copier: Copier, image: Path, offset: int, tree: Tree) -> None:
+        self._ext4, self._copier, self._tree = ext4, copier, tree
+        self._image = os.open(image, os.O_WRONLY | os.O_CLOEXEC)
+        self._offset = offset
+        self._groups: dict[int, int] = {}  # hard-link group → inode number
+
+    def fill(self) -> None:
+        """Write every inode, parents before children, the files of a directory together."""
+        try:
+            self._ext4.forget_root_block()
+            lost_and_found = (b"lost+found", self._ext4.lost_and_found(), _DIRECTORY)
+            root = libext2fs.ROOT_INODE
+            pending: list[tuple[Directory, int, int]] = [(self._tree.root, root, root)]
+            while pending:
+                directory, ino, parent = pending.pop()
+                entries = [(b".", ino, _DIRECTORY), (b"..", parent, _DIRECTORY)]
+                if ino == root:
+                    entries.append(lost_and_found)
+                subdirectories = []
+                prefix = os.fsencode(directory.source) + b"/"
+                for name, node in sorted(directory.children.items()):
+                    if isinstance(node, Directory):
+                        number = self._ext4.new_inode(directory=True)
+                        entries.append((name, number, _DIRECTORY))
+                        subdirectories.append((node, number, ino))
+                    else:
+                        entries.append((name, *self._write_node(node, name, prefix)))
+                self._write_directory(ino, directory, entries)
+                pending += reversed(subdirectories)
+        finally:
+            os.close(self._image)
+
+    def _write_directory(
+        self, ino: int, node: Directory, entries: list[tuple[bytes, int, int]]
+    ) -> None:
+        links = sum(
+            kind == _DIRECTORY for _, _, kind in entries
+        )  # its name, `.`, each child's `..`
+        about = Attributes(stat.S_IFDIR | node.mode, node.uid, node.gid, node.mtime, links)
+        self._ext4.write_directory(ino, about, entries)
+        if node.xattrs:
+            self._ext4.set_xattrs(ino, node.xattrs)
+
+    def _write_node(self, node: Node, name: bytes, prefix: bytes) -> tuple[int, int]:
+        """Write a file or symlink unless another name of it was; returns inode and type.
+
+        `prefix` and `name` make the host path of a file whose node does not tell it.
+        """
+        kind = _SYMLINK if node.kind == stat.S_IFLNK else _REGULAR
+        if node.group in self._groups:
+            return self._groups[node.group], kind
+        ino = self._ext4.new_inode(directory=False)
+        links = 1
+        if node.group:
+            self._groups[node.group] = ino
+            links = self._tree.names[node.group]
+        about = Attributes(node.kind | node.mode, node.uid, node.gid, node.mtime, links)
+        if kind == _SYMLINK and node.size < FAST_SYMLINK:
+            assert isinstance(node.data, bytes)
+            self._ext4.write_inode(ino, about, node.size, symlink=node.data)
+        else:
+            self._write_data(ino, about, node, prefix + name)
+        if node.xattrs:
+            self._ext4.set_xattrs(ino, node.xattrs)
+        return ino, kind
+
+    def _write_data(self, ino: int, about: Attributes, node: Node, path: bytes) -> None:
+        """Give the file its blocks and send its bytes there."""
+        data = node.data
+        extents = []
+        for start, length in segments(node):
+            physical = self._ext4.allocate(ceil_div(length, BLOCK))
+            extents += mapped(physical, start // BLOCK)
+            if isinstance(data, bytes):
+                self._put(data, physical)
+        self._ext4.write_inode(ino, about, node.size, extents)
+        if isinstance(data, bytes):
+            return
+        named = data.path if isinstance(data, Sparse) else data
+        if named is not None:
+            path = os.fsencode(named)
+        for logical, physical_start, count in extents:
+            start = logical * BLOCK
+            length = min(count * BLOCK, node.size - start)
+            self._copier.copy(path, start, self._offset + physical_start * BLOCK, length)
+
+    def _put(self, data: bytes, physical: list[tuple[int, int]]) -> None:
+        """Write bytes that we hold ourselves to the extents given."""
+        view = memoryview(data)
+        for start, count in physical:
+            piece, view = view[: count * BLOCK], view[count * BLOCK :]
+            if os.pwrite(self._image, piece, self._offset + start * BLOCK) != len(piece):
+                raise HostError("writing ext4: the disk that holds the image is full")
+
+
+def segments(node: Node) -> Iterator[tuple[int, int]]:
+    """The (offset, length) in bytes that need blocks, offsets being multiples of BLOCK."""
+    if isinstance(node.data, Sparse):
+        yield from node.data.segments
+    elif node.size:
+        yield 0, node.size

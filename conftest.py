@@ -1,0 +1,123 @@
+"""What all tests share. A test run as root gives its privileges up before anything is tested.
+
+Only an oracle (a mount that looks at a result from outside) may take them back, through the
+`as_root` fixture, and is skipped where there are none to take back.
+"""
+
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+REPOSITORY = Path(__file__).parent
+UNPRIVILEGED = 65534
+_SOCKET = Path("/nix/var/nix/daemon-socket/socket")
+_NIX_CONFIG = "build-users-group =\nsandbox = false\nsubstituters =\n"
+
+settings.register_profile("project", database=None, deadline=None, print_blob=True)
+settings.load_profile("project")
+
+
+class _Daemon:
+    """A nix-daemon for the tests, which as another user than root cannot open root's store."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @staticmethod
+    def answers() -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(str(_SOCKET)) == 0
+
+    def start(self) -> None:
+        if not self.answers():
+            environment = {**os.environ, "NIX_CONFIG": _NIX_CONFIG}
+            self._process = subprocess.Popen(["nix-daemon"], env=environment)
+            deadline = time.monotonic() + 20
+            while not self.answers() and time.monotonic() < deadline:
+                time.sleep(0.05)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+
+
+_daemon = _Daemon()
+
+
+def pytest_configure() -> None:
+    """Give root's privileges up, for this process and all that it starts."""
+    if os.geteuid() == 0:
+        os.umask(0o022)
+        _daemon.start()
+        os.setgroups([])
+        os.setresgid(UNPRIVILEGED, UNPRIVILEGED, 0)
+        os.setresuid(UNPRIVILEGED, UNPRIVILEGED, 0)
+    os.environ["HOME"] = tempfile.mkdtemp(prefix="assemble-test-home-")
+    os.environ.pop("SOURCE_DATE_EPOCH", None)
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing running."""
+    with suppress(OSError):  # a test may have left something there
+        Path(os.environ["HOME"]).rmdir()
+    if os.getresuid()[2] == 0:
+        with _root():
+            _daemon.stop()
+
+
+@contextmanager
+def _root() -> Iterator[None]:
+    os.seteuid(0)
+    os.setegid(0)
+    try:
+        yield
+    finally:
+        os.setegid(UNPRIVILEGED)
+        os.seteuid(UNPRIVILEGED)
+
+
+AsRoot = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def as_root() -> AsRoot:
+    """Run a command as root, for an oracle; skips the test where that cannot be."""
+    if os.getresuid()[2] != 0:
+        pytest.skip("this oracle needs root")
+
+    def run(*argv: str | Path, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        with _root():
+            return subprocess.run(
+                [str(arg) for arg in argv],
+                user=0,
+                group=0,
+                capture_output=True,
+                text=True,
+                check=check,
+            )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def demo_system() -> str:
+    """The demo's toplevel store path, as `make image` builds it."""
+    link = REPOSITORY / "build" / "demo-system"
+    if not link.is_symlink():
+        pytest.fail("build/demo-system is absent: run `make build/demo-system` first")
+    return str(link.readlink())
+
+
+@pytest.fixture(scope="session")
+def assemble_command() -> Path:
+    """The installed `assemble`."""
+    return REPOSITORY / ".venv" / "bin" / "assemble"
