@@ -21,7 +21,7 @@ from assembler.root.scan import Scanner
 from assembler.root.tree import Tree, show
 from assembler.spec import RootSpec, Spec
 from assembler.store.closure import Closure, read_closure
-from assembler.units import BLOCK, ceil_div, format_size
+from assembler.units import BLOCK, MIB, ceil_div, format_size
 from assembler.writers.demand import Demand, largest_paths, measure
 from assembler.writers.protocol import FileSystem
 
@@ -114,10 +114,10 @@ def make_plan(request: Request, staging: Path) -> Plan:
     build_tree(tree, scanner, staging, boot_files, source.epoch)
     add_contents(tree, scanner, request.rows, source.epoch)
     demand = measure(tree)
-    layout, inodes = _sizes(spec, tree, demand, identity)
+    layout, root_size, inodes = _sizes(spec, tree, demand, identity)
     root = FileSystem(
         offset=layout.root.start,
-        size=layout.root.size,
+        size=root_size,
         inodes=inodes,
         label=spec.label,
         uuid=root_uuid,
@@ -144,8 +144,8 @@ def _options(request: Request) -> list[object]:
     return [spec.root.system, spec.root.epoch, spec.label, sizes, rows]
 
 
-def _sizes(spec: Spec, tree: Tree, demand: Demand, identity: Identity) -> tuple[Layout, int]:
-    """The layout, and how many inodes the root file system shall have.
+def _sizes(spec: Spec, tree: Tree, demand: Demand, identity: Identity) -> tuple[Layout, int, int]:
+    """The layout, the bytes of the root file system and how many inodes it shall have free.
 
     Raises RequestError for a size that cannot hold the tree.
     """
@@ -155,15 +155,31 @@ def _sizes(spec: Spec, tree: Tree, demand: Demand, identity: Identity) -> tuple[
         wanted = demand.blocks + ceil_div(spec.additional_space, BLOCK)
         inodes = max(inodes, wanted * BLOCK // _BYTES_PER_INODE)
         root_size = smallest_ext4(wanted, inodes)
-        return hybrid(root_size, spec.boot_size, identity.uuid), inodes
+        return hybrid(root_size, spec.boot_size, identity.uuid), root_size, inodes
     smallest = smallest_ext4(demand.blocks, inodes)
-    root_size = spec.size - hybrid(0, spec.boot_size, identity.uuid).size
-    if root_size < smallest:
-        raise RequestError(_too_small(tree, spec.size, smallest - root_size))
-    usual = max(inodes, root_size // _BYTES_PER_INODE)
-    if free_after_mke2fs(root_size // BLOCK, usual) >= demand.blocks:
-        inodes = usual
-    return hybrid(root_size, spec.boot_size, identity.uuid), inodes
+    room = spec.size - hybrid(0, spec.boot_size, identity.uuid).size
+    if room < smallest:
+        raise RequestError(_too_small(tree, spec.size, smallest - room))
+    layout = hybrid(room, spec.boot_size, identity.uuid)
+    usual = max(inodes, room // _BYTES_PER_INODE)
+    root_size = _largest_ext4(room, smallest, usual)
+    if root_size and free_after_mke2fs(root_size // BLOCK, usual)[0] >= demand.blocks:
+        return layout, root_size, usual
+    return layout, _largest_ext4(room, smallest, inodes), inodes
+
+
+def _largest_ext4(room: int, smallest: int, inodes: int) -> int:
+    """The most of `room` bytes that mke2fs can use: it leaves a last group of few blocks out.
+
+    0 when nothing from `smallest` on has room for so many inodes.
+    """
+    for size in range(room, smallest - MIB, -MIB):
+        try:
+            free_after_mke2fs(size // BLOCK, inodes)
+        except ValueError:
+            continue
+        return size
+    return 0
 
 
 def _too_small(tree: Tree, size: int, missing: int) -> list[str]:

@@ -20,7 +20,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
             {
                 "number": part.number,
                 "name": part.name,
-                "type": str(part.type_guid),
+                "type": str(part.type.value),
                 "guid": str(part.guid),
                 "start": part.start,
                 "size": part.size,

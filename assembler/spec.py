@@ -1,7 +1,6 @@
 """What the user asks for, and what is wrong with it before anything is looked up."""
 
 import os
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,16 +70,12 @@ class Spec:
 def _out_problems(out: Path) -> list[str]:
     """Why no image can be put at `out`."""
     parent = out.parent
+    if out.is_dir():
+        return [f"--out {out} is a directory"]
+    if out.exists() and not out.is_file():
+        return [f"--out {out} is a device, not a file: write a file, then copy it with dd"]
     if not parent.is_dir():
         return [f"--out {out}: the directory {parent} does not exist"]
     if not os.access(parent, os.W_OK | os.X_OK):
         return [f"--out {out}: the directory {parent} is not writable"]
-    try:
-        kind = stat.S_IFMT(out.stat().st_mode)
-    except OSError:
-        return []
-    if kind == stat.S_IFDIR:
-        return [f"--out {out} is a directory"]
-    if kind != stat.S_IFREG:
-        return [f"--out {out} is a device, not a file: write a file, then copy it with dd"]
     return []

@@ -116,9 +116,16 @@ def _check_ext4(image: Path, part: Part, _scratch: Path) -> Part:
     if done.returncode or totals is None:
         said = (done.stdout + done.stderr).decode(errors="replace")
         return replace(part, fault=f"e2fsck: {_first_complaint(said)}")
-    inodes, _inodes, blocks, all_blocks = (int(number) for number in totals.groups())
-    free = (all_blocks - blocks) * (part.size // all_blocks)
+    inodes, _all_inodes, blocks, all_blocks = (int(number) for number in totals.groups())
+    free = (all_blocks - blocks) * _ext4_block_size(image, part.start)
     return replace(part, content=f"ext4, {inodes:,} inodes", free=free)
+
+
+def _ext4_block_size(image: Path, start: int) -> int:
+    """Bytes in a block: s_log_block_size, at 0x18 in the superblock (ext4/super.rst in Linux)."""
+    with image.open("rb") as file:
+        file.seek(start + 1024 + 0x18)
+        return 1024 << int.from_bytes(file.read(4), "little")
 
 
 def _first_complaint(said: str) -> str:

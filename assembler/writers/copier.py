@@ -1,6 +1,5 @@
-"""Feeds copy_worker: file data goes kernel-to-kernel while this process makes metadata."""
+"""Feeds the copy workers: file data goes kernel-to-kernel while this process makes metadata."""
 
-import contextlib
 import os
 import sys
 from pathlib import Path
@@ -10,7 +9,10 @@ from assembler.errors import HostError
 from assembler.progress import Step
 from assembler.writers import copy_worker
 
-_BATCH = 32 << 10  # bytes of requests to gather before a write
+# Two keep both ends busy: one waits for a page while the other copies. More only contend.
+_WORKERS = 2
+_PIECE = 8 << 20  # bytes: how finely a large file is shared out among the workers
+_LONGEST_PATH = copy_worker.PACKET - copy_worker.HEADER.size
 
 
 class Copier:
@@ -20,41 +22,49 @@ class Copier:
     """
 
     def __init__(self, image: Path, step: Step) -> None:
-        requests, self._requests = os.pipe()
+        requests, self._requests = os.pipe2(os.O_CLOEXEC | os.O_DIRECT)
         self._reports, reports = os.pipe()
+        command: list[process.Arg] = [sys.executable, "-IS", copy_worker.__file__, image]
         try:
-            self._worker = process.start(
-                [sys.executable, "-IS", copy_worker.__file__, image], stdin=requests, stdout=reports
-            )
+            self._workers = [
+                process.start(command, stdin=requests, stdout=reports) for _ in range(_WORKERS)
+            ]
         finally:
             os.close(requests)
             os.close(reports)
         os.set_blocking(self._reports, False)
-        self._batch = bytearray()
+        self._packet = bytearray()
         self._heard = b""
-        self._copied = 0
         self._step = step
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that copy."""
+        return [worker.pid for worker in self._workers]
 
     def copy(self, path: bytes, start: int, target: int, length: int) -> None:
         """Copy `length` bytes at `start` in the file at `path` to `target` in the image."""
-        self._batch += copy_worker.HEADER.pack(len(path), start, target, length)
-        self._batch += path
-        if len(self._batch) >= _BATCH:
-            self._send()
+        if len(path) > _LONGEST_PATH:
+            raise HostError(f"copying file data: {os.fsdecode(path)}: the path is too long")
+        for skip in range(0, length, _PIECE):
+            piece = min(_PIECE, length - skip)
+            record = copy_worker.HEADER.pack(len(path), start + skip, target + skip, piece) + path
+            if len(self._packet) + len(record) > copy_worker.PACKET:
+                self._send()
+            self._packet += record
 
     def _send(self) -> None:
-        view = memoryview(self._batch)
+        """Hand the gathered records to whichever worker is free first."""
         try:
-            while view:
-                view = view[os.write(self._requests, view) :]
+            os.write(self._requests, self._packet)
         except BrokenPipeError:
             self._finish()
-            raise HostError("copying file data: the copying process ended early") from None
-        self._batch = bytearray()
+            raise HostError("copying file data: the copying processes ended early") from None
+        self._packet = bytearray()
         self._listen()
 
     def _listen(self) -> bool:
-        """Take in what the worker reports; returns whether it may report more."""
+        """Take in what the workers report; returns whether they may report more."""
         try:
             heard = os.read(self._reports, 1 << 16)
         except BlockingIOError:
@@ -62,22 +72,22 @@ class Copier:
         *lines, self._heard = (self._heard + heard).split(b"\n")
         for line in lines:
             if line.startswith(b"!"):
-                raise HostError(f"copying file data: {line[1:].decode(errors='replace')}")
-            self._step.advance(int(line) - self._copied)
-            self._copied = int(line)
+                raise HostError(f"copying file data: {os.fsdecode(line[1:])}")
+            self._step.advance(int(line))
         return bool(heard)
 
     def _finish(self) -> None:
-        """Wait until the worker has done all; raises HostError when it failed."""
+        """Wait until the workers have done all; raises HostError when one failed."""
         os.close(self._requests)
         self._requests = -1
         os.set_blocking(self._reports, True)
         while self._listen():
             pass
-        if self._worker.wait():
-            raise HostError(
-                f"copying file data: the copying process failed ({self._worker.returncode})"
-            )
+        for worker in self._workers:
+            if worker.wait():
+                raise HostError(
+                    f"copying file data: a copying process failed (status {worker.returncode})"
+                )
 
     def __enter__(self) -> "Copier":
         return self
@@ -85,14 +95,13 @@ class Copier:
     def __exit__(self, kind: object, *_: object) -> None:
         try:
             if kind is None:
-                if self._batch:
+                if self._packet:
                     self._send()
                 self._finish()
         finally:
             if self._requests >= 0:
                 os.close(self._requests)
             os.close(self._reports)
-            if self._worker.poll() is None:
-                self._worker.kill()
-                with contextlib.suppress(OSError):
-                    self._worker.wait()
+            for worker in self._workers:
+                worker.kill()
+                worker.wait()

@@ -1,8 +1,9 @@
-"""Copies file data into the image, in a process of its own beside the one that makes metadata.
+"""Copies file data into the image, in processes of their own beside the one that makes metadata.
 
 Run as a script with the image's path; it stands alone so that it starts in a few milliseconds.
-Standard input carries records, a header (see HEADER) and the path of a file to read; standard
-output carries lines, `<bytes>` copied so far or `!<message>` for the failure that ended it.
+Standard input is a pipe in packet mode (pipe(2), O_DIRECT), which several workers share: every
+packet holds whole records, a header (see HEADER) and the path of a file to read. Standard output
+carries lines: the bytes copied since the last one, or `!<message>` for what ended the worker.
 """
 
 import errno
@@ -12,6 +13,7 @@ import sys
 
 # Length of the path, offset in the file, offset in the image, bytes to copy.
 HEADER = struct.Struct("<HQQQ")
+PACKET = 4096  # bytes: PIPE_BUF, the most that one packet holds
 _REPORT = 8 << 20  # bytes between two reports
 
 # What copy_file_range says where these two files can only be copied by other means.
@@ -42,24 +44,25 @@ def _copy_range(source: int, image: int, start: int, target: int, length: int) -
 def serve(image_path: str) -> None:
     """Copy what standard input asks for until it ends; raises OSError with the file's name."""
     image = os.open(image_path, os.O_WRONLY | os.O_CLOEXEC)
-    requests = sys.stdin.buffer
-    report, path, source = 0, b"", -1
-    copied = 0
-    while header := requests.read(HEADER.size):
-        size, start, target, length = HEADER.unpack(header)
-        wanted = requests.read(size)
-        if wanted != path:
-            if source >= 0:
-                os.close(source)
-            path, source = wanted, os.open(wanted, os.O_RDONLY | os.O_CLOEXEC)
-        done = _copy_range(source, image, start, target, length)
-        if done != length:
-            raise OSError(0, "it became shorter while it was read", path)
-        copied += length
-        if copied - report >= _REPORT:
-            os.write(1, b"%d\n" % copied)
-            report = copied
-    os.write(1, b"%d\n" % copied)
+    path, source = b"", -1
+    unreported = 0
+    while packet := os.read(0, PACKET):
+        position = 0
+        while position < len(packet):
+            size, start, target, length = HEADER.unpack_from(packet, position)
+            position += HEADER.size + size
+            wanted = packet[position - size : position]
+            if wanted != path:
+                if source >= 0:
+                    os.close(source)
+                path, source = wanted, os.open(wanted, os.O_RDONLY | os.O_CLOEXEC)
+            if _copy_range(source, image, start, target, length) != length:
+                raise OSError(0, "it became shorter while it was read", path)
+            unreported += length
+        if unreported >= _REPORT:
+            os.write(1, b"%d\n" % unreported)
+            unreported = 0
+    os.write(1, b"%d\n" % unreported)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,14 @@ class Attributes(NamedTuple):
     links: int = 1
 
 
+def split_time(seconds: int) -> tuple[int, int]:
+    """A time as an inode holds it: 32 bits that count as signed, and two bits of epoch above.
+
+    Linux fs/ext4/ext4.h, ext4_encode_extra_time.
+    """
+    return seconds & 0xFFFFFFFF, (seconds + 0x80000000 >> 32) & 3
+
+
 def entry_size(name: bytes) -> int:
     """Bytes that a name takes in a directory block."""
     return (_DIRENT.size + len(name) + 3) & ~3
@@ -117,7 +125,7 @@ class Ext4:
     def _check(self, code: int, doing: str) -> None:
         """Raise HostError with libext2fs's own words when `code` is not zero."""
         if code:
-            words = bytes(ffi.string(self._com_err.error_message(code)))
+            words: Any = ffi.string(self._com_err.error_message(code))
             raise HostError(f"writing ext4: {doing}: {words.decode(errors='replace')}")
 
     def new_inode(self, *, directory: bool) -> int:
@@ -177,8 +185,7 @@ class Ext4:
         target shorter than FAST_SYMLINK, which takes no block.
         """
         sectors = sum(count for _, _, count in extents) * (BLOCK // 512)
-        time = about.mtime & 0xFFFFFFFF
-        epoch_bits = (about.mtime >> 32) & 3  # ext4's 34-bit times, Documentation …/inodes.rst
+        time, epoch_bits = split_time(about.mtime)
         flags = 0 if symlink is not None else lib.EXTENTS_FLAG
         self._inode_bytes[:] = _INODE.pack(
             about.mode, about.uid & 0xFFFF, size & 0xFFFFFFFF, time, time, time, 0,

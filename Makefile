@@ -1,0 +1,32 @@
+# make image                      the demo system as build/disk.raw
+# make image SYSTEM=/nix/store/…  one's own system
+# make boot [FIRMWARE=efi]        boots build/disk.raw on this terminal; it stays as it is
+# make test                       linters, tests, and boots in QEMU
+# make clean                      takes away what all these made
+
+SYSTEM ?=
+FIRMWARE ?= bios
+DEMO := build/demo-system
+
+.PHONY: image boot test bootstrap demo clean
+
+image: bootstrap $(if $(SYSTEM),,demo)
+	mkdir -p build
+	.venv/bin/assemble --out build/disk.raw --system "$(or $(SYSTEM),$$(readlink $(DEMO)))"
+
+boot: bootstrap
+	@test -e build/disk.raw || { echo "there is no build/disk.raw yet: run 'make image' first" >&2; exit 1; }
+	.venv/bin/python vm-tests/qemu.py build/disk.raw --firmware $(FIRMWARE)
+
+test:
+	scripts/run-tests
+
+bootstrap:
+	@scripts/bootstrap
+
+demo: bootstrap
+	@scripts/build-demo
+
+clean:
+	rm -rf build .venv *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,220 @@
+# A closure in the shape of a NixOS system, made of Debian packages.
+#
+# Every builder is the static busybox out of its Debian package, so that nothing of the machine
+# that builds takes part: the same packages give the same bytes, inside the build sandbox too.
+{
+  # directory of .deb files: a complete dependency closure
+  debs,
+  # directory that holds a static `busybox`
+  bootstrap,
+}:
+let
+  system = "x86_64-linux";
+  label = "23.05.demo";
+  kernelParams = [
+    "console=ttyS0,115200"
+    "panic=-1"
+    "loglevel=4"
+  ];
+  # Modules the initrd loads, with what they depend on: the disks that virtual machines offer.
+  bootModules = "virtio_pci virtio_blk virtio_scsi sd_mod nvme ext4";
+
+  tools = builtins.path {
+    path = bootstrap;
+    name = "bootstrap-tools";
+  };
+  run =
+    name: attributes: script:
+    derivation (
+      {
+        inherit name system;
+        builder = "${tools}/busybox";
+        args = [
+          "sh"
+          "-euc"
+          script
+        ];
+        SOURCE_DATE_EPOCH = "1";
+        # The build directory belongs to a user who differs from machine to machine.
+        HOME = "/homeless-shelter";
+      }
+      // attributes
+    );
+
+  # Fills in the @names@ of a script with the attributes of the same names.
+  script =
+    name: file: values:
+    run name { inherit file; } ''
+      sed ${
+        builtins.concatStringsSep " " (
+          map (key: "-e 's|@${key}@|${values.${key}}|g'") (builtins.attrNames values)
+        )
+      } $file > $out
+      chmod 555 $out
+    '';
+
+  # "libc6_2.36-9_amd64.deb" -> { package = "libc6"; version = "2.36-9"; }, without the epoch.
+  parse =
+    file:
+    let
+      fields = builtins.match "([^_]+)_([0-9]+%3a)?([^_]+)_[^_]+\\.deb" file;
+    in
+    if fields == null then
+      null
+    else
+      {
+        inherit file;
+        package = builtins.elemAt fields 0;
+        # "~" is legal in a Debian version and not in a store path.
+        version = builtins.replaceStrings [ "~" ] [ "-" ] (builtins.elemAt fields 2);
+      };
+  all = builtins.filter (deb: deb != null) (
+    map parse (builtins.attrNames (builtins.readDir debs))
+  );
+
+  # One store path for each Debian package, /usr merged into the root of it. Owners and setuid
+  # bits stay behind, as everything in a store is root's and plain.
+  unpack =
+    deb:
+    run "${deb.package}-${deb.version}"
+      {
+        src = builtins.path {
+          path = debs + "/${deb.file}";
+          name = "${deb.package}-${deb.version}.deb";
+        };
+      }
+      ''
+        mkdir tree
+        ar p $src data.tar.xz | xz -dc | tar -x -o --no-same-permissions -C tree
+        chmod -R u+rwX,go-w,a-st tree
+        rm -rf tree/var tree/run tree/tmp tree/usr/share/doc tree/usr/share/man \
+          tree/usr/share/locale tree/usr/share/info tree/usr/share/lintian
+
+        # Some programs are a file in bin and a link to it in sbin: the file comes last and stays.
+        mkdir $out
+        for part in usr/sbin sbin usr/bin bin; do
+          [ -d tree/$part ] || continue
+          mkdir -p $out/bin
+          find tree/$part -mindepth 1 -maxdepth 1 -exec mv -f {} $out/bin/ \;
+          rm -r tree/$part
+        done
+        [ ! -d tree/usr ] || { cp -a tree/usr/. $out/; rm -r tree/usr; }
+        cp -a tree/. $out/
+
+        # A link to a file of this very package works whether or not the file is at its old place.
+        find $out -type l | while read -r link; do
+          target=$(readlink $link)
+          case $target in /usr/*) own=''${target#/usr} ;; /*) own=$target ;; *) continue ;; esac
+          case $own in /sbin/*) own=/bin/''${own#/sbin/} ;; esac
+          if [ "$out$own" != $link ] && { [ -e $out$own ] || [ -L $out$own ]; }; then
+            ln -sfn $out$own $link
+          fi
+        done
+      '';
+
+  isKernel = deb: builtins.match "linux-image-[0-9].*" deb.package != null;
+  kernelDeb = builtins.head (builtins.filter isKernel all);
+  kernelVersion = builtins.substring 12 (-1) kernelDeb.package;
+  userland = builtins.filter (deb: !isKernel deb) all;
+  named = name: unpack (builtins.head (builtins.filter (deb: deb.package == name) all));
+  busybox = "${named "busybox-static"}/bin/busybox";
+  bash = "${named "bash-static"}/bin/bash-static";
+
+  # NixOS's `sw`: links to the files of all packages, of the directories that a system has use for.
+  systemPath = run "system-path" { packages = map unpack userland; } ''
+    mkdir $out
+    for package in $packages; do
+      for part in bin etc lib lib64 libexec share; do
+        [ -d $package/$part ] || continue
+        cp -rs $package/$part $out/
+        # cp copies the read-only modes of the directories too.
+        (cd $package && find $part -type d -print0) | (cd $out && xargs -0 chmod 755)
+      done
+    done
+    ln -sfn ${bash} $out/bin/sh
+    ln -s mawk $out/bin/awk
+    ln -s bin $out/sbin
+  '';
+
+  # Runs a program of the system path where there is no /lib64 to find its loader in.
+  loader = "${systemPath}/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2";
+  libraries = "${systemPath}/lib/x86_64-linux-gnu";
+  kmod = "${loader} --library-path ${libraries} --argv0";
+
+  kernel = run "linux-${kernelVersion}" { src = unpack kernelDeb; } ''
+    mkdir -p $out/lib/modules
+    cp $src/boot/vmlinuz-${kernelVersion} $out/bzImage
+    cp $src/boot/config-${kernelVersion} $out/config
+    cp $src/boot/System.map-${kernelVersion} $out/System.map
+    cp -a $src/lib/modules/${kernelVersion} $out/lib/modules/
+    chmod -R u+w $out
+    ${kmod} depmod ${systemPath}/bin/kmod -b $out ${kernelVersion}
+  '';
+
+  initrd = run "initrd-linux-${kernelVersion}" { init = ./stage-1-init.sh; } ''
+    mkdir -p root/bin root/lib $out
+    cp ${busybox} root/bin/busybox
+    cp $init root/init
+    chmod 755 root/init
+    for module in ${bootModules}; do
+      ${kmod} modprobe ${systemPath}/bin/kmod -d ${kernel} -S ${kernelVersion} -D $module
+    done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++' > order
+    while read -r module; do
+      cp $module root/lib/
+      echo /lib/$(basename $module) >> root/modules
+    done < order
+    find root -exec touch -h -d @1 {} +
+    cd root
+    find . | sort | cpio -o -H newc -R 0:0 --renumber-inodes --ignore-devno | gzip -9n \
+      > $out/initrd
+  '';
+
+  etc = run "etc" { src = ./etc; } ''
+    mkdir $out
+    cp -r $src $out/etc
+    chmod -R u+w $out
+    ln -s ${systemPath}/etc/mke2fs.conf $out/etc/mke2fs.conf
+    sed -i 's|@label@|${label}|g' $out/etc/os-release
+  '';
+
+  stage2 = script "stage-2-init.sh" ./stage-2-init.sh { inherit bash busybox; };
+  activate = script "activate.sh" ./activate.sh { inherit bash busybox; };
+  switch = script "switch-to-configuration.sh" ./switch-to-configuration.sh {
+    inherit bash busybox;
+    grubInstall = "${loader} --library-path ${libraries} ${systemPath}/bin/grub-install";
+    grubModules = "${named "grub-pc-bin"}/lib/grub/i386-pc";
+  };
+in
+run "nixos-system-demo-${label}"
+  {
+    params = builtins.concatStringsSep " " kernelParams;
+    # The toplevel's own path is known to its builder alone: @out@.
+    bootspec = builtins.toJSON {
+      "org.nixos.bootspec.v1" = {
+        inherit system kernelParams;
+        init = "@out@/init";
+        initrd = "${initrd}/initrd";
+        kernel = "${kernel}/bzImage";
+        label = "NixOS demo ${label} (Linux ${kernelVersion})";
+        toplevel = "@out@";
+      };
+      "org.nixos.specialisation.v1" = { };
+    };
+  }
+  ''
+    mkdir -p $out/bin
+    cd $out
+    ln -s ${kernel}/bzImage kernel
+    ln -s ${kernel} kernel-modules
+    ln -s ${initrd}/initrd initrd
+    ln -s ${systemPath} sw
+    ln -s ${etc}/etc etc
+    printf %s "$params" > kernel-params
+    printf %s ${system} > system
+    printf %s ${label} > nixos-version
+    echo "$bootspec" | sed "s|@out@|$out|g" > boot.json
+    sed "s|@systemConfig@|$out|g" ${stage2} > init
+    sed "s|@systemConfig@|$out|g" ${activate} > activate
+    sed "s|@systemConfig@|$out|g" ${switch} > bin/switch-to-configuration
+    chmod 555 init activate bin/switch-to-configuration
+  ''

@@ -1,0 +1,86 @@
+"""A tiny NixOS-shaped system in a store of its own, for tests that need no boot."""
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+_HASHES = "0123456789abcdfghijklmnpqrsvwxyz"
+
+
+@dataclass(frozen=True)
+class System:
+    """A toplevel whose store lies in `root`/nix/store, and its registration."""
+
+    root: Path
+    toplevel: str
+    registration: Path
+    paths: tuple[str, ...]
+
+    @property
+    def options(self) -> list[str]:
+        """What tells `assemble` or `prepare-root` to use it."""
+        return [
+            "--store", str(self.root), "--closure", str(self.registration),
+            "--system", self.toplevel,
+        ]  # fmt: skip
+
+    def host(self, path: str) -> Path:
+        """Where a path of the image's lies on this host."""
+        return self.root / path.lstrip("/")
+
+
+def store_path(number: int, name: str) -> str:
+    """A store path with a made-up hash."""
+    return f"/nix/store/{_HASHES[number % 32] * 32}-{name}"
+
+
+def make_system(root: Path) -> System:
+    """Make kernel, initrd, shell and toplevel below `root`, registered with their real hashes."""
+    kernel, initrd = store_path(1, "linux"), store_path(2, "initrd")
+    shell, toplevel = store_path(3, "bash-5"), store_path(4, "nixos-system-tiny")
+    files = {
+        f"{kernel}/bzImage": os.urandom(100_000),
+        f"{initrd}/initrd": os.urandom(50_000),
+        f"{shell}/bin/bash": b"#!\n",
+        f"{toplevel}/init": f"#!{shell}/bin/bash\n".encode(),
+        f"{toplevel}/boot.json": _bootspec(toplevel, kernel, initrd).encode(),
+    }
+    for path, content in files.items():
+        file = root / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        file.chmod(0o555 if path.endswith(("bash", "init")) else 0o444)
+    (root / shell.lstrip("/") / "bin/sh").symlink_to("bash")
+    (root / toplevel.lstrip("/") / "sw").symlink_to(shell)
+    references = {kernel: [], initrd: [], shell: [], toplevel: [kernel, initrd, shell]}
+    registration = root / "registration"
+    registration.write_text("".join(_register(root, *item) for item in references.items()))
+    return System(root, toplevel, registration, tuple(references))
+
+
+def _bootspec(toplevel: str, kernel: str, initrd: str) -> str:
+    return json.dumps(
+        {
+            "org.nixos.bootspec.v1": {
+                "init": f"{toplevel}/init",
+                "initrd": f"{initrd}/initrd",
+                "kernel": f"{kernel}/bzImage",
+                "kernelParams": ["console=ttyS0,115200"],
+                "label": "NixOS tiny",
+                "system": "x86_64-linux",
+                "toplevel": toplevel,
+            },
+            "org.nixos.specialisation.v1": {},
+        }
+    )
+
+
+def _register(root: Path, path: str, references: list[str]) -> str:
+    host = str(root / path.lstrip("/"))
+    nar = subprocess.run(["nix-store", "--dump", host], capture_output=True, check=True).stdout
+    hash_command = ["nix-hash", "--type", "sha256", host]
+    digest = subprocess.run(hash_command, capture_output=True, text=True, check=True).stdout.strip()
+    lines = [path, digest, str(len(nar)), "", str(len(references)), *references]
+    return "".join(line + "\n" for line in lines)

@@ -1,0 +1,249 @@
+"""What the commands say to bad requests: every problem at once, exit 2, nothing created."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import AsRoot
+from tests.systems import System, make_system, store_path
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> System:
+    return make_system(tmp_path_factory.mktemp("store"))
+
+
+def run(command: str, *argv: str | Path, **variables: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [str(BIN / command), *(str(arg) for arg in argv)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **variables},
+    )
+
+
+def refused(out: Path, *options: str | Path, **variables: str) -> list[str]:
+    """The problems that `assemble` names; asserts that it created nothing."""
+    before = sorted(out.parent.iterdir()) if out.parent.is_dir() else []
+    done = run("assemble", "--out", out, *options, **variables)
+    assert done.returncode == 2, done
+    assert "Traceback" not in done.stderr
+    assert (sorted(out.parent.iterdir()) if out.parent.is_dir() else []) == before
+    assert done.stdout == ""
+    return [line.removeprefix("assemble: ") for line in done.stderr.splitlines()]
+
+
+def only(lines: list[str]) -> str:
+    """The one problem among the lines that tell of steps."""
+    [line] = [line for line in lines if not line.startswith(("reading the closure: ", "preparing"))]
+    return line
+
+
+def with_system(system: System, toplevel: str) -> list[str]:
+    return [*system.options[:-1], toplevel]
+
+
+def test_system_that_is_no_store_path(system: System, tmp_path: Path) -> None:
+    options = with_system(system, "/home/me/system")
+    assert "/home/me/system is not a store path" in only(refused(tmp_path / "x", *options))
+
+
+def test_system_that_does_not_exist(system: System, tmp_path: Path) -> None:
+    missing = store_path(9, "gone")
+    assert f"{missing} does not exist" in only(
+        refused(tmp_path / "x", *with_system(system, missing))
+    )
+
+
+def test_system_outside_the_closure(system: System, tmp_path: Path) -> None:
+    lines = registration_lines(system)
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "registration").write_text("".join(lines[:5]))
+    line = refused(
+        tmp_path / "x", "--store", system.root, "--closure", tmp_path / "r", "--system",
+        system.toplevel,
+    )  # fmt: skip
+    assert any(f"{system.toplevel} is not in the closure" in problem for problem in line)
+
+
+def registration_lines(system: System) -> list[str]:
+    return system.registration.read_text().splitlines(keepends=True)
+
+
+def test_system_without_a_bootspec(system: System, tmp_path: Path) -> None:
+    line = only(refused(tmp_path / "x", *with_system(system, system.paths[2])))
+    assert "boot.json" in line
+
+
+def test_kernel_that_is_absent(tmp_path: Path) -> None:
+    system = make_system(tmp_path / "store")
+    kernel = system.host(system.paths[0]) / "bzImage"
+    kernel.unlink()
+    out = tmp_path / "out"
+    out.mkdir()
+    assert "bzImage" in only(refused(out / "x", *system.options))
+
+
+def test_registration_cut_short(system: System, tmp_path: Path) -> None:
+    cut = tmp_path / "cut"
+    cut.write_text("".join(registration_lines(system)[:-1]))
+    options = ["--store", system.root, "--closure", cut, "--system", system.toplevel]
+    assert f"{cut} is cut short" in only(refused(tmp_path / "x", *options))
+
+
+def test_registration_of_an_absent_path(tmp_path: Path) -> None:
+    system = make_system(tmp_path / "store")
+    system.host(system.paths[2]).rename(tmp_path / "elsewhere")
+    out = tmp_path / "out"
+    out.mkdir()
+    problems = refused(out / "x", *system.options)
+    assert any(f"{system.paths[2]} is in the closure but" in line for line in problems)
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"source": "/nonexistent", "target": "/a"}, "source /nonexistent does not exist"),
+        ({"source": "/etc/passwd", "target": "/a", "user": "nemo"}, "unknown user 'nemo'"),
+        ({"source": "/etc/passwd", "target": "/a", "group": "nemo"}, "unknown group 'nemo'"),
+        ({"source": "/etc/passwd", "target": "/../a"}, "leaves the root"),
+        ({"source": "/dev/null", "target": "/a"}, "is a device"),
+        ({"source": "/etc/passwd", "target": "/nix/store/a"}, "is in the store"),
+        ({"source": "/etc/passwd", "target": "/etc"}, "/etc is a directory of the system"),
+        ({"source": "/etc/passwd", "target": "/bin/sh/x"}, "is not a directory"),
+    ],
+)
+def test_contents(system: System, tmp_path: Path, row: dict[str, str], problem: str) -> None:
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps([row]))
+    assert problem in only(refused(tmp_path / "x", *system.options, "--contents", file))
+
+
+def test_two_rows_for_one_target(system: System, tmp_path: Path) -> None:
+    row = {"source": "/etc/passwd", "target": "/a"}
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps([row, row]))
+    line = only(refused(tmp_path / "x", *system.options, "--contents", file))
+    assert "two rows for /a" in line
+
+
+def test_size_too_small(system: System, tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(b"x" * (40 << 20))
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps([{"source": str(tmp_path / "big"), "target": "/big"}]))
+    options = ["--contents", file, "--boot-size", "64M", "--size", "90M"]
+    lines = refused(tmp_path / "x", *system.options, *options)
+    told = "\n".join(lines)
+    assert "--size 90.0 MiB is too small" in told
+    assert "MiB are missing" in told
+    assert len([line for line in lines if "/nix/store/" in line]) == 4  # all there are
+    assert f"{system.paths[0]}" in told
+
+
+def test_size_too_small_by_how_much_is_true(system: System, tmp_path: Path) -> None:
+    options = [*system.options, "--boot-size", "64M"]
+    lines = refused(tmp_path / "x", *options, "--size", "76M")
+    missing = next(line for line in lines if "missing" in line)
+    need = 76 + float(missing.split(": ")[1].split()[0])
+    done = run("assemble", "--out", tmp_path / "x", *options, "--size", f"{need:.0f}M")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["absent/disk.raw", "directory", "readonly/disk.raw"])
+def test_out(system: System, tmp_path: Path, name: str) -> None:
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "readonly").mkdir(mode=0o555)
+    line = only(refused(tmp_path / name, *system.options))
+    assert f"--out {tmp_path / name}" in line
+
+
+def test_out_that_is_a_device(system: System) -> None:
+    done = run("assemble", "--out", "/dev/null", *system.options)
+    assert done.returncode == 2
+    assert "--out /dev/null" in done.stderr
+
+
+def test_all_problems_at_once(system: System, tmp_path: Path) -> None:
+    rows = [{"source": "/nonexistent", "target": "/a"}, {"source": "/etc", "target": "../b"}]
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps(rows))
+    options = [*system.options, "--contents", file, "--label", "x" * 17, "--size", "1000"]
+    told = "\n".join(refused(tmp_path / "absent" / "x", *options))
+    for problem in ("/nonexistent does not exist", "leaves the root", "--label", "--size 1000"):
+        assert problem in told
+    assert "absent does not exist" in told
+
+
+@pytest.mark.parametrize("option", ["--size", "--additional-space", "--boot-size"])
+def test_sizes_that_are_none(system: System, tmp_path: Path, option: str) -> None:
+    told = refused(tmp_path / "x", *system.options, option, "many")
+    assert "'many' is not a size" in "\n".join(told)
+
+
+def test_bad_epoch(system: System, tmp_path: Path) -> None:
+    told = refused(tmp_path / "x", *system.options, SOURCE_DATE_EPOCH="yesterday")
+    assert "SOURCE_DATE_EPOCH" in only(told)
+
+
+@pytest.mark.parametrize("program", ["mke2fs", "mcopy", "nix-store"])
+def test_missing_program(system: System, tmp_path: Path, program: str) -> None:
+    """A host that lacks a tool: exit 1, the tool and its packages named."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for directory in ("/usr/sbin", "/sbin", "/usr/bin", "/bin"):
+        for tool in Path(directory).iterdir():
+            link = tools / tool.name
+            if tool.name != program and not link.is_symlink():
+                link.symlink_to(tool)
+    script = (
+        "import assembler.process as p; p._ADMIN_DIRECTORIES = ();"
+        "from assembler.cli import assemble_main; assemble_main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--out", str(tmp_path / "x"), *system.options],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": str(tools)},
+    )
+    assert done.returncode == 1, done.stderr
+    assert f"{program} is not on PATH" in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_prepare_root_fills_a_directory(system: System, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    done = run("prepare-root", root, *system.options)
+    assert done.returncode == 0, done.stderr
+    assert (root / "etc/NIXOS").is_file()
+    verify = ["nix-store", "--store", f"local?root={root}", "--verify", "--check-contents"]
+    checked = subprocess.run(verify, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+    query = [*verify[:3], "--query", "--requisites", system.toplevel]
+    listed = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
+    assert sorted(listed) == sorted(system.paths)
+
+
+def test_prepare_root_into_no_directory(system: System, tmp_path: Path) -> None:
+    done = run("prepare-root", tmp_path / "absent", *system.options)
+    assert done.returncode == 2
+    assert "is not a directory" in done.stderr
+
+
+def test_system_that_nix_does_not_know(tmp_path: Path, as_root: AsRoot) -> None:
+    """Of a path that lies in the live store but is not valid, Nix's own words are shown."""
+    stray = store_path(5, "stray-system")
+    as_root("mkdir", stray)
+    try:
+        done = run("assemble", "--out", tmp_path / "x", "--system", stray)
+    finally:
+        as_root("rmdir", stray)
+    assert done.returncode == 1
+    assert "is not valid" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,281 @@
+"""The whole command, from a closure to an image that foreign tools approve of."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import AsRoot
+from tests import readback
+from tests.systems import System, make_system
+from tests.trees import CAPABILITY, parse
+
+ASSEMBLE = Path(sys.executable).parent / "assemble"
+CHECK_IMAGE = ASSEMBLE.with_name("check-image")
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> System:
+    return make_system(tmp_path_factory.mktemp("store"))
+
+
+def run(*argv: str | Path, **variables: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, **variables}
+    return subprocess.run(
+        [str(arg) for arg in argv], capture_output=True, text=True, env=environment
+    )
+
+
+def assemble(
+    system: System, out: Path, *options: str | Path, **variables: str
+) -> "subprocess.CompletedProcess[str]":
+    done = run(ASSEMBLE, "--out", out, *system.options, *options, **variables)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def partition(image: Path, number: int) -> tuple[int, int]:
+    """Start and size in bytes, as sfdisk reads them."""
+    table = json.loads(run("/sbin/sfdisk", "--json", image).stdout)["partitiontable"]
+    entry = table["partitions"][number - 1]
+    return entry["start"] * 512, entry["size"] * 512
+
+
+def debugfs(image: Path, request: str) -> str:
+    offset, _ = partition(image, 3)
+    return run("/sbin/debugfs", "-R", request, f"{image}?offset={offset}").stdout
+
+
+def test_foreign_tools_approve(system: System, tmp_path: Path) -> None:
+    out = tmp_path / "disk.raw"
+    assemble(system, out)
+    verified = run("/sbin/sgdisk", "-v", out)
+    assert "No problems found" in verified.stdout, verified.stdout
+    offset, _ = partition(out, 3)
+    checked = run("/sbin/e2fsck", "-fn", f"{out}?offset={offset}")
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_the_root_is_a_nixos_root(system: System, tmp_path: Path, as_root: AsRoot) -> None:
+    out, mount = tmp_path / "disk.raw", tmp_path / "mount"
+    assemble(system, out)
+    offset, _ = partition(out, 3)
+    mount.mkdir()
+    as_root("mount", "-o", f"loop,ro,noload,offset={offset}", out, mount)
+    try:
+        found, _ = parse(as_root(sys.executable, Path(readback.__file__), mount).stdout)
+    finally:
+        as_root("umount", mount)
+
+    def owner_mode(path: str) -> tuple[int, int, str]:
+        facts = found[path.encode().hex()]
+        return facts["uid"], facts["gid"], oct(facts["mode"] & 0o7777)
+
+    assert owner_mode("") == (0, 0, "0o755")
+    assert owner_mode("nix/store") == (0, 30000, "0o1775")
+    assert owner_mode("tmp") == (0, 0, "0o1777")
+    assert owner_mode("root") == (0, 0, "0o700")
+    assert owner_mode("boot/grub") == (0, 0, "0o700")
+    assert owner_mode("nix/var/nix/db/db.sqlite") == (0, 0, "0o644")
+    assert owner_mode(f"{system.toplevel[1:]}/init") == (0, 0, "0o555")
+    assert {facts["mtime"] for facts in found.values()} == {10**9}
+    link = found[b"nix/var/nix/profiles/system-1-link".hex()]
+    assert bytes.fromhex(link["target"]).decode() == system.toplevel
+    shell = found[b"bin/sh".hex()]
+    assert bytes.fromhex(shell["target"]).decode().endswith("-bash-5/bin/bash")
+
+
+def test_the_database_lists_the_closure(system: System, tmp_path: Path) -> None:
+    out = tmp_path / "disk.raw"
+    assemble(system, out)
+    debugfs(out, f"dump /nix/var/nix/db/db.sqlite {tmp_path}/db.sqlite")
+    query = "select path from ValidPaths order by path"
+    listed = run("sqlite3", tmp_path / "db.sqlite", query).stdout.split()
+    assert listed == sorted(system.paths)
+
+
+def test_same_bytes_for_another_time_place_and_environment(system: System, tmp_path: Path) -> None:
+    one, two = tmp_path / "one.raw", tmp_path / "other" / "two.raw"
+    assemble(system, one)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    two.parent.mkdir()
+    moved = make_moved(system, tmp_path / "moved")
+    time.sleep(1.1)
+    assemble(moved, two, TMPDIR=str(scratch), TZ="Asia/Tokyo", LC_ALL="C.UTF-8")
+    assert sha256(one) == sha256(two)
+    assert not list(scratch.iterdir())
+
+
+def make_moved(system: System, target: Path) -> System:
+    """The same store at another place, its files in another order on the disk."""
+    for path in reversed(system.paths):
+        shutil.copytree(system.host(path), target / path.lstrip("/"), symlinks=True)
+    shutil.copy(system.registration, target / "registration")
+    return System(target, system.toplevel, target / "registration", system.paths)
+
+
+def test_same_bytes_for_another_user(system: System, tmp_path: Path, as_root: AsRoot) -> None:
+    assemble(system, tmp_path / "one.raw")
+    directory = tmp_path / "other"
+    directory.mkdir(mode=0o777)
+    directory.chmod(0o777)
+    for path in (tmp_path, tmp_path.parent, system.root.parent):
+        path.chmod(0o755)
+    as_root(
+        "setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", "--",
+        "env", f"HOME={directory}", ASSEMBLE, "--out", directory / "two.raw", *system.options,
+    )  # fmt: skip
+    assert (directory / "two.raw").stat().st_uid == 12345
+    assert sha256(tmp_path / "one.raw") == sha256(directory / "two.raw")
+
+
+def test_contents_arrive_with_owner_mode_and_xattrs(system: System, tmp_path: Path) -> None:
+    (tmp_path / "ping").write_bytes(b"program")
+    (tmp_path / "passwd").write_text("alice:x:4711:100::/home/alice:/bin/sh\n")
+    rows = [
+        {"source": str(tmp_path / "passwd"), "target": "/etc/passwd", "mode": "0644"},
+        {
+            "source": str(tmp_path / "ping"),
+            "target": "/usr/bin/ping",
+            "user": "alice",
+            "group": "users",
+            "mode": "4755",
+            "xattrs": {"security.capability": "0x" + CAPABILITY.hex()},
+        },
+    ]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    out = tmp_path / "disk.raw"
+    assemble(system, out, "--contents", tmp_path / "rows.json")
+    stat = debugfs(out, "stat /usr/bin/ping")
+    assert "Mode:  04755" in stat
+    assert "User:  4711   Group:   100" in stat
+    assert "security.capability (20)" in stat
+    assert "program" in debugfs(out, "cat /usr/bin/ping")
+
+
+def test_a_fixed_size_is_exact(system: System, tmp_path: Path) -> None:
+    out = tmp_path / "disk.raw"
+    assemble(system, out, "--size", "700M")
+    assert out.stat().st_size == 700 << 20
+    assert "No problems found" in run("/sbin/sgdisk", "-v", out).stdout
+
+
+def test_auto_size_leaves_the_space_asked_for(system: System, tmp_path: Path) -> None:
+    out = tmp_path / "disk.raw"
+    assemble(system, out, "--additional-space", "100M", "--boot-size", "64M")
+    free = int(debugfs(out, "stats").split("Free blocks:")[1].split()[0]) * 4096
+    assert 100 << 20 <= free <= 102 << 20
+
+
+def test_it_fits_with_no_additional_space(system: System, tmp_path: Path) -> None:
+    assemble(system, tmp_path / "disk.raw", "--additional-space", "0")
+
+
+def test_the_image_is_sparse(system: System, tmp_path: Path) -> None:
+    out = tmp_path / "disk.raw"
+    assemble(system, out)
+    assert out.stat().st_blocks * 512 < 32 << 20
+
+
+def test_plan_writes_nothing_and_foretells(system: System, tmp_path: Path) -> None:
+    out = tmp_path / "disk.raw"
+    plan = json.loads(assemble(system, out, "--plan", "--json").stdout)
+    assert list(tmp_path.iterdir()) == []
+    assemble(system, out)
+    table = json.loads(run("/sbin/sfdisk", "--json", out).stdout)["partitiontable"]
+    assert table["id"].lower() == plan["diskGuid"]
+    assert plan["size"] == out.stat().st_size
+    assert [(p["start"] * 512, p["size"] * 512) for p in table["partitions"]] == [
+        (p["start"], p["size"]) for p in plan["partitions"]
+    ]
+    assert plan["root"]["uuid"] in debugfs(out, "stats")
+
+
+def test_plan_for_people(system: System, tmp_path: Path) -> None:
+    assert "root: ext4 nixos" in assemble(system, tmp_path / "x", "--plan").stdout
+
+
+def test_live_store(demo_system: str, tmp_path: Path) -> None:
+    out = tmp_path / "disk.raw"
+    done = run(ASSEMBLE, "--out", out, "--system", demo_system)
+    assert done.returncode == 0, done.stderr
+    assert run(CHECK_IMAGE, out).returncode == 0
+
+
+def test_closure_info_directory(system: System, tmp_path: Path) -> None:
+    info = tmp_path / "closure-info"
+    info.mkdir()
+    shutil.copy(system.registration, info / "registration")
+    options = [*system.options[:2], "--closure", str(info), *system.options[4:]]
+    done = run(ASSEMBLE, "--out", tmp_path / "disk.raw", *options)
+    assert done.returncode == 0, done.stderr
+
+
+def test_interrupt_leaves_what_was_there(demo_system: str, tmp_path: Path) -> None:
+    for number, wait in ((signal.SIGINT, 1.0), (signal.SIGTERM, 1.5)):
+        out = tmp_path / "disk.raw"
+        out.write_bytes(b"precious")
+        command = [ASSEMBLE, "--out", out, "--system", demo_system]
+        scratch = tmp_path / "scratch"
+        scratch.mkdir(exist_ok=True)
+        child = subprocess.Popen(
+            command,
+            env={**os.environ, "TMPDIR": str(scratch)},
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        time.sleep(wait)
+        os.killpg(child.pid, number)
+        _, said = child.communicate(timeout=30)
+        assert child.returncode == 128 + number, said
+        assert b"Traceback" not in said
+        assert out.read_bytes() == b"precious"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["disk.raw", "scratch"]
+        assert list(scratch.iterdir()) == []
+
+
+def test_a_killed_run_leaves_what_was_there(demo_system: str, tmp_path: Path) -> None:
+    out = tmp_path / "disk.raw"
+    out.write_bytes(b"precious")
+    command = [ASSEMBLE, "--out", out, "--system", demo_system]
+    child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while not (tmp_path / ".disk.raw.partial").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    child.kill()
+    child.wait()
+    assert out.read_bytes() == b"precious"
+    assert run(*command).returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["disk.raw"]
+
+
+def test_a_full_disk_leaves_what_was_there(
+    demo_system: str, tmp_path: Path, as_root: AsRoot
+) -> None:
+    mount = tmp_path / "small"
+    mount.mkdir()
+    as_root("mount", "-t", "tmpfs", "-o", "size=40m,mode=1777", "tmpfs", mount)
+    try:
+        (mount / "disk.raw").write_bytes(b"precious")
+        done = run(ASSEMBLE, "--out", mount / "disk.raw", "--system", demo_system)
+        assert done.returncode == 1
+        assert "No space left on device" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert (mount / "disk.raw").read_bytes() == b"precious"
+        assert [path.name for path in mount.iterdir()] == ["disk.raw"]
+    finally:
+        as_root("umount", mount)

@@ -1,0 +1,231 @@
+"""Boots a disk image in QEMU, and talks to the machine on its serial console.
+
+    with Machine(Path("disk.raw"), firmware="efi") as machine:
+        machine.wait_for("demo: ready", timeout=120)
+        machine.write("uname -a\\n")
+
+As a program it gives the console to the terminal: `qemu.py disk.raw --firmware efi`.
+"""
+
+import argparse
+import functools
+import os
+import re
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self, get_args
+
+Firmware = Literal["bios", "efi"]
+
+QEMU = "qemu-system-x86_64"
+OVMF = Path("/usr/share/OVMF")
+SECTOR = 512
+TAIL_LINES = 40
+# What GRUB and shells send to move the cursor and choose colours (ECMA-48 control sequences).
+CONTROL_SEQUENCE = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")
+
+
+class BootError(Exception):
+    """The machine did not do what was awaited; `str()` ends with the tail of its console."""
+
+
+@functools.cache
+def accelerator() -> str:
+    """ "kvm" where it really works, else "tcg" (emulation).
+
+    /dev/kvm may be there, be ours to open, and fail when the processor is set up; so a machine
+    is made and told to quit before it runs anything.
+    """
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "tcg"
+    probe = [QEMU, "-accel", "kvm", "-cpu", "max", "-S", "-display", "none", "-nodefaults"]
+    try:
+        subprocess.run(
+            [*probe, "-monitor", "stdio"],
+            input=b"quit\n",
+            capture_output=True,
+            timeout=20,
+            check=True,
+        )
+    except (subprocess.SubprocessError, OSError):
+        return "tcg"
+    return "kvm"
+
+
+def command(
+    image: Path,
+    directory: Path,
+    *,
+    firmware: Firmware = "bios",
+    memory: int = 512,
+    script: bytes | None = None,
+    keep: bool = False,
+) -> list[str]:
+    """QEMU's argv without its console; what the machine needs besides goes into `directory`.
+
+    `image` is the first disk; what the machine writes is lost unless `keep`. `script` becomes
+    the second disk. `memory` is in MiB. Raises OSError when OVMF is not installed.
+    """
+    argv = [QEMU, "-accel", accelerator(), "-cpu", "max", "-smp", "2", "-m", str(memory)]
+    # -no-reboot: a kernel that panics, or a reboot, ends QEMU in place of a loop.
+    argv += ["-machine", "q35" if firmware == "efi" else "pc", "-nodefaults", "-no-reboot"]
+    argv += ["-display", "none", "-vga", "none", "-nic", "none"]
+    if firmware == "efi":
+        variables = directory / "OVMF_VARS.fd"  # the firmware writes its variables
+        shutil.copyfile(OVMF / "OVMF_VARS_4M.fd", variables)
+        code = OVMF / "OVMF_CODE_4M.fd"
+        argv += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={_escape(code)}"]
+        argv += ["-drive", f"if=pflash,format=raw,unit=1,file={_escape(variables)}"]
+    snapshot = "off" if keep else "on"
+    argv += _disk("system", image, f"snapshot={snapshot},cache=unsafe")
+    if script is not None:
+        path = directory / "script"
+        path.write_bytes(script + bytes(-len(script) % SECTOR))
+        argv += _disk("script", path, "readonly=on")
+    return argv
+
+
+def _disk(name: str, path: Path, options: str) -> list[str]:
+    drive = f"if=none,id={name},format=raw,file={_escape(path)},{options}"
+    return ["-drive", drive, "-device", f"virtio-blk-pci,drive={name}"]
+
+
+def _escape(path: Path) -> str:
+    """A comma ends an option's value in QEMU; two of them are one comma."""
+    return str(path).replace(",", ",,")
+
+
+class Machine:
+    """A running QEMU; as a context manager it never leaves one behind.
+
+    The options are those of `command()`. All waiting ends: with the match, or with BootError
+    after `timeout` seconds or when QEMU ends first.
+    """
+
+    def __init__(
+        self,
+        image: Path,
+        *,
+        firmware: Firmware = "bios",
+        memory: int = 512,
+        script: bytes | None = None,
+        keep: bool = False,
+    ) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="qemu-")
+        self._log = ""
+        self._unfinished = b""  # the console's last line, so far
+        self._seen = 0  # how much of the log earlier waits have gone past
+        directory = Path(self._directory.name)
+        try:
+            argv = command(
+                image, directory, firmware=firmware, memory=memory, script=script, keep=keep
+            )
+            self._qemu = subprocess.Popen(
+                [*argv, "-serial", "stdio"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "TMPDIR": self._directory.name},  # for snapshot=on
+            )
+        except BaseException:
+            self._directory.cleanup()
+            raise
+
+    @property
+    def log(self) -> str:
+        """Every complete line of the console so far, without control sequences."""
+        return self._log
+
+    def wait_for(self, pattern: str, *, timeout: float) -> re.Match[str]:
+        """The first match of a regular expression in the log, past the match before it.
+
+        `^` and `$` match at every line. Only complete lines are looked at: half a line matches
+        what the whole does not.
+        """
+        deadline = time.monotonic() + timeout
+        expression = re.compile(pattern, re.MULTILINE)
+        while not (match := expression.search(self._log, self._seen)):
+            if not self._read(deadline):
+                raise self._error(f"{pattern!r} did not come", timeout, deadline)
+        self._seen = match.end()
+        return match
+
+    def wait_off(self, *, timeout: float) -> None:
+        """Waits until the machine has powered itself off."""
+        deadline = time.monotonic() + timeout
+        while self._read(deadline):
+            pass
+        try:
+            status = self._qemu.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise self._error("the machine is still on", timeout, deadline) from None
+        if status != 0:
+            raise BootError(f"QEMU ended with status {status}\n{self._tail()}")
+
+    def write(self, text: str) -> None:
+        """Types `text` on the console."""
+        assert self._qemu.stdin is not None
+        self._qemu.stdin.write(text.encode())
+        self._qemu.stdin.flush()
+
+    def _read(self, deadline: float) -> bool:
+        """Adds to the log what the console says next; False at the deadline or at its end."""
+        assert self._qemu.stdout is not None
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([self._qemu.stdout], [], [], left)[0]:
+            return False
+        piece = os.read(self._qemu.stdout.fileno(), 1 << 16)
+        lines, newline, self._unfinished = (self._unfinished + piece).rpartition(b"\n")
+        text = CONTROL_SEQUENCE.sub(b"", lines + newline).replace(b"\r", b"")
+        self._log += text.decode(errors="replace")
+        return bool(piece)
+
+    def _error(self, what: str, timeout: float, deadline: float) -> BootError:
+        late = time.monotonic() >= deadline
+        why = f"within {timeout:g} s" if late else f"before QEMU ended ({self._qemu.poll()})"
+        return BootError(f"{what} {why}; the console ends with:\n{self._tail()}")
+
+    def _tail(self) -> str:
+        last = self._unfinished.decode(errors="replace")
+        return "\n".join([*deque(self._log.splitlines(), TAIL_LINES), last])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._qemu.kill()
+        self._qemu.communicate()
+        self._directory.cleanup()
+
+
+def main() -> int:
+    """Boots an image on this terminal; gives QEMU's exit status."""
+    parser = argparse.ArgumentParser(description="Boot a disk image on this terminal.")
+    parser.add_argument("image", type=Path)
+    parser.add_argument("--firmware", choices=get_args(Firmware), default="bios")
+    parser.add_argument("--memory", type=int, default=512, metavar="MIB")
+    given = parser.parse_args()
+    print(f"Booting {given.image} ({given.firmware}, {accelerator()}); what it writes is lost.")
+    print("Ctrl-A X ends it.", flush=True)
+    with tempfile.TemporaryDirectory(prefix="qemu-") as directory:
+        argv = command(given.image, Path(directory), firmware=given.firmware, memory=given.memory)
+        # Ctrl-C goes to the machine: QEMU puts the terminal into raw mode.
+        return subprocess.call(
+            [*argv, "-serial", "mon:stdio"], env={**os.environ, "TMPDIR": directory}
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

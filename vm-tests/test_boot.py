@@ -1,0 +1,107 @@
+"""The demo system, assembled by an unprivileged user, boots and is whole."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from qemu import Firmware, Machine
+
+ASSEMBLE = Path(sys.executable).parent / "assemble"
+
+# Without KVM on two busy cores a boot takes ten seconds and hashing the store thirty.
+BOOT_SECONDS = 180
+SCRIPT_SECONDS = 300
+
+CHECK_SCRIPT = r"""#!/run/current-system/sw/bin/bash
+set -eu
+run() { echo "check: $*"; "$@"; }
+
+run nix-store --verify --check-contents
+nix-store --query --requisites /run/current-system | wc -l | sed 's/^/paths: /'
+readlink /nix/var/nix/profiles/system /nix/var/nix/profiles/system-1-link | sed 's/^/profile: /'
+
+expression() {
+  printf 'derivation { name = "built"; system = "x86_64-linux"; builder = "/bin/sh";
+    args = [ "-c" "echo $((%s)) > $out" ]; }' "$1"
+}
+echo "built: $(cat "$(nix-build --no-out-link -E "$(expression '6 * 7')")")"
+cd /home/user
+echo "built: $(HOME=/home/user setpriv --reuid 1000 --regid 100 --init-groups \
+  bash -c 'cat "$(nix-build --no-out-link -E "$0")"' "$(expression '7 * 7')")"
+
+stat -c 'mode: %n %u:%g %a' /nix/store /tmp /root "$(readlink -f /run/current-system)"
+mount | grep ' on / ' | sed 's/^/mount: /'
+dmesg | { grep -E 'EXT4-fs (error|warning)|I/O error' || :; } | sed 's/^/trouble: /'
+"""
+
+INSTALL_SCRIPT = """#!/run/current-system/sw/bin/bash
+set -eu
+: > /etc/kept
+NIXOS_INSTALL_BOOTLOADER=1 /nix/var/nix/profiles/system/bin/switch-to-configuration boot
+"""
+
+
+@pytest.fixture(scope="module")
+def image(demo_system: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A raw image of the demo system, made by the command as a user would run it."""
+    assert os.geteuid() != 0, "an image made by root proves nothing"
+    out = tmp_path_factory.mktemp("image") / "disk.raw"
+    subprocess.run([ASSEMBLE, "--out", out, "--system", demo_system], check=True, timeout=600)
+    return out
+
+
+@pytest.mark.parametrize("firmware", get_args(Firmware))
+def test_boots_to_a_root_shell(image: Path, demo_system: str, firmware: Firmware) -> None:
+    with Machine(image, firmware=firmware) as machine:
+        ready = machine.wait_for(r"^demo: ready (\S+)$", timeout=BOOT_SECONDS)
+        assert ready[1] == demo_system
+        machine.write("[ -d /sys/firmware/efi ] && echo firm=efi || echo firm=bios; id\n")
+        assert machine.wait_for(r"^firm=(\w+)$", timeout=30)[1] == firmware
+        machine.wait_for(r"^uid=0\(root\)", timeout=30)
+        machine.write("exit\n")
+        machine.wait_off(timeout=30)
+
+
+def test_the_booted_system_is_whole(image: Path, demo_system: str) -> None:
+    with Machine(image, script=CHECK_SCRIPT.encode()) as machine:
+        machine.wait_for(r"^demo: ready", timeout=BOOT_SECONDS)
+        status = machine.wait_for(r"^demo: exit (\d+)$", timeout=SCRIPT_SECONDS)[1]
+        machine.wait_off(timeout=30)
+        log = machine.log
+
+    def said(key: str) -> list[str]:
+        return re.findall(rf"^{key}: (.*)$", log, re.MULTILINE)
+
+    assert status == "0", log
+    closure = subprocess.run(
+        ["nix-store", "-qR", demo_system], capture_output=True, check=True, timeout=60
+    )
+    assert said("paths") == [str(len(closure.stdout.splitlines()))]
+    assert said("profile") == ["system-1-link", demo_system]
+    assert said("built") == ["42", "49"]
+    assert said("mode") == [
+        "/nix/store 0:30000 1775",
+        "/tmp 0:0 1777",
+        "/root 0:0 700",
+        f"{demo_system} 0:0 555",
+    ]
+    assert [line.split()[4] for line in said("mount")] == ["ext4"]
+    assert not said("trouble"), log
+    assert not re.search("(?i)warning: |error: |missing|modified", log), log
+
+
+def test_its_own_boot_loader_installer_works(image: Path, demo_system: str, tmp_path: Path) -> None:
+    """`grub-install` of the system itself takes the disk for one of its own making."""
+    disk = tmp_path / "disk.raw"
+    subprocess.run(["cp", "--sparse=always", image, disk], check=True, timeout=120)
+    with Machine(disk, script=INSTALL_SCRIPT.encode(), keep=True) as machine:
+        machine.wait_for(r"^demo: exit 0$", timeout=BOOT_SECONDS)
+        machine.wait_off(timeout=30)
+    with Machine(disk) as machine:
+        machine.wait_for(f"^demo: ready {re.escape(demo_system)}$", timeout=BOOT_SECONDS)
+        machine.write("ls -1 /etc/kept /boot/grub/i386-pc/core.img\n")
+        machine.wait_for(r"^/boot/grub/i386-pc/core.img$", timeout=30)
