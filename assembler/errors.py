@@ -1,5 +1,6 @@
 """Whose fault it is: three errors, each of which prints as what the user should read."""
 
+import os
 from collections.abc import Sequence
 
 
@@ -31,3 +32,11 @@ class InternalError(AssembleError):
 
     def __init__(self, message: str) -> None:
         super().__init__(f"bug in assemble, please report it: {message}")
+
+
+def reason(error: OSError) -> str:
+    """What the system said, with the file that it said it of where it is known."""
+    words = error.strerror or str(error)
+    if isinstance(error.filename, str | bytes | os.PathLike):
+        return f"{os.fsdecode(error.filename)}: {words}"
+    return words

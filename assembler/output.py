@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from assembler import process
-from assembler.errors import HostError
+from assembler.errors import HostError, reason
 
 
 @contextmanager
@@ -19,8 +19,8 @@ def all_or_nothing(out: Path) -> Iterator[Path]:
     for the same `out` takes it over. Raises HostError when another run is writing it now.
     """
     out = out.absolute()
-    if out.is_symlink():
-        out = out.resolve()
+    if os.path.islink(out):
+        out = Path(os.path.realpath(out))
     hidden = out.with_name(f".{out.name}.partial")
     try:
         handle = _open_locked(hidden)
@@ -37,7 +37,7 @@ def all_or_nothing(out: Path) -> Iterator[Path]:
         hidden.rename(out)
         _sync_directory(out.parent)
     except OSError as error:
-        raise HostError(f"cannot write {out}: {error.strerror}") from None
+        raise HostError(f"cannot write {out}: {reason(error)}") from None
     finally:
         with suppress(OSError):
             if os.fstat(handle).st_ino == hidden.stat().st_ino:
@@ -67,8 +67,11 @@ def _umask() -> int:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make a rename durable."""
-    handle = os.open(directory, os.O_RDONLY)
+    """Make a rename durable, where the directory may be opened at all."""
+    try:
+        handle = os.open(directory, os.O_RDONLY)
+    except PermissionError:
+        return
     try:
         os.fsync(handle)
     finally:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from assembler.errors import HostError
+from assembler.errors import HostError, reason
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +18,8 @@ _TAIL_LINES = 12
 
 # Which Debian package brings a program, and its name in nixpkgs.
 PACKAGES = {
+    "chmod": ("coreutils", "coreutils"),
+    "cp": ("coreutils", "coreutils"),
     "e2fsck": ("e2fsprogs", "e2fsprogs"),
     "fsck.fat": ("dosfstools", "dosfstools"),
     "grub-mkimage": ("grub-common", "grub2"),
@@ -26,7 +28,9 @@ PACKAGES = {
     "mkfs.fat": ("dosfstools", "dosfstools"),
     "mmd": ("mtools", "mtools"),
     "nix-store": ("nix-bin", "nix"),
+    "rm": ("coreutils", "coreutils"),
     "sfdisk": ("fdisk", "util-linux"),
+    "xargs": ("findutils", "findutils"),
 }
 
 Arg = str | bytes | os.PathLike[str]
@@ -40,9 +44,10 @@ def search_path() -> str:
 def which(program: str) -> Path | None:
     """Where `program` is on the search path, or None."""
     for directory in search_path().split(os.pathsep):
-        candidate = Path(directory or ".") / program
-        if candidate.is_file() and os.access(candidate, os.X_OK):
-            return candidate.absolute()
+        candidate = os.path.join(directory or ".", program)
+        # Not Path.is_file, which raises for a directory on PATH that we may not enter.
+        if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
+            return Path(candidate).absolute()
     return None
 
 
@@ -111,11 +116,10 @@ def run(
             input=input,
             stdin=stdin,
         )
-    except FileNotFoundError:
-        missing = require(os.fsdecode(argv[0])) or [f"cannot start {os.fsdecode(argv[0])}"]
-        raise HostError(f"{what}: {missing[0]}") from None
     except OSError as error:
-        raise HostError(f"{what}: cannot start {os.fsdecode(argv[0])}: {error.strerror}") from None
+        program = os.fsdecode(argv[0])
+        missing = require(program) or [f"cannot start {program}: {error.strerror}"]
+        raise HostError(f"{what}: {missing[0]}") from None
     if done.returncode not in ok:
         raise HostError(_failure(argv, done, what, remedy))
     return done
@@ -147,6 +151,6 @@ def scratch_directory(prefix: str = "assemble-") -> tempfile.TemporaryDirectory[
         return tempfile.TemporaryDirectory(prefix=prefix)
     except OSError as error:
         raise HostError(
-            f"cannot make a temporary directory in {tempfile.gettempdir()}: {error.strerror}; "
+            f"cannot make a temporary directory: {reason(error)}; "
             "set TMPDIR to a directory that you may write to"
         ) from None

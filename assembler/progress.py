@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from typing import Never, TextIO
 
 from tqdm import tqdm
@@ -30,6 +31,8 @@ class Progress:
     def __init__(
         self, *, bars: bool | None = None, quiet: bool = False, stream: TextIO | None = None
     ) -> None:
+        if stream is None and sys.stderr is None:  # closed by who started us
+            stream, quiet = StringIO(), True
         self._stream = sys.stderr if stream is None else stream
         self._bars = not quiet and (self._stream.isatty() if bars is None else bars)
         self._lines = not quiet and not self._bars

@@ -7,14 +7,19 @@ BLOCK = 4096  # bytes in an ext4 block, as this tool makes them
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 _FACTORS = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": 1 << 40}
+_MAX_SIZE = (1 << 63) - 1  # bytes: off_t
 
 
 def parse_size(text: str) -> int:
     """Read `N[KMGT]` (powers of 1024) as bytes; raises ValueError naming what was given."""
-    match = re.fullmatch(r"([0-9]+)([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    flags = re.IGNORECASE | re.ASCII  # without ASCII, K is also U+212A
+    match = re.fullmatch(r"([0-9]{1,40})([KMGT]?)(?:i?B)?", text.strip(), flags)
     if match is None:
         raise ValueError(f"{text!r} is not a size: write a number of bytes, or N with K, M, G or T")
-    return int(match[1]) * _FACTORS[match[2].upper()]
+    size = int(match[1]) * _FACTORS[match[2].upper()]
+    if size > _MAX_SIZE:
+        raise ValueError(f"{text!r} is more than any file can hold")
+    return size
 
 
 def format_size(size: int) -> str:

@@ -5,11 +5,12 @@ import glob
 import json
 import os
 import posixpath
+import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from assembler.errors import RequestError
 from assembler.root.scan import Metadata, Scanner
@@ -48,7 +49,7 @@ def read_contents(file: Path, store: StoreRoot) -> list[Row]:
         raw = json.loads(file.read_bytes())
     except OSError as error:
         raise RequestError(f"cannot read --contents {file}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestError(f"--contents {file} is not JSON: {error}") from None
     if not isinstance(raw, list) or not all(isinstance(row, dict) for row in raw):
         raise RequestError(f"--contents {file} is not a list of objects")
@@ -85,16 +86,21 @@ class _Reader:
         """Name → id out of a passwd or group file that the contents put at `target`."""
         ids = {}
         for row in raw:
-            if row.get("target") != target or not isinstance(row.get("source"), str):
+            source = row.get("source")
+            if not _is_name(source) or not _is_name(row.get("target")):
+                continue
+            host = self._host(source)
+            if _absolute(row["target"]) != target or not os.path.isfile(host):
                 continue
             try:
-                text = Path(self._host(row["source"])).read_text(errors="surrogateescape")
+                text = Path(host).read_text(errors="surrogateescape")
             except OSError:
                 continue  # reported with the row itself
-            for line in text.splitlines():
+            for line in text.split("\n"):
                 fields = line.split(":")
-                if len(fields) > 2 and fields[2].isdecimal():
-                    ids[fields[0]] = int(fields[2])
+                number = _number(fields[2]) if len(fields) > 2 else None
+                if number is not None:
+                    ids[fields[0]] = number
         return ids
 
     def read(self, number: int, raw: dict[str, Any]) -> list[Row]:
@@ -105,34 +111,33 @@ class _Reader:
         if unknown:
             self.problems.append(f"{where}: unknown key {', '.join(unknown)}")
         source, target = raw.get("source"), raw.get("target")
-        if not isinstance(source, str) or not isinstance(target, str):
-            self.problems.append(f"{where}: needs a source and a target")
-            return []
-        target = self._target(where, target)
-        uid = self._id(where, raw.get("user", "root"), "user", self._users)
-        gid = self._id(where, raw.get("group", "root"), "group", self._groups)
-        mode = self._mode(where, raw.get("mode"))
-        xattrs = self._xattrs(where, raw.get("xattrs", {}))
-        sources = self._sources(where, source)
-        if len(self.problems) > before:
+        if not _is_name(source) or not _is_name(target):
+            self.problems.append(f"{where}: needs a source and a target, both file names")
             return []
         into = "*" in source
-        return [
-            Row(
-                found,
-                posixpath.join(target, posixpath.basename(found)) if into else target,
-                uid,
-                gid,
-                mode,
-                xattrs,
-            )
-            for found in sources
-        ]
+        target = self._target(where, target, into)
+        uid = self._id(where, raw.get("user"), "user", self._users)
+        gid = self._id(where, raw.get("group"), "group", self._groups)
+        mode = self._mode(where, raw.get("mode"))
+        xattrs = self._xattrs(where, raw.get("xattrs", {}))
+        rows = []
+        for found in self._sources(where, source):
+            place = posixpath.join(target, posixpath.basename(found)) if into else target
+            if _is_in_store(place, found):
+                self.problems.append(
+                    f"{where}: the target {place} is in the store: use --additional-path"
+                )
+            rows.append(Row(found, place, uid, gid, mode, xattrs))
+        return rows if len(self.problems) == before else []
 
     def _sources(self, where: str, source: str) -> list[str]:
         """The host paths that a source names; `*` is a pattern, as in nixpkgs."""
         host = self._host(source)
-        found = sorted(glob.glob(host)) if "*" in host else [host]
+        if "*" in source:
+            root = host.removesuffix(source)  # the store given, which is no pattern
+            found = sorted(glob.glob(glob.escape(root) + source))
+        else:
+            found = [host]
         found = [path for path in found if os.path.lexists(path)]
         if not found:
             self.problems.append(f"{where}: the source {source} does not exist")
@@ -144,30 +149,29 @@ class _Reader:
                 self.problems.append(f"{where}: the source {path} may not be read")
         return found
 
-    def _target(self, where: str, target: str) -> str:
-        """The target as an absolute path below the root, outside the store."""
-        clean = "/" + posixpath.normpath("/" + target).lstrip("/")
+    def _target(self, where: str, target: str, into: bool) -> str:
+        """The target as an absolute path; with `into` it may be the root itself."""
+        clean = _absolute(target)
         if ".." in target.split("/"):
             self.problems.append(f"{where}: the target {target} leaves the root or goes through ..")
-        elif clean == "/":
+        elif clean == "/" and not into:
             self.problems.append(f"{where}: the target is the root itself")
-        elif clean == STORE or clean.startswith(STORE + "/"):
-            self.problems.append(
-                f"{where}: the target {target} is in the store: use --additional-path"
-            )
-        elif "\0" in target or any(len(os.fsencode(p)) > _NAME_MAX for p in target.split("/")):
-            self.problems.append(f"{where}: the target {target!r} is no file name")
+        elif any(len(os.fsencode(part)) > _NAME_MAX for part in target.split("/")):
+            self.problems.append(f"{where}: the target {target} has a name of over 255 bytes")
         return clean
 
     def _id(self, where: str, given: object, what: str, known: dict[str, int]) -> int:
-        """A uid or gid by number or name."""
+        """A uid or gid by number or name; root's when none is given."""
+        if given is None or given == "":
+            return 0
         if isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= _MAX_ID:
             return given
         if isinstance(given, str):
             if given in known:
                 return known[given]
-            if given.isascii() and given.isdecimal() and int(given) <= _MAX_ID:
-                return int(given)
+            number = _number(given)
+            if number is not None:
+                return number
         file = {"user": "/etc/passwd", "group": "/etc/group"}[what]
         self.problems.append(
             f"{where}: unknown {what} {given!r}: give its number, or put {file} among the contents"
@@ -201,6 +205,8 @@ class _Reader:
 def _xattr_value(name: str, value: object) -> bytes:
     if name.partition(".")[0] not in ("user", "security", "trusted", "system"):
         raise ValueError("its name starts with none of user., security., trusted., system.")
+    if not name.partition(".")[2] or "\0" in name or len(name.encode()) > _NAME_MAX:
+        raise ValueError(f"its name is not 1 to {_NAME_MAX} bytes without NUL")
     if not isinstance(value, str):
         raise ValueError("its value is not a string")
     if value.startswith("0x"):
@@ -234,4 +240,30 @@ def add_contents(tree: Tree, scanner: Scanner, rows: Sequence[Row], epoch: int) 
 
 
 def _is_directory(source: str) -> bool:
-    return stat.S_ISDIR(os.lstat(source).st_mode)
+    return os.path.isdir(source) and not os.path.islink(source)
+
+
+def _is_name(given: object) -> TypeGuard[str]:
+    """Whether something from JSON can be a path: not empty, no NUL, no half of a surrogate pair."""
+    try:
+        return isinstance(given, str) and given != "" and b"\0" not in os.fsencode(given)
+    except UnicodeEncodeError:
+        return False
+
+
+def _absolute(target: str) -> str:
+    """A target as the image's absolute path, without `.` and doubled slashes."""
+    return "/" + posixpath.normpath("/" + target).lstrip("/")
+
+
+def _is_in_store(target: str, source: str) -> bool:
+    """Whether a source put at this target would reach into the store."""
+    if target == posixpath.dirname(STORE):
+        return os.path.lexists(os.path.join(source, posixpath.basename(STORE)))
+    return target == STORE or target.startswith(STORE + "/")
+
+
+def _number(text: str) -> int | None:
+    """A uid or gid in decimal digits, or None."""
+    number = int(text) if re.fullmatch("[0-9]{1,10}", text) else _MAX_ID + 1
+    return number if number <= _MAX_ID else None

@@ -1,13 +1,11 @@
 """Copy a closure's store paths into a directory, as `prepare-root` does standing alone."""
 
 import os
-import shutil
 import stat
-from collections.abc import Iterable
 from pathlib import Path
 
 from assembler import process
-from assembler.errors import HostError
+from assembler.errors import HostError, reason
 from assembler.root.prepare import inside
 from assembler.root.tree import NIX_MTIME
 from assembler.store.closure import Closure
@@ -24,10 +22,12 @@ def copy_store(root: Path, closure: Closure, store: StoreRoot) -> None:
     Raises HostError when the directory cannot be filled.
     """
     missing = [path for path in closure.paths if not os.path.lexists(inside(root, path))]
-    if not missing:
-        return
     unfinished = inside(root, STORE) / _UNFINISHED
     try:
+        for path in set(closure.paths).difference(missing):
+            _close(inside(root, path))  # a run may have been killed just before it did
+        if not missing:
+            return
         remove_tree(unfinished)
         unfinished.mkdir()
         # One run for all: cp keeps hard links only among the files of one run.
@@ -45,39 +45,41 @@ def copy_store(root: Path, closure: Closure, store: StoreRoot) -> None:
             if not copy.is_symlink() and copy.is_dir():
                 copy.chmod(0o755)  # a directory is moved only by who may write to it
             copy.rename(target)
-            if not target.is_symlink():
-                target.chmod(target.stat().st_mode & 0o555)
+            _close(target)
         os.rmdir(unfinished)
     except OSError as error:
-        raise HostError(f"cannot fill {root}: {error.filename}: {error.strerror}") from None
+        raise HostError(f"cannot fill {root}: {reason(error)}") from None
+
+
+def _close(path: Path) -> None:
+    """Take the permission to write away from a store path that has it."""
+    mode = path.lstat().st_mode
+    if not stat.S_ISLNK(mode) and mode & 0o222:
+        path.chmod(mode & 0o555)
 
 
 def canonicalise(path: Path) -> None:
     """Give a path and all below it the modes and times that Nix leaves in its store."""
-    for entry in _bottom_up(path):
-        mode = entry.lstat().st_mode
-        if os.geteuid() == 0:
+    root = os.geteuid() == 0
+    pending = [os.fspath(path)]
+    while pending:
+        entry = pending.pop()
+        mode = os.lstat(entry).st_mode
+        if stat.S_ISDIR(mode):
+            with os.scandir(entry) as entries:
+                pending += [below.path for below in entries]
+        if root:
             os.chown(entry, 0, 0, follow_symlinks=False)
         if not stat.S_ISLNK(mode):
-            entry.chmod(0o555 if stat.S_ISDIR(mode) or mode & 0o100 else 0o444)
+            os.chmod(entry, 0o555 if stat.S_ISDIR(mode) or mode & 0o100 else 0o444)
         os.utime(entry, (NIX_MTIME, NIX_MTIME), follow_symlinks=False)
 
 
-def _bottom_up(path: Path) -> Iterable[Path]:
-    """A path and all below it, every directory after what it holds."""
-    if path.is_dir() and not path.is_symlink():
-        for directory, subdirectories, files in os.walk(path, topdown=False):
-            links = [name for name in subdirectories if (Path(directory) / name).is_symlink()]
-            yield from (Path(directory) / name for name in (*files, *links))
-            yield Path(directory)
-    else:
-        yield path
-
-
 def remove_tree(path: Path) -> None:
-    """Remove a directory tree whose directories may be read-only; nothing when it is absent."""
-    if not path.exists():
-        return
-    for directory, _, _ in os.walk(path):
-        Path(directory).chmod(0o700)
-    shutil.rmtree(path)
+    """Remove a directory tree whose directories may be read-only; nothing when it is absent.
+
+    By chmod and rm, which unlike shutil.rmtree do not stumble over a deep tree.
+    """
+    if os.path.lexists(path):
+        process.run(["chmod", "-R", "u+rwX", path.absolute()], what=f"removing {path}")
+        process.run(["rm", "-rf", path.absolute()], what=f"removing {path}")

@@ -5,13 +5,14 @@ directory in a Nix build or the mounted disk of an installer.
 """
 
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from assembler.errors import HostError, RequestError
+from assembler.errors import HostError, RequestError, reason
 from assembler.root import skeleton
 from assembler.store.closure import Closure
-from assembler.store.database import make_database
+from assembler.store.database import make_database, put_file
 from assembler.store.paths import STORE, StoreRoot, store_path_of
 
 
@@ -20,13 +21,13 @@ def find_shell(store: StoreRoot, system: str, paths: Sequence[str]) -> str:
 
     Raises RequestError, naming what was looked for, when the closure has no shell.
     """
-    usual = f"{system}/sw/bin/sh"
+    usual, known = f"{system}/sw/bin/sh", set(paths)
     for candidate in [usual, *(f"{path}/bin/sh" for path in sorted(paths, key=_shell_rank))]:
         try:
             shell = store.resolve(candidate)
         except RequestError:
             continue
-        if store_path_of(shell) in paths:
+        if store_path_of(shell) in known:
             return shell
     raise RequestError(
         f"the closure has no shell for /bin/sh: neither {usual} nor bin/sh in any store path exists"
@@ -48,23 +49,31 @@ def prepare_root(
     `epoch` (seconds) is the registration time of every path. Modes are set where the caller owns
     the directory and owners where the caller is root; the owners in an image come from the Tree
     instead. The store paths themselves are not copied. Raises RequestError for a closure
-    without a shell, HostError when the directory cannot be filled.
+    without a shell and for what stands where a directory should, HostError when the directory
+    cannot be filled.
     """
     links = skeleton.links(system, find_shell(store, system, closure.paths))
+    strangers = [
+        f"{directory} is not a directory"
+        for directory in (inside(root, place.path) for place in skeleton.DIRECTORIES[1:])
+        if os.path.lexists(directory) and not stat.S_ISDIR(directory.lstat().st_mode)
+    ]
+    if strangers:  # a symlink might lead out of the root
+        raise RequestError(strangers)
     try:
         for place in skeleton.DIRECTORIES:
             directory = inside(root, place.path)
             directory.mkdir(exist_ok=True)
             _claim(directory, place)
         for path, content in skeleton.FILES.items():
-            inside(root, path).write_bytes(content)
+            put_file(inside(root, path), content)
         for path, target in links.items():
             link = inside(root, path)
             link.unlink(missing_ok=True)
             link.symlink_to(target)
         make_database(closure.infos, inside(root, skeleton.DATABASE), epoch)
     except OSError as error:
-        raise HostError(f"cannot prepare {root}: {error.filename}: {error.strerror}") from None
+        raise HostError(f"cannot prepare {root}: {reason(error)}") from None
 
 
 def inside(root: Path, path: str) -> Path:

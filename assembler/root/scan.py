@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 
-from assembler.errors import HostError, RequestError
+from assembler.errors import HostError, RequestError, reason
 from assembler.root.tree import (
     MAX_NAMES,
     NIX_MTIME,
@@ -14,6 +14,7 @@ from assembler.root.tree import (
     Sparse,
     Tree,
     Xattrs,
+    show,
 )
 from assembler.units import BLOCK
 
@@ -54,11 +55,15 @@ STORE_METADATA = Metadata()
 
 
 class Scanner:
-    """Adds host directories to one Tree; hard links are kept across all that it adds."""
+    """Adds host directories to one Tree.
+
+    Hard links are kept across all that it adds with one Metadata object.
+    """
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._groups: dict[tuple[int, int], int] = {}  # (device, inode) → hard-link group
+        # (device, inode, metadata) → hard-link group
+        self._groups: dict[tuple[int, int, Metadata], int] = {}
 
     def add(self, source: str, target: bytes, metadata: Metadata = STORE_METADATA) -> None:
         """Add the file, symlink or directory tree at host path `source` as `target`.
@@ -73,7 +78,7 @@ class Scanner:
             else:
                 self._tree.add(target, self._node(source, status, metadata, source))
         except OSError as error:
-            raise HostError(f"cannot read {error.filename or source}: {error.strerror}") from None
+            raise HostError(f"cannot read {reason(error)}") from None
 
     def _directory(self, source: str, status: os.stat_result, metadata: Metadata) -> Directory:
         """Scan a directory and all below it, without recursion."""
@@ -101,9 +106,26 @@ class Scanner:
         """Add a scanned directory, merged into the one that may be there."""
         existing = self._tree.get(target)
         if isinstance(existing, Directory):
-            _merge(existing, found)
+            self._merge(target, existing, found)
         else:
             self._tree.add(target, found)
+
+    def _merge(self, target: bytes, into: Directory, found: Directory) -> None:
+        """Move what `found` holds into a directory that exists; its own attributes stay."""
+        pending = [(target.rstrip(b"/"), into, found)]
+        while pending:
+            path, into, found = pending.pop()
+            for name, child in found.children.items():
+                existing = into.children.get(name)
+                if isinstance(child, Directory):
+                    if isinstance(existing, Directory):
+                        pending.append((path + b"/" + name, existing, child))
+                    else:
+                        self._tree.put(into, name, child)
+                elif isinstance(existing, Directory):
+                    raise RequestError(f"{show(path + b'/' + name)} is a directory of the system")
+                else:
+                    self._tree.put(into, name, _named(child, f"{found.source}/{os.fsdecode(name)}"))
 
     def _make(self, source: str, status: os.stat_result, metadata: Metadata) -> Directory:
         return Directory(
@@ -128,32 +150,20 @@ class Scanner:
                 data = _find_holes(source, size, path)
         else:
             raise RequestError(f"{source} is neither a file, a directory nor a symlink")
-        group = self._group(status) if status.st_nlink > 1 else 0
+        group = self._group(status, about) if status.st_nlink > 1 else 0
         xattrs = about.xattrs if kind == stat.S_IFREG else ()
         return Node(kind, mode, size, data, about.uid, about.gid, about.mtime, group, xattrs)
 
-    def _group(self, status: os.stat_result) -> int:
-        """The hard-link group of a host inode; a new one when ext4 could not hold more names."""
-        key = status.st_dev, status.st_ino
+    def _group(self, status: os.stat_result, about: Metadata) -> int:
+        """The hard-link group of a host inode; a new one when ext4 could not hold more names.
+
+        What is added with other metadata is another inode in the image.
+        """
+        key = status.st_dev, status.st_ino, about
         group = self._groups.get(key)
         if group is None or self._tree.names[group] >= MAX_NAMES:
             group = self._groups[key] = self._tree.new_group()
         return group
-
-
-def _merge(into: Directory, found: Directory) -> None:
-    """Move what `found` holds into a directory that exists; its own attributes stay."""
-    pending = [(into, found)]
-    while pending:
-        into, found = pending.pop()
-        for name, child in found.children.items():
-            existing = into.children.get(name)
-            if isinstance(child, Directory) and isinstance(existing, Directory):
-                pending.append((existing, child))
-            elif isinstance(child, Directory):
-                into.children[name] = child
-            else:
-                into.children[name] = _named(child, f"{found.source}/{os.fsdecode(name)}")
 
 
 def _named(node: Node, path: str) -> Node:

@@ -107,9 +107,20 @@ class Tree:
     def add(self, path: bytes, node: Node | Directory) -> None:
         """Put `node` at `path`, in place of what was there."""
         above, _, name = path.rstrip(b"/").rpartition(b"/")
-        self.directory(above).children[name] = node
+        self.put(self.directory(above), name, node)
         if isinstance(node, Node) and node.group:
             self.names[node.group] += 1
+
+    def put(self, directory: Directory, name: bytes, node: Node | Directory) -> None:
+        """Put `node`, its names counted already, in place of what `directory` has as `name`."""
+        pending = [directory.children.get(name)]
+        directory.children[name] = node
+        while pending:
+            gone = pending.pop()
+            if isinstance(gone, Directory):
+                pending += gone.children.values()
+            elif gone is not None and gone.group:
+                self.names[gone.group] -= 1
 
     def get(self, path: bytes) -> Directory | Node | None:
         """What is at `path`, symlinks not followed, or None."""

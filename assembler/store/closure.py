@@ -1,5 +1,6 @@
 """The closure: which store paths must be on the machine, with their registration."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,13 @@ class Closure:
                     f"{info.path} is registered with two hashes: "
                     f"sha256:{known.nar_hash} and sha256:{info.nar_hash}"
                 )
+            elif known.nar_size != info.nar_size:
+                problems.append(
+                    f"{info.path} is registered with two sizes: "
+                    f"{known.nar_size} and {info.nar_size}"
+                )
+            elif set(known.references) != set(info.references):
+                problems.append(f"{info.path} is registered with different references")
         if problems:
             raise RequestError(problems)
         return cls(tuple(merged[path] for path in sorted(merged)))
@@ -74,7 +82,7 @@ def read_closure(
 
 def read_source(source: Path) -> list[PathInfo]:
     """Read one closureInfo directory or registration file; raises RequestError."""
-    file = source / "registration" if source.is_dir() else source
+    file = source / "registration" if os.path.isdir(source) else source
     try:
         text = file.read_bytes().decode()
     except OSError as error:

@@ -32,10 +32,19 @@ def make_database(infos: Sequence[PathInfo], target: Path, epoch: int) -> None:
             raise HostError("this Nix writes another database schema than 10: use Nix 2.x")
         try:
             _normalise(made / "db.sqlite", infos, epoch)
-            (target / "db.sqlite").write_bytes((made / "db.sqlite").read_bytes())
+            for leftover in ("-wal", "-shm", "-journal"):  # of a database that was there before
+                (target / f"db.sqlite{leftover}").unlink(missing_ok=True)
+            put_file(target / "db.sqlite", (made / "db.sqlite").read_bytes())
         except sqlite3.Error as error:
             raise HostError(f"making the Nix database: SQLite says: {error}") from None
-        (target / "schema").write_text(SCHEMA)
+        put_file(target / "schema", SCHEMA.encode())
+
+
+def put_file(path: Path, content: bytes) -> None:
+    """Write a file that all may read, whatever the umask, in place of what was at `path`."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(content)
+    path.chmod(0o644)
 
 
 def _normalise(database: Path, infos: Sequence[PathInfo], epoch: int) -> None:

@@ -1,8 +1,11 @@
 """Ask Nix: the one place that runs `nix-store`."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from assembler import process
+from assembler.errors import RequestError
 from assembler.store import registration
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo
@@ -12,6 +15,7 @@ _REMEDY = (
     "neither, let the store's owner write `nix-store --dump-db > registration` and pass "
     "--closure registration"
 )
+_DATABASE = "/nix/var/nix/db/db.sqlite"
 _BATCH = 1000  # store paths on one command line: far below ARG_MAX
 
 
@@ -32,7 +36,13 @@ def nix_store(
 
 
 def query(store: StoreRoot, paths: Sequence[str]) -> list[PathInfo]:
-    """The registration of the closure of `paths`; raises HostError when Nix cannot tell it."""
+    """The registration of the closure of `paths`.
+
+    Raises RequestError when the store has no database, HostError when Nix cannot tell it.
+    """
+    if store.root != Path("/") and not os.path.isfile(store.host(_DATABASE)):
+        # Nix would make one there.
+        raise RequestError(f"{store.root} holds no Nix database: say --closure registration")
     listed = nix_store(
         store, ["--query", "--requisites", *paths], what="asking Nix for the closure"
     )

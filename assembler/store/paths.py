@@ -1,11 +1,13 @@
 """Store paths, and where on this host their files lie."""
 
+import errno
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
-from assembler.errors import RequestError
+from assembler.errors import RequestError, reason
 
 STORE = "/nix/store"
 
@@ -40,8 +42,10 @@ class StoreRoot:
 
     @property
     def uri(self) -> str:
-        """The store as Nix's `--store` takes it."""
-        return "auto" if self.root == Path("/") else f"local?root={self.root}"
+        """The store as Nix's `--store` takes it; the host's own is the one NIX_REMOTE names."""
+        if self.root == Path("/"):
+            return os.environ.get("NIX_REMOTE") or "auto"
+        return f"local?root={quote(os.fsencode(self.root))}"
 
     def host(self, path: str) -> Path:
         """Where the image's absolute `path` lies on this host; the last link is not followed."""
@@ -64,11 +68,13 @@ class StoreRoot:
             here = self.host("/".join([*done, part]))
             try:
                 target = os.readlink(here)
-            except FileNotFoundError:
-                raise RequestError(f"{path} does not exist: {here} is absent") from None
-            except OSError:  # not a link
-                done.append(part)
-                continue
+            except OSError as error:
+                if error.errno == errno.EINVAL:  # not a link
+                    done.append(part)
+                    continue
+                raise RequestError(f"{path} does not exist: {reason(error)}") from None
+            except ValueError:  # a NUL, or a surrogate that stands for no byte
+                raise RequestError(f"{path!r} is no file name") from None
             links += 1
             if links > _MAX_LINKS:
                 raise RequestError(f"{path}: too many levels of symbolic links")

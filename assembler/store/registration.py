@@ -1,7 +1,7 @@
 """A closure's registration: what the Nix database has to know of every store path."""
 
 import base64
-import binascii
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from assembler.store.paths import is_store_path
 _NIX32 = "0123456789abcdfghijklmnpqrsvwxyz"
 _SHA256_HEX = 64
 _SHA256_NIX32 = 52
+_MAX_NUMBER = (1 << 63) - 1  # an integer column of SQLite
 
 
 class PathInfo(NamedTuple):
@@ -33,10 +34,12 @@ def parse_hash(text: str) -> str:
     digits = text.removeprefix("sha256:")
     if text.startswith("sha256-"):
         try:
-            raw = base64.b64decode(text.removeprefix("sha256-"), validate=True)
-        except binascii.Error:
-            raise ValueError(f"{text!r} is not a SHA-256") from None
-        digits = raw.hex()
+            raw = base64.b64decode(text.removeprefix("sha256-").encode(), validate=True)
+        except ValueError:
+            raw = b""
+        if len(raw) != 32:
+            raise ValueError(f"{text!r} is not a SHA-256")
+        return raw.hex()
     if len(digits) == _SHA256_NIX32:
         number = 0
         for digit in digits:
@@ -73,11 +76,12 @@ def parse(text: str, source: str) -> list[PathInfo]:
         position += 1
         return lines[position - 1]
 
-    def take_number(what: str) -> int:
+    def take_number(what: str, least: int) -> int:
         word = take(what)
-        if not (word.isascii() and word.isdecimal()):
+        number = int(word) if re.fullmatch("[0-9]{1,19}", word) else -1
+        if not least <= number <= _MAX_NUMBER:
             raise RequestError(f"{source}, line {position}: {word!r} should be {what}")
-        return int(word)
+        return number
 
     def take_path(what: str) -> str:
         path = take(what)
@@ -92,9 +96,9 @@ def parse(text: str, source: str) -> list[PathInfo]:
             nar_hash = parse_hash(take("the hash"))
         except ValueError as error:
             raise RequestError(f"{source}, line {position}: {error}") from None
-        nar_size = take_number("the size")
+        nar_size = take_number("the size", 1)
         take("the deriver")
-        count = take_number("the number of references")
+        count = take_number("the number of references", 0)
         references = tuple(take_path("a reference") for _ in range(count))
         infos.append(PathInfo(path, nar_hash, nar_size, references))
     return infos
