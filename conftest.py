@@ -39,7 +39,9 @@ class _Daemon:
     def start(self) -> None:
         if not self.answers():
             environment = {**os.environ, "NIX_CONFIG": _NIX_CONFIG}
-            self._process = subprocess.Popen(["nix-daemon"], env=environment)
+            self._process = subprocess.Popen(
+                ["nix-daemon"], env=environment, stderr=subprocess.DEVNULL
+            )
             deadline = time.monotonic() + 20
             while not self.answers() and time.monotonic() < deadline:
                 time.sleep(0.05)
