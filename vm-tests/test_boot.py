@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+
 from qemu import Firmware, Machine
 
 # Without KVM on two busy cores a boot takes ten seconds and hashing the store thirty.

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchlib.fill import Filler
-
 from assembler import process
 from assembler.root.copy_store import copy_store
 from assembler.store import live
@@ -16,6 +14,7 @@ from assembler.store.closure import Closure
 from assembler.store.paths import STORE, StoreRoot
 from assembler.store.registration import PathInfo, format_registration
 from assembler.units import MIB, round_up
+from benchlib.fill import Filler
 
 _NIX32 = "0123456789abcdfghijklmnpqrsvwxyz"
 _KERNEL, _INITRD = 12 * MIB, 16 * MIB  # bytes, as NixOS has them; less in a small closure

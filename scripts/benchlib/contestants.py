@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
-from benchlib.closure import Load
-from benchlib.measure import Finished, Measured, run
-
 from assembler import process
 from assembler.errors import HostError
 from assembler.writers.mke2fs import make_ext4
+from benchlib.closure import Load
+from benchlib.measure import Finished, Measured, run
 
 _REPOSITORY = Path(__file__).parents[2]
 _COMMAND = "from assembler.cli import assemble_main; assemble_main()"

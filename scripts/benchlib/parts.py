@@ -8,17 +8,16 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from benchlib.closure import Load, Shape, copy_live, make_up
-from benchlib.contestants import CONTESTANTS, Assemble, Contestant, assemble, send
-from benchlib.measure import Finished, Measured
-from benchlib.room import mounted_xfs, need, scratch_directory, why_no_xfs
-from benchlib.table import Limit, gather, limits, step_lines, table
-
 from assembler import process
 from assembler.errors import HostError
 from assembler.store import live
 from assembler.store.paths import StoreRoot
 from assembler.units import BLOCK, GIB, MIB
+from benchlib.closure import Load, Shape, copy_live, make_up
+from benchlib.contestants import CONTESTANTS, Assemble, Contestant, assemble, send
+from benchlib.measure import Finished, Measured
+from benchlib.room import mounted_xfs, need, scratch_directory, why_no_xfs
+from benchlib.table import Limit, gather, limits, step_lines, table
 
 _MILLION = Shape(size=GIB, inodes=1_000_000, paths=2000)
 _PLAIN = Shape(size=20 * MIB, inodes=500, paths=20)  # what the wide directory lies in

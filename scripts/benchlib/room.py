@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchlib.closure import Shape
-
 from assembler import process
 from assembler.errors import HostError
 from assembler.units import BLOCK, GIB, MIB, format_size
+from benchlib.closure import Shape
 
 _TMPFS = Path("/dev/shm")
 _SPARE = GIB  # bytes of memory to leave to everybody else

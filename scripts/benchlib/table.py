@@ -4,10 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from assembler.units import MIB
 from benchlib.contestants import FLOOR, MKE2FS, WHOLE, WRITE
 from benchlib.measure import Measured
-
-from assembler.units import MIB
 
 
 @dataclass(frozen=True, slots=True)
