@@ -98,14 +98,16 @@ def as_root() -> AsRoot:
 
     def run(*argv: str | Path, check: bool = True) -> "subprocess.CompletedProcess[str]":
         with _root():
-            return subprocess.run(
+            done = subprocess.run(
                 [str(arg) for arg in argv],
                 user=0,
                 group=0,
                 capture_output=True,
                 text=True,
-                check=check,
+                check=False,
             )
+        assert done.returncode == 0 or not check, done.stderr
+        return done
 
     return run
 
