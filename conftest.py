@@ -117,7 +117,7 @@ def demo_system() -> str:
     """The demo's toplevel store path, as `make image` builds it."""
     link = REPOSITORY / "build" / "demo-system"
     if not link.is_symlink():
-        pytest.fail("build/demo-system is absent: run `make build/demo-system` first")
+        pytest.fail("build/demo-system is absent: run `make demo` first")
     return str(link.readlink())
 
 
