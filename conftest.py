@@ -39,7 +39,8 @@ class _Daemon:
     def start(self) -> None:
         if not self.answers():
             environment = {**os.environ, "NIX_CONFIG": _NIX_CONFIG}
-            self._process = subprocess.Popen(["nix-daemon"], env=environment)
+            quiet = subprocess.DEVNULL  # it tells of every connection
+            self._process = subprocess.Popen(["nix-daemon"], env=environment, stderr=quiet)
             deadline = time.monotonic() + 20
             while not self.answers() and time.monotonic() < deadline:
                 time.sleep(0.05)
