@@ -39,8 +39,9 @@ class _Daemon:
     def start(self) -> None:
         if not self.answers():
             environment = {**os.environ, "NIX_CONFIG": _NIX_CONFIG}
-            quiet = subprocess.DEVNULL  # it tells of every connection
-            self._process = subprocess.Popen(["nix-daemon"], env=environment, stderr=quiet)
+            self._process = subprocess.Popen(
+                ["nix-daemon"], env=environment, stderr=subprocess.DEVNULL
+            )
             deadline = time.monotonic() + 20
             while not self.answers() and time.monotonic() < deadline:
                 time.sleep(0.05)
@@ -97,14 +98,16 @@ def as_root() -> AsRoot:
 
     def run(*argv: str | Path, check: bool = True) -> "subprocess.CompletedProcess[str]":
         with _root():
-            return subprocess.run(
+            done = subprocess.run(
                 [str(arg) for arg in argv],
                 user=0,
                 group=0,
                 capture_output=True,
                 text=True,
-                check=check,
+                check=False,
             )
+        assert done.returncode == 0 or not check, done.stderr
+        return done
 
     return run
 

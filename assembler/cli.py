@@ -13,11 +13,13 @@ from typing import NoReturn
 
 from assembler import pipeline, process, report
 from assembler.check.image import check_image, describe
-from assembler.errors import AssembleError, RequestError
+from assembler.errors import AssembleError, InternalError, RequestError, reason
 from assembler.progress import Progress
 from assembler.spec import RootSpec, Spec
 from assembler.store.paths import StoreRoot
 from assembler.units import MIB, parse_size
+
+log = logging.getLogger(__name__)
 
 _INTERRUPTED, _TERMINATED = 130, 143
 
@@ -258,5 +260,13 @@ def _end(run: Callable[[], None]) -> NoReturn:
     except BrokenPipeError:
         # Whoever read our output has gone; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        print(f"{name}: {reason(error)}", file=sys.stderr)
+        sys.exit(1)
+    except Exception as error:
+        log.debug("where it happened:", exc_info=True)
+        print(f"{name}: {InternalError(f'{type(error).__name__}: {error}')}", file=sys.stderr)
+        print(f"{name}: -vv tells where it happened", file=sys.stderr)
         sys.exit(1)
     sys.exit(0)

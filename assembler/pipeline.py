@@ -63,12 +63,12 @@ def assemble(spec: Spec, progress: Progress) -> Summary:
 
 def _write_boot_loader(image: Path, made: Plan, epoch: int) -> None:
     """GRUB's images: for BIOS into boot sector and BIOS boot partition, for UEFI into the ESP."""
-    bios.install(image, made.layout, made.boot_image, made.bios_core)
+    bios.install(image, made.layout, *made.bios)
     write_esp(
         image,
         offset=made.layout.esp.start,
         size=made.layout.esp.size,
-        files={"EFI/BOOT/BOOTX64.EFI": made.efi_core},
+        files=made.esp,
         volume_id=made.identity.serial("EFI system partition"),
         label="ESP",
         epoch=epoch,

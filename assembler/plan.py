@@ -8,7 +8,7 @@ from pathlib import Path
 
 from assembler import process
 from assembler.boot.bootspec import Bootspec, read_bootspec
-from assembler.boot.grub import Grub, find_grub
+from assembler.boot.grub import PREFIX, Grub, Platform, find_grub, make_core_image
 from assembler.boot.grub_cfg import grub_cfg
 from assembler.disk.ext4_size import free_after_mke2fs, smallest_ext4
 from assembler.disk.layout import Layout, hybrid
@@ -23,10 +23,13 @@ from assembler.spec import RootSpec, Spec
 from assembler.store.closure import Closure, read_closure
 from assembler.units import BLOCK, MIB, ceil_div, format_size
 from assembler.writers.demand import Demand, largest_paths, measure
+from assembler.writers.fat import esp_problems
 from assembler.writers.protocol import FileSystem
 
 _BYTES_PER_INODE = 16384  # inode_ratio in mke2fs.conf(5): what an ordinary ext4 has room for
 _TOOLS = ("nix-store", "mke2fs", "e2fsck", "mkfs.fat", "fsck.fat", "mmd", "mcopy", "sfdisk")
+# What firmware starts from a disk that it does not know (UEFI specification, 3.5.1.1).
+EFI_PROGRAM = "EFI/BOOT/BOOTX64.EFI"
 _LARGEST = 5  # paths to name when an image is too small
 
 
@@ -37,7 +40,8 @@ class Request:
     spec: Spec
     closure: Closure
     bootspec: Bootspec
-    grub: Grub
+    bios: Grub
+    efi: Grub
     rows: tuple[Row, ...]
 
 
@@ -49,7 +53,8 @@ class Plan:
     tree: Tree
     demand: Demand
     root: FileSystem
-    cores: dict[str, bytes]  # GRUB platform → core image
+    bios: tuple[bytes, bytes]  # GRUB's boot.img and core image
+    esp: dict[str, bytes]  # path → content of the EFI system partition
     identity: Identity
 
 
@@ -86,10 +91,10 @@ def read_request(spec: Spec) -> Request:
             bootspec = read_bootspec(spec.root.store, spec.root.system)
         with gather():
             closure = read_root(spec.root)
-            grub = find_grub(spec.root.store, closure.paths)
+            bios, efi = (find_grub(p, spec.root.store, closure.paths) for p in Platform)
     if problems:
         raise RequestError(list(dict.fromkeys(problems)))
-    return Request(spec, closure, bootspec, grub, tuple(rows))
+    return Request(spec, closure, bootspec, bios, efi, tuple(rows))
 
 
 def make_plan(request: Request, staging: Path) -> Plan:
@@ -107,10 +112,11 @@ def make_plan(request: Request, staging: Path) -> Plan:
         prepared = pool.submit(
             prepare_root, staging, closure, source.store, source.system, epoch=source.epoch
         )
-        cores = pool.submit(request.grub.core_images, root_uuid)
+        bios_core = pool.submit(make_core_image, request.bios, root_uuid)
+        efi_core = pool.submit(make_core_image, request.efi, root_uuid)
         scan_store(scanner, closure, source.store)
         prepared.result()
-    boot_files = {"/boot/grub/grub.cfg": grub_cfg(request.bootspec, root_uuid).encode()}
+    boot_files = {f"{PREFIX}/grub.cfg": grub_cfg(request.bootspec, root_uuid).encode()}
     build_tree(tree, scanner, staging, boot_files, source.epoch)
     add_contents(tree, scanner, request.rows, source.epoch)
     demand = measure(tree)
@@ -124,7 +130,11 @@ def make_plan(request: Request, staging: Path) -> Plan:
         hash_seed=identity.uuid("directory hashes"),
         epoch=source.epoch,
     )
-    return Plan(layout, tree, demand, root, cores.result(), identity)
+    esp = {EFI_PROGRAM: efi_core.result()}
+    if problems := esp_problems(spec.boot_size, esp):
+        raise RequestError(problems)
+    bios = request.bios.boot_img, bios_core.result()
+    return Plan(layout, tree, demand, root, bios, esp, identity)
 
 
 def _options(request: Request) -> list[object]:

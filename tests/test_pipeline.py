@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -129,17 +130,17 @@ def make_moved(system: System, target: Path) -> System:
 
 def test_same_bytes_for_another_user(system: System, tmp_path: Path, as_root: AsRoot) -> None:
     assemble(system, tmp_path / "one.raw")
-    directory = tmp_path / "other"
-    directory.mkdir(mode=0o777)
-    directory.chmod(0o777)
-    for path in (tmp_path, tmp_path.parent, system.root.parent):
-        path.chmod(0o755)
-    as_root(
-        "setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", "--",
-        "env", f"HOME={directory}", ASSEMBLE, "--out", directory / "two.raw", *system.options,
-    )  # fmt: skip
-    assert (directory / "two.raw").stat().st_uid == 12345
-    assert sha256(tmp_path / "one.raw") == sha256(directory / "two.raw")
+    with tempfile.TemporaryDirectory() as name:  # pytest's own are closed to other users
+        shared = Path(name)
+        shared.chmod(0o777)
+        moved = make_moved(system, shared / "store")
+        as_root(
+            "setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", "--",
+            "env", f"HOME={shared}", ASSEMBLE, "--out", shared / "two.raw", *moved.options,
+        )  # fmt: skip
+        assert (shared / "two.raw").stat().st_uid == 12345
+        assert sha256(tmp_path / "one.raw") == sha256(shared / "two.raw")
+        as_root("rm", shared / "two.raw")
 
 
 def test_contents_arrive_with_owner_mode_and_xattrs(system: System, tmp_path: Path) -> None:

@@ -3,14 +3,12 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import get_args
 
 import pytest
-from qemu import Firmware, Machine
 
-ASSEMBLE = Path(sys.executable).parent / "assemble"
+from qemu import Firmware, Machine
 
 # Without KVM on two busy cores a boot takes ten seconds and hashing the store thirty.
 BOOT_SECONDS = 180
@@ -46,11 +44,15 @@ NIXOS_INSTALL_BOOTLOADER=1 /nix/var/nix/profiles/system/bin/switch-to-configurat
 
 
 @pytest.fixture(scope="module")
-def image(demo_system: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def image(
+    assemble_command: Path, demo_system: str, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A raw image of the demo system, made by the command as a user would run it."""
     assert os.geteuid() != 0, "an image made by root proves nothing"
     out = tmp_path_factory.mktemp("image") / "disk.raw"
-    subprocess.run([ASSEMBLE, "--out", out, "--system", demo_system], check=True, timeout=600)
+    subprocess.run(
+        [assemble_command, "--out", out, "--system", demo_system], check=True, timeout=600
+    )
     return out
 
 

@@ -92,9 +92,9 @@ def _table_faults(image: Path) -> list[str]:
     done = process.run(
         ["sfdisk", "--verify", image], what="verifying the partition table", ok=_ANY_STATUS
     )
-    said = (done.stdout + done.stderr).decode(errors="replace")
-    # Unused space is told as a remark in the same breath; it is none of our business.
-    if done.returncode == 0 and "No errors detected" in said:
+    said = (done.stderr + done.stdout).decode(errors="replace")
+    # A damaged backup table is told on stderr, and is no error to sfdisk.
+    if done.returncode == 0 and "No errors detected" in said and not done.stderr:
         return []
     return [f"partition table: {' '.join(said.split())}"]
 

@@ -29,8 +29,9 @@ def nix_store(
             ["nix-store", "--store", store.uri, *arguments],
             what=what,
             input=input,
-            env={"HOME": home},
-            remedy=_REMEDY,
+            # A user without an entry in /etc/passwd (a container's, a sandbox's) has no name else.
+            env={"HOME": home, "USER": "nobody"},
+            remedy=_REMEDY if store.root == Path("/") else "",
         )
     return done.stdout
 

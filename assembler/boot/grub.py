@@ -1,0 +1,126 @@
+"""Find GRUB, in the closure or on the host, and let it build its core images."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from uuid import UUID
+
+from assembler import process
+from assembler.errors import HostError
+from assembler.store.paths import StoreRoot
+
+_MKIMAGE = "grub-mkimage"
+PREFIX = "/boot/grub"  # where the core image looks for grub.cfg in the root file system
+_HOST_PREFIX = Path("/usr")
+
+# Everything that the configuration needs is in the core image: /boot/grub holds grub.cfg alone.
+_COMMON_MODULES = (
+    *("part_gpt", "part_msdos", "ext2", "search", "search_fs_uuid", "normal", "configfile"),
+    *("linux", "serial", "terminal", "echo", "test", "boot", "gzio", "minicmd", "reboot", "halt"),
+    *("ls", "sleep", "all_video"),
+)
+
+
+class Platform(StrEnum):
+    """What GRUB is built for, by GRUB's own names."""
+
+    BIOS = "i386-pc"
+    EFI = "x86_64-efi"
+
+
+_MODULES = {
+    Platform.BIOS: ("biosdisk", *_COMMON_MODULES),
+    Platform.EFI: ("fat", "efi_gop", *_COMMON_MODULES),
+}
+_PACKAGES = {
+    Platform.BIOS: ("grub-pc-bin", "grub2"),
+    Platform.EFI: ("grub-efi-amd64-bin", "grub2_efi"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Grub:
+    """GRUB for one platform: the host directory of its modules, and the grub-mkimage to use."""
+
+    platform: Platform
+    modules: Path
+    mkimage: Path
+
+    @property
+    def boot_img(self) -> bytes:
+        """The boot sector code for BIOS (boot.img)."""
+        return (self.modules / "boot.img").read_bytes()
+
+
+def find_grub(platform: Platform, store: StoreRoot, paths: Iterable[str]) -> Grub:
+    """Find GRUB in the store paths given, else on the host.
+
+    Modules and grub-mkimage are taken from one place where they can be, since they must be of
+    one version. Raises HostError, saying which package to install.
+    """
+    for modules in (*_in_closure(platform, store, paths), *_on_host(platform)):
+        for program in (*_beside(modules), process.which(_MKIMAGE)):
+            if program is not None and _runs(program):
+                return Grub(platform, modules, program)
+        raise HostError("\n".join(process.require(_MKIMAGE)) or f"{_MKIMAGE} does not run")
+    debian, nixpkgs = _PACKAGES[platform]
+    raise HostError(
+        f"GRUB's modules for {platform} are neither in the closure nor on this host: they are in "
+        f"the package {debian} (Debian) or {nixpkgs} (nixpkgs)"
+    )
+
+
+def make_core_image(grub: Grub, root_uuid: UUID) -> bytes:
+    """Build GRUB's core image: core.img for BIOS, or the EFI program.
+
+    It reads its configuration from `PREFIX` on the file system with `root_uuid`. Raises
+    HostError when grub-mkimage fails.
+    """
+    with process.scratch_directory() as scratch:
+        early, core = Path(scratch) / "early.cfg", Path(scratch) / "core"
+        early.write_text(f"search.fs_uuid {root_uuid} root\nset prefix=($root){PREFIX}\n")
+        where: list[process.Arg] = ["-d", grub.modules, "-p", PREFIX, "-c", early, "-o", core]
+        process.run(
+            [grub.mkimage, "-O", grub.platform, *where, *_MODULES[grub.platform]],
+            what=f"building GRUB's core image for {grub.platform}",
+        )
+        return core.read_bytes()
+
+
+def _in_closure(platform: Platform, store: StoreRoot, paths: Iterable[str]) -> Iterator[Path]:
+    for path in sorted(paths):
+        # nixpkgs installs to the store path itself, a distribution's package below usr/.
+        for prefix in (store.host(path), store.host(path) / "usr"):
+            yield from _modules_below(prefix, platform)
+
+
+def _on_host(platform: Platform) -> Iterator[Path]:
+    yield from _modules_below(_HOST_PREFIX, platform)
+    for directory in process.search_path().split(os.pathsep):
+        program = Path(directory or ".") / _MKIMAGE
+        if os.path.isfile(program):  # unlike Path.is_file, false in an unreadable directory
+            yield from _modules_below(program.resolve().parent.parent, platform)
+
+
+def _modules_below(prefix: Path, platform: Platform) -> Iterator[Path]:
+    modules = prefix / "lib" / "grub" / platform
+    if os.path.isfile(modules / "moddep.lst"):
+        yield modules
+
+
+def _beside(modules: Path) -> Iterator[Path]:
+    """The grub-mkimage of the same installation, below `<prefix>/lib/grub/<platform>`."""
+    program = modules.parents[2] / "bin" / _MKIMAGE
+    if os.path.isfile(program):
+        yield program
+
+
+def _runs(program: Path) -> bool:
+    """Whether a program starts here: one from a closure may be for another machine."""
+    try:
+        process.run([program, "--version"], what="trying GRUB")
+    except HostError:
+        return False
+    return True

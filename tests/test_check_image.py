@@ -1,0 +1,133 @@
+"""check-image names what is broken: images damaged on purpose, one fault each."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from assembler.check.image import Report, check_image, copy_sparse, describe
+from assembler.errors import RequestError
+from tests.systems import make_system
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image as `assemble` makes it."""
+    directory = tmp_path_factory.mktemp("good")
+    system = make_system(directory / "store")
+    out = directory / "disk.raw"
+    command = [BIN / "assemble", "--out", out, "--boot-size", "64M", *system.options]
+    subprocess.run(command, check=True, capture_output=True)
+    return out
+
+
+@pytest.fixture
+def image(good: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be damaged."""
+    copy = tmp_path / "disk.raw"
+    subprocess.run(["cp", "--sparse=always", good, copy], check=True)
+    return copy
+
+
+def damage(image: Path, offset: int, data: bytes) -> None:
+    with image.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def start(image: Path, number: int) -> int:
+    table = subprocess.run(["/sbin/sfdisk", "--json", image], capture_output=True, check=True)
+    return int(json.loads(table.stdout)["partitiontable"]["partitions"][number - 1]["start"]) * 512
+
+
+def only_fault(report: Report) -> str:
+    [fault] = report.faults
+    return fault
+
+
+def test_a_good_image_has_no_fault(good: Path) -> None:
+    report = check_image(good)
+    assert report.faults == ()
+    told = "\n".join(describe(report))
+    assert "ext4" in told
+    assert "FAT" in told
+    assert "GRUB core image" in told
+
+
+def test_checking_changes_nothing(image: Path, good: Path) -> None:
+    check_image(image)
+    assert subprocess.run(["cmp", image, good]).returncode == 0
+
+
+def test_a_damaged_backup_table(image: Path) -> None:
+    damage(image, image.stat().st_size - 512, b"\0" * 512)
+    assert "partition table" in only_fault(check_image(image))
+
+
+def test_a_damaged_ext4(image: Path) -> None:
+    damage(image, start(image, 3) + 4096 * 2, b"\xff" * 4096)  # reserved descriptors, bitmaps
+    damage(image, start(image, 3) + 1024 + 0x10, b"\x01\0\0\0")  # s_free_inodes_count
+    assert only_fault(check_image(image)).startswith("partition 3 (primary): e2fsck: ")
+
+
+def test_an_ext4_that_is_gone(image: Path) -> None:
+    damage(image, start(image, 3) + 1024, b"\0" * 1024)
+    assert "partition 3 (primary): e2fsck: " in only_fault(check_image(image))
+
+
+def test_a_damaged_fat(image: Path) -> None:
+    damage(image, start(image, 1), b"\0" * 512)
+    assert only_fault(check_image(image)).startswith("partition 1 (ESP): fsck.fat: ")
+
+
+def test_a_boot_sector_that_loads_something_else(image: Path) -> None:
+    damage(image, 0x5C, (4711).to_bytes(8, "little"))
+    assert only_fault(check_image(image)) == (
+        "boot sector: it loads LBA 4711, not the BIOS boot partition"
+    )
+
+
+def test_a_core_image_that_is_gone(image: Path) -> None:
+    damage(image, start(image, 2), b"\0" * 512)
+    assert "holds no GRUB core image" in only_fault(check_image(image))
+
+
+def test_no_image(tmp_path: Path) -> None:
+    file = tmp_path / "text"
+    file.write_text("not an image")
+    with pytest.raises(RequestError, match="no partition table"):
+        check_image(file)
+
+
+def test_the_command_tells_faults_and_exit_status(image: Path) -> None:
+    command = [BIN / "check-image", image]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    damage(image, start(image, 2), b"\0" * 512)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "check-image: partition 2 (no-fs): it holds no GRUB core image" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["absent", "directory"])
+def test_the_command_refuses_what_is_no_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "directory").mkdir()
+    command = [BIN / "check-image", tmp_path / name]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "is not a file" in done.stderr
+
+
+def test_copy_sparse_keeps_holes_and_bytes(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    with source.open("wb") as file:
+        file.truncate(20 << 20)
+        for offset in (0, 5 << 20, (10 << 20) - 4096):
+            file.seek(offset)
+            file.write(b"data" * 1024)
+    copy_sparse(source, target, 1 << 20, 9 << 20)
+    assert target.read_bytes() == source.read_bytes()[1 << 20 : 10 << 20]
+    assert target.stat().st_blocks * 512 <= 64 << 10
