@@ -107,9 +107,15 @@ def run(
     log.debug("run: %s", describe(argv))
     if stdin is None and input is None:
         stdin = subprocess.DEVNULL
+    program = os.fsdecode(argv[0])
+    # Looked up here: a directory on PATH that may not be entered would hide the real fault.
+    found = which(program)
+    if found is None:
+        raise HostError(f"{what}: {require(program)[0]}")
     try:
         done = subprocess.run(
             [os.fsencode(arg) for arg in argv],
+            executable=found,
             env=environment(env),
             capture_output=True,
             check=False,
@@ -117,9 +123,7 @@ def run(
             stdin=stdin,
         )
     except OSError as error:
-        program = os.fsdecode(argv[0])
-        missing = require(program) or [f"cannot start {program}: {error.strerror}"]
-        raise HostError(f"{what}: {missing[0]}") from None
+        raise HostError(f"{what}: cannot start {program}: {error.strerror}") from None
     if done.returncode not in ok:
         raise HostError(_failure(argv, done, what, remedy))
     return done

@@ -80,6 +80,8 @@ def remove_tree(path: Path) -> None:
 
     By chmod and rm, which unlike shutil.rmtree do not stumble over a deep tree.
     """
-    if os.path.lexists(path):
+    if path.is_symlink():  # which chmod would follow
+        path.unlink()
+    elif path.exists():
         process.run(["chmod", "-R", "u+rwX", path.absolute()], what=f"removing {path}")
         process.run(["rm", "-rf", path.absolute()], what=f"removing {path}")

@@ -1,0 +1,57 @@
+"""What several tests need: programs as oracles, Nix on a store in a directory, scratch space."""
+
+import hashlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from assembler.store.closure import Closure, read_closure
+from assembler.store.paths import StoreRoot
+from assembler.store.registration import PathInfo
+from tests.systems import System
+
+
+def output(*argv: str | Path, stdin: bytes = b"") -> bytes:
+    """What a program prints; its failure fails the test with what it said."""
+    done = subprocess.run([os.fspath(arg) for arg in argv], input=stdin, capture_output=True)
+    assert done.returncode == 0, (done.stdout + done.stderr).decode(errors="replace")
+    return done.stdout
+
+
+def nix_store(root: Path, *argv: str | Path, stdin: bytes = b"") -> bytes:
+    """`nix-store` on the store below `root`."""
+    return output("nix-store", "--store", f"local?root={root}", *argv, stdin=stdin)
+
+
+def real_info(root: Path, path: str, references: Sequence[str] = ()) -> PathInfo:
+    """The registration of a store path whose files are there."""
+    nar = output("nix-store", "--dump", root / path.lstrip("/"))
+    return PathInfo(path, hashlib.sha256(nar).hexdigest(), len(nar), tuple(references))
+
+
+def closure_of(system: System) -> tuple[Closure, StoreRoot]:
+    """The closure of a test's system, and its store."""
+    store = StoreRoot(system.root)
+    return read_closure([system.registration], store, system.toplevel, []), store
+
+
+def verify(root: Path) -> str:
+    """What Nix finds wrong with the store below `root`, every byte of it read."""
+    done = subprocess.run(
+        ["nix-store", "--store", f"local?root={root}", "--verify", "--check-contents"],
+        capture_output=True,
+        text=True,
+    )
+    known = "warning: the group 'nixbld' specified in 'build-users-group' does not exist"
+    lines = [line for line in done.stderr.splitlines() if line != known]
+    return "\n".join(line for line in lines if not line.endswith("..."))  # the names of steps
+
+
+@contextmanager
+def directory() -> Iterator[Path]:
+    """A directory of its own for each example of a property test."""
+    with tempfile.TemporaryDirectory(prefix="assemble-test-") as name:
+        yield Path(name)

@@ -1,0 +1,39 @@
+"""What the errors print."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from assembler.errors import AssembleError, HostError, InternalError, RequestError, reason
+
+
+def test_a_request_error_prints_every_problem_on_a_line() -> None:
+    assert str(RequestError(["one", "two"])) == "one\ntwo"
+
+
+def test_a_request_error_takes_a_single_problem() -> None:
+    assert RequestError("one").problems == ("one",)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(RequestError("x"), 2), (HostError("x"), 1), (InternalError("x"), 1), (AssembleError("x"), 1)],
+)
+def test_exit_status_says_whose_fault_it_is(error: AssembleError, status: int) -> None:
+    assert error.exit_status == status
+
+
+def test_an_internal_error_asks_for_a_report() -> None:
+    assert str(InternalError("x")) == "bug in assemble, please report it: x"
+
+
+@pytest.mark.parametrize("name", ["/absent", b"/absent", Path("/absent")])
+def test_reason_names_the_file(name: str | bytes | Path) -> None:
+    with pytest.raises(OSError) as caught:
+        os.stat(name)
+    assert reason(caught.value) == "/absent: No such file or directory"
+
+
+def test_reason_without_a_file() -> None:
+    assert reason(OSError("words")) == "words"

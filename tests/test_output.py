@@ -1,0 +1,232 @@
+"""The file at `--out`: whole, or what it was."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from assembler.errors import HostError
+from assembler.output import all_or_nothing
+
+OLD = b"what was there"
+NAMES = [b"a?b", b"a@@b", b"with space", b"new\nline", b"\xff\xfe", b"-rf", b"x" * 240, b"a'\"$b"]
+
+# Enters the block for the file named on its command line, says so, and stays there.
+HOLDER = """
+import sys, time
+from pathlib import Path
+from assembler.output import all_or_nothing
+with all_or_nothing(Path(sys.argv[1])) as image:
+    image.write_bytes(b"half an image")
+    print("inside", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A file that is there already."""
+    path = tmp_path / "disk.raw"
+    path.write_bytes(OLD)
+    return path
+
+
+@contextmanager
+def holder(out: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Another process that is writing `out`."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", HOLDER, str(out)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"inside\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def write(out: Path, content: bytes = b"new") -> None:
+    with all_or_nothing(out) as image:
+        image.write_bytes(content)
+
+
+def assert_untouched(out: Path) -> None:
+    assert out.read_bytes() == OLD
+    assert os.listdir(out.parent) == [out.name]
+
+
+def test_the_file_is_replaced_at_the_end_only(out: Path) -> None:
+    with all_or_nothing(out) as image:
+        image.write_bytes(b"new")
+        assert out.read_bytes() == OLD
+    assert out.read_bytes() == b"new"
+    assert os.listdir(out.parent) == [out.name]
+
+
+def test_a_file_that_was_absent_is_made(tmp_path: Path) -> None:
+    with all_or_nothing(tmp_path / "out") as image:
+        image.write_bytes(b"new")
+        assert not (tmp_path / "out").exists()
+    assert (tmp_path / "out").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, SystemExit, HostError])
+def test_a_block_that_raises_leaves_no_trace(out: Path, failure: type[BaseException]) -> None:
+    with pytest.raises(failure), all_or_nothing(out) as image:
+        image.write_bytes(b"half")
+        raise failure
+    assert_untouched(out)
+
+
+def test_a_full_disk_is_told(out: Path) -> None:
+    with pytest.raises(HostError, match=r"disk.raw: No space left"), all_or_nothing(out):
+        Path("/dev/full").write_bytes(b"x")
+    assert_untouched(out)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_process_leaves_what_was_there(out: Path, number: signal.Signals) -> None:
+    with holder(out) as process:
+        process.send_signal(number)
+        process.wait()
+        assert out.read_bytes() == OLD
+
+
+def test_an_interrupted_process_leaves_no_trace(out: Path) -> None:
+    with holder(out) as process:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+    assert_untouched(out)
+
+
+def test_the_next_run_takes_over_what_a_killed_one_left(out: Path) -> None:
+    with holder(out) as process:
+        process.kill()
+        process.wait()
+    assert len(os.listdir(out.parent)) == 2
+    with all_or_nothing(out) as image:
+        assert image.read_bytes() == b""
+        image.write_bytes(b"new")
+    assert out.read_bytes() == b"new"
+    assert os.listdir(out.parent) == [out.name]
+
+
+def test_a_second_run_at_the_same_time_is_refused(out: Path) -> None:
+    with holder(out) as process:
+        with pytest.raises(HostError, match=r"another run is writing .*disk.raw.* now"):
+            write(out)
+        assert process.poll() is None
+        assert len(os.listdir(out.parent)) == 2
+
+
+def test_two_outs_of_one_directory_can_be_written_at_once(tmp_path: Path) -> None:
+    with all_or_nothing(tmp_path / "a") as first, all_or_nothing(tmp_path / "b") as second:
+        first.write_bytes(b"1")
+        second.write_bytes(b"2")
+    assert ((tmp_path / "a").read_bytes(), (tmp_path / "b").read_bytes()) == (b"1", b"2")
+
+
+def test_a_symlink_stays_and_its_target_is_replaced(out: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere/link"
+    link.symlink_to("../disk.raw")
+    write(link)
+    assert link.is_symlink()
+    assert out.read_bytes() == b"new"
+    assert os.listdir(tmp_path / "elsewhere") == ["link"]
+
+
+def test_a_dangling_symlink_gets_its_target(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("target")
+    write(tmp_path / "link")
+    assert (tmp_path / "target").read_bytes() == b"new"
+
+
+def test_symlinks_that_go_round_do_not_end_in_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    write(tmp_path / "a")
+    assert b"new" in [path.read_bytes() for path in tmp_path.iterdir() if not path.is_symlink()]
+
+
+def test_a_relative_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with all_or_nothing(Path("out")) as image:
+        image.write_bytes(b"new")
+        monkeypatch.chdir("/")
+    assert (tmp_path / "out").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_file_name_will_do(tmp_path: Path, name: bytes) -> None:
+    out = tmp_path / os.fsdecode(name)
+    with all_or_nothing(out) as image:
+        image.write_bytes(b"new")
+        assert str(image).isprintable()
+        assert not set("?@ '$") & set(str(image))
+    assert out.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_the_mode_follows_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        write(tmp_path / "out")
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    assert (tmp_path / "out").stat().st_mode & 0o7777 == mode
+
+
+def test_the_hidden_file_is_nobody_elses_business(tmp_path: Path) -> None:
+    with all_or_nothing(tmp_path / "out") as image:
+        assert image.stat().st_mode & 0o7777 == 0o600
+
+
+@pytest.mark.parametrize("mode", [0o555, 0o000])
+def test_a_directory_that_may_not_be_written_is_told(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "locked").mkdir(mode=mode)
+    with pytest.raises(HostError, match=r"cannot create .*Permission denied"):
+        write(tmp_path / "locked/out")
+
+
+def test_a_directory_that_may_only_be_written_to_will_do(tmp_path: Path) -> None:
+    (tmp_path / "drop").mkdir(mode=0o300)
+    write(tmp_path / "drop/out")
+    assert (tmp_path / "drop/out").read_bytes() == b"new"
+
+
+def test_an_absent_directory_is_told(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match=r"cannot create .*No such file"):
+        write(tmp_path / "absent/out")
+
+
+def test_a_directory_in_the_files_place_is_told(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(HostError, match=r"cannot write .*Is a directory"):
+        write(tmp_path / "out")
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_planted_symlink_is_not_followed(out: Path) -> None:
+    (out.parent / f".{out.name}.partial").symlink_to("disk.raw")
+    with pytest.raises(HostError, match="cannot create"):
+        write(out)
+    assert out.read_bytes() == OLD
+
+
+def test_many_runs_at_once_leave_one_whole_image(tmp_path: Path) -> None:
+    script = HOLDER.replace("time.sleep(60)", "").replace("half an image", "whole")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", script, str(tmp_path / "out")]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    runs = [subprocess.Popen(command, env=environment, **quiet) for _ in range(8)]
+    said = [run.communicate()[1] for run in runs]
+    assert all(not text or b"another run is writing" in text for text in said)
+    assert (tmp_path / "out").read_bytes() == b"whole"
+    assert os.listdir(tmp_path) == ["out"]

@@ -1,0 +1,131 @@
+"""Starting programs."""
+
+import logging
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from assembler import process
+from assembler.errors import HostError
+
+
+def test_run_returns_what_the_program_prints() -> None:
+    assert process.run(["echo", b"\xff", Path("x")], what="test").stdout == b"\xff x\n"
+
+
+def test_run_gives_input() -> None:
+    assert process.run(["cat"], what="test", input=b"in").stdout == b"in"
+
+
+def test_run_without_input_reads_nothing() -> None:
+    assert process.run(["cat"], what="test").stdout == b""
+
+
+def test_run_reads_from_a_descriptor(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"file")
+    with (tmp_path / "file").open() as file:
+        assert process.run(["cat"], what="test", stdin=file.fileno()).stdout == b"file"
+
+
+def test_the_environment_is_small_and_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MKE2FS_CONFIG", "LANG", "LC_ALL", "TZ", "TMPDIR"):
+        monkeypatch.setenv(name, "/tmp")
+    said = process.run(["env", "-0"], what="test", env={"EXTRA": "1"}).stdout.decode()
+    variables = dict(line.split("=", 1) for line in said.split("\0") if line)
+    kept = {"TMPDIR", "PATH", "HOME", "LC_ALL", "TZ", "EXTRA"}
+    assert set(variables) - kept <= {"NIX_REMOTE", "NIX_CONF_DIR", "NIX_STATE_DIR"}
+    assert (variables["LC_ALL"], variables["TZ"], variables["EXTRA"]) == ("C", "UTC", "1")
+
+
+def test_a_missing_program_is_told_with_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_ADMIN_DIRECTORIES", ())
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(HostError) as caught:
+        process.run(["mkfs.fat"], what="making the ESP")
+    assert str(caught.value) == (
+        "making the ESP: the program mkfs.fat is not on PATH: it is in the package dosfstools "
+        "(Debian) or dosfstools (nixpkgs)"
+    )
+
+
+def test_a_directory_on_path_that_may_not_be_entered_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "locked").mkdir(mode=0)
+    monkeypatch.setenv("PATH", f"{tmp_path}/locked:{os.environ['PATH']}")
+    assert process.which("sh") is not None
+    with pytest.raises(HostError, match="the program no-such-program is not on PATH"):
+        process.run(["no-such-program"], what="test")
+
+
+def test_programs_for_administrators_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin")
+    assert process.require("mke2fs", "sh") == []
+
+
+def test_every_missing_program_gets_a_line() -> None:
+    assert len(process.require("sh", "no-such-a", "no-such-b")) == 2
+
+
+def test_a_failure_shows_command_last_words_and_remedy() -> None:
+    script = "seq 20; echo 'to stderr' >&2; exit 3"
+    with pytest.raises(HostError) as caught:
+        process.run(["sh", "-c", script], what="testing", remedy="try again")
+    lines = str(caught.value).split("\n")
+    assert lines[0] == "testing: sh failed with status 3"
+    assert lines[1] == """  command: sh -c 'seq 20; echo '"'"'to stderr'"'"' >&2; exit 3'"""
+    assert lines[2:] == [f"  {number}" for number in range(10, 21)] + ["  to stderr", "try again"]
+
+
+def test_a_killed_program_is_told_by_its_signal() -> None:
+    with pytest.raises(HostError, match="sh was killed by signal 9"):
+        process.run(["sh", "-c", "kill -9 $$"], what="test")
+
+
+def test_a_status_that_is_allowed_is_no_failure() -> None:
+    assert process.run(["sh", "-c", "exit 1"], what="test", ok=(0, 1)).returncode == 1
+
+
+def test_output_that_is_not_utf_8_can_be_shown() -> None:
+    with pytest.raises(HostError, match="\ufffd"):
+        process.run(["sh", "-c", "printf '\\377'; exit 1"], what="test")
+
+
+def test_too_long_a_command_line_is_told() -> None:
+    with pytest.raises(HostError, match="cannot start echo: Argument list too long"):
+        process.run(["echo", "x" * (1 << 20)], what="test")
+
+
+def test_a_command_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        process.run(["true", "a b"], what="test")
+    assert "run: true 'a b'" in caplog.text
+
+
+def test_a_scratch_directory_is_private_and_goes_away() -> None:
+    with process.scratch_directory() as name:
+        assert Path(name).stat().st_mode & 0o777 == 0o700
+        (Path(name) / "read-only").mkdir(mode=0o555)
+    assert not Path(name).exists()
+
+
+def test_no_place_for_a_scratch_directory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with pytest.raises(HostError, match=r"/nowhere.*: No such file.*set TMPDIR"):
+        process.scratch_directory()
+
+
+def test_no_temporary_directory_at_all_is_told() -> None:
+    script = (
+        "import tempfile; from assembler import errors, process\n"
+        "tempfile._candidate_tempdir_list = lambda: ['/nowhere']\n"
+        "try: process.scratch_directory()\n"
+        "except errors.HostError as error: print(error)"
+    )
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    said = process.run([sys.executable, "-c", script], what="test", env=path).stdout
+    assert b"No usable temporary directory found" in said
+    assert b"set TMPDIR" in said

@@ -1,0 +1,340 @@
+"""`--contents`: what is taken, and what is refused, all of it at once."""
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assembler.errors import RequestError
+from assembler.root.contents import Row, add_contents, read_contents
+from assembler.root.scan import Scanner
+from assembler.root.tree import Directory, Node, Tree, regular, symlink
+from assembler.store.paths import StoreRoot
+from tests.helpers import directory
+from tests.systems import store_path
+
+
+def read(tmp_path: Path, *rows: object) -> list[Row]:
+    """Write rows as JSON and read them; `$` in a source is the directory."""
+    text = json.dumps(rows).replace("$", str(tmp_path))
+    (tmp_path / "contents.json").write_text(text)
+    return read_contents(tmp_path / "contents.json", StoreRoot(tmp_path / "root"))
+
+
+def problems(tmp_path: Path, *rows: object) -> list[str]:
+    with pytest.raises(RequestError) as caught:
+        read(tmp_path, *rows)
+    return [line.removeprefix("--contents, ") for line in caught.value.problems]
+
+
+def row(**changes: object) -> dict[str, Any]:
+    return {"source": "$/file", "target": "/etc/file", **changes}
+
+
+@pytest.fixture(autouse=True)
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    return path
+
+
+def test_a_row_by_itself_is_roots(tmp_path: Path) -> None:
+    assert read(tmp_path, row()) == [Row(f"{tmp_path}/file", "/etc/file", 0, 0, None, ())]
+
+
+def test_no_rows_are_none(tmp_path: Path) -> None:
+    assert read(tmp_path) == []
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+def test_what_is_empty_is_the_default(tmp_path: Path, empty: object) -> None:
+    assert read(tmp_path, row(user=empty, group=empty, mode=empty)) == read(tmp_path, row())
+
+
+@pytest.mark.parametrize(
+    ("user", "group", "ids"),
+    [
+        ("nobody", "nixbld", (65534, 30000)),
+        ("1000", "100", (1000, 100)),
+        (1000, 0xFFFFFFFE, (1000, 0xFFFFFFFE)),
+        ("root", "users", (0, 100)),
+    ],
+)
+def test_owners(tmp_path: Path, user: object, group: object, ids: tuple[int, int]) -> None:
+    [found] = read(tmp_path, row(user=user, group=group))
+    assert (found.uid, found.gid) == ids
+
+
+def test_names_come_from_passwd_and_group_among_the_contents(tmp_path: Path) -> None:
+    (tmp_path / "passwd").write_bytes(b"me:x:1001:5::\nodd\nbad:x:no\nbig:x:99999999999\n")
+    (tmp_path / "group").write_bytes(b"us:x:5:\n\xff:x:6\n")
+    rows = read(
+        tmp_path,
+        row(user="me", group="us"),
+        {"source": "$/passwd", "target": "etc//./passwd"},
+        {"source": "$/group", "target": "/etc/group"},
+    )
+    assert (rows[0].uid, rows[0].gid) == (1001, 5)
+
+
+@pytest.mark.parametrize(("text", "mode"), [("0644", 0o644), ("4755", 0o4755), ("0", 0)])
+def test_modes(tmp_path: Path, text: str, mode: int) -> None:
+    assert read(tmp_path, row(mode=text))[0].mode == mode
+
+
+def test_xattrs_are_written_as_getfattr_shows_them(tmp_path: Path) -> None:
+    values = {"user.a": "0x00ff", "user.b": "0sAP8=", "security.capability": "text", "user.c": ""}
+    assert read(tmp_path, row(xattrs=values))[0].xattrs == (
+        ("security.capability", b"text"),
+        ("user.a", b"\0\xff"),
+        ("user.b", b"\0\xff"),
+        ("user.c", b""),
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "clean"), [("etc/x", "/etc/x"), ("//a//b/", "/a/b"), ("/a/./b", "/a/b")]
+)
+def test_targets_are_made_absolute(tmp_path: Path, target: str, clean: str) -> None:
+    assert read(tmp_path, row(target=target))[0].target == clean
+
+
+def test_a_target_that_is_not_utf_8(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xff")).touch()
+    rows = read(tmp_path, row(source="$/\udcff", target="/\udcfe"))
+    tree = Tree()
+    add_contents(tree, Scanner(tree), rows, 1)
+    assert tree.get(b"/\xfe") is not None
+
+
+def test_a_pattern_puts_what_it_finds_into_the_target(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    for name in ("b", "a", ".hidden"):
+        (tmp_path / "d" / name).touch()
+    found = read(tmp_path, row(source="$/d/*", target="/srv"))
+    assert [(item.source, item.target) for item in found] == [
+        (f"{tmp_path}/d/a", "/srv/a"),
+        (f"{tmp_path}/d/b", "/srv/b"),
+    ]
+
+
+def test_a_pattern_may_fill_the_root(tmp_path: Path) -> None:
+    assert [item.target for item in read(tmp_path, row(source="$/fi*", target="/"))] == ["/file"]
+
+
+def test_sources_in_the_store_are_looked_for_in_the_store_given(tmp_path: Path) -> None:
+    path = store_path(1, "x")
+    (tmp_path / "root" / path[1:]).mkdir(parents=True)
+    (tmp_path / "root" / path[1:] / "f").touch()
+    [found] = read(tmp_path, row(source=f"{path}/*"))
+    assert found.source == f"{tmp_path}/root{path}/f"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"source": "/nowhere/x"}, "the source /nowhere/x does not exist"),
+        ({"source": "/nowhere/*"}, "the source /nowhere/* does not exist"),
+        ({"source": "/dev/null"}, "/dev/null is a device, pipe or socket"),
+        ({"source": "$/locked"}, "the source $/locked may not be read"),
+        ({"source": "$/a\0*"}, "needs a source and a target, both file names"),
+        ({"source": "\ud800*"}, "needs a source and a target, both file names"),
+        ({"source": 5}, "needs a source and a target, both file names"),
+        ({"target": ""}, "needs a source and a target, both file names"),
+        ({"target": "/a\0"}, "needs a source and a target, both file names"),
+        ({"target": "/\udfff"}, "needs a source and a target, both file names"),
+        ({"target": None}, "needs a source and a target, both file names"),
+        ({"target": "/a/../../b"}, "the target /a/../../b leaves the root or goes through .."),
+        ({"target": "/"}, "the target is the root itself"),
+        ({"target": "//."}, "the target is the root itself"),
+        ({"target": "/" + "ä" * 128}, f"the target /{'ä' * 128} has a name of over 255 bytes"),
+        ({"target": "/nix/store/x"}, "the target /nix/store/x is in the store: use --additional"),
+        ({"target": "nix//store"}, "the target /nix/store is in the store: use --additional-path"),
+        ({"source": "$/tree", "target": "/nix"}, "the target /nix is in the store: use"),
+        ({"source": "$/tree/*", "target": "/nix"}, "the target /nix/store is in the store: use"),
+        ({"user": "me"}, "unknown user 'me': give its number, or put /etc/passwd among the cont"),
+        ({"group": "me"}, "unknown group 'me': give its number, or put /etc/group among the con"),
+        ({"user": -1}, "unknown user -1"),
+        ({"user": True}, "unknown user True"),
+        ({"user": 1.5}, "unknown user 1.5"),
+        ({"user": 0xFFFFFFFF}, "unknown user 4294967295"),
+        ({"user": "4294967295"}, "unknown user '4294967295'"),
+        ({"user": "9" * 5000}, "unknown user '999"),
+        ({"user": []}, "unknown user []"),
+        ({"mode": 420}, "the mode 420 is not a string of octal digits"),
+        ({"mode": "u+x"}, "the mode 'u+x' is not a string of octal digits"),
+        ({"mode": "888"}, "the mode '888' is not a string of octal digits"),
+        ({"mode": "10000"}, "the mode '10000' is not a string of octal digits"),
+        ({"mode": "7" * 9000}, "the mode '777"),
+        ({"xattrs": []}, "xattrs is not an object"),
+        ({"xattrs": {"a": "b"}}, "the extended attribute a: its name starts with none of user."),
+        ({"xattrs": {"user.": "b"}}, "the extended attribute user.: its name is not 1 to 255"),
+        ({"xattrs": {"user.\0": "b"}}, "the extended attribute user.\0: its name is not 1 to"),
+        ({"xattrs": {"user.\ud800": "b"}}, "the extended attribute user.\ud800: "),
+        ({"xattrs": {"user.a": "\ud800"}}, "the extended attribute user.a: "),
+        ({"xattrs": {"user.a": 1}}, "the extended attribute user.a: its value is not a string"),
+        ({"xattrs": {"user.a": "0xg"}}, "the extended attribute user.a: "),
+        ({"xattrs": {"user.a": "0s?"}}, "the extended attribute user.a: "),
+        ({"colour": "red"}, "unknown key colour"),
+    ],
+)
+def test_a_bad_row_is_told_with_its_number(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    (tmp_path / "locked").touch(mode=0)
+    (tmp_path / "tree/store").mkdir(parents=True)
+    told = problems(tmp_path, {**row(target="/a")}, row(**changes))
+    assert len(told) == 1
+    assert told[0].startswith("row 2: " + words.replace("$", str(tmp_path)))
+
+
+def test_a_device_for_passwd_is_not_read(tmp_path: Path) -> None:
+    told = problems(tmp_path, {"source": "/dev/zero", "target": "/etc/passwd"})
+    assert told == ["row 1: /dev/zero is a device, pipe or socket"]
+
+
+def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+    told = problems(
+        tmp_path,
+        row(user="a", group="b", mode="c", xattrs=1),
+        row(target="/x"),
+        row(target="/x"),
+        {},
+    )
+    assert [line.partition(":")[0] for line in told] == ["row 1"] * 4 + ["row 4", "--contents"]
+    assert f"two rows for /x: {tmp_path}/file and {tmp_path}/file" in told[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"", "is not JSON: Expecting value"),
+        (b"[" * 200_000, "is not JSON: "),
+        (b"\xff\xff", "is not JSON: "),
+        (b"9" * 5000, "is not JSON: "),
+        (b"{}", "is not a list of objects"),
+        (b"[1]", "is not a list of objects"),
+        (b"null", "is not a list of objects"),
+        (b"[NaN, Infinity]", "is not a list of objects"),
+    ],
+)
+def test_what_is_no_list_of_rows_is_told(tmp_path: Path, text: bytes, words: str) -> None:
+    (tmp_path / "c").write_bytes(text)
+    with pytest.raises(RequestError, match=f"--contents {tmp_path}/c {words}"):
+        read_contents(tmp_path / "c", StoreRoot())
+
+
+@pytest.mark.parametrize("name", ["absent", "."])
+def test_contents_that_cannot_be_read_are_told(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RequestError, match="cannot read --contents"):
+        read_contents(tmp_path / name, StoreRoot())
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=5), below),
+    max_leaves=5,
+)
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {}, optional=dict.fromkeys(("source", "target", "user", "group", "mode", "xattrs"), JSON)
+    )
+)
+
+
+@given(ROWS)
+def test_any_json_is_read_or_refused(rows: list[dict[str, Any]]) -> None:
+    with directory() as place:
+        (place / "c").write_text(json.dumps(rows))
+        try:
+            assert all(isinstance(item, Row) for item in read_contents(place / "c", StoreRoot()))
+        except RequestError as error:
+            assert error.problems
+
+
+def test_many_rows_are_read_quickly(tmp_path: Path) -> None:
+    rows = read(tmp_path, *(row(target=f"/many/{number}") for number in range(20_000)))
+    tree = Tree()
+    add_contents(tree, Scanner(tree), rows, 1)
+    assert len(list(tree.walk())) == 20_002
+
+
+def added(tmp_path: Path, tree: Tree, *rows: dict[str, Any]) -> None:
+    add_contents(tree, Scanner(tree), read(tmp_path, *rows), 7)
+
+
+def test_rows_are_added_with_what_they_say(tmp_path: Path) -> None:
+    tree = Tree()
+    added(tmp_path, tree, row(user=1, group=2, mode="4711", xattrs={"user.a": "b"}))
+    assert tree.get(b"/etc/file") == Node(
+        stat.S_IFREG, 0o4711, 7, f"{tmp_path}/file", 1, 2, 7, 0, (("user.a", b"b"),)
+    )
+
+
+def test_a_file_replaces_a_file(tmp_path: Path) -> None:
+    tree = Tree()
+    tree.add(b"/etc/file", regular(b"old"))
+    added(tmp_path, tree, row())
+    found = tree.get(b"/etc/file")
+    assert isinstance(found, Node)
+    assert found.data == f"{tmp_path}/file"
+
+
+def test_a_directory_comes_before_what_goes_into_it(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/file").write_bytes(b"shadowed")
+    tree = Tree()
+    added(
+        tmp_path,
+        tree,
+        row(target="/srv/file", user=1),
+        row(source="$/d", target="/srv", user=2, mode="750"),
+    )
+    srv, file = tree.get(b"/srv"), tree.get(b"/srv/file")
+    assert isinstance(srv, Directory)
+    assert isinstance(file, Node)
+    assert (srv.uid, srv.mode, file.uid, file.data) == (2, 0o750, 1, f"{tmp_path}/file")
+
+
+def test_every_target_that_cannot_be_is_told(tmp_path: Path) -> None:
+    tree = Tree()
+    tree.add(b"/var/run", symlink(b"/run"))
+    tree.add(b"/etc/x", Directory())
+    (tmp_path / "d/x").mkdir(parents=True)
+    os.mkfifo(tmp_path / "d/x/fifo")
+    rows = read(
+        tmp_path,
+        row(target="/etc/x"),
+        row(target="/var/run/y"),
+        row(target="/z"),
+        row(source="$/d", target="/d"),
+        row(target="/z/below"),
+    )
+    with pytest.raises(RequestError) as caught:
+        add_contents(tree, Scanner(tree), rows, 1)
+    assert list(caught.value.problems) == [
+        f"--contents: {tmp_path}/d/x/fifo is neither a file, a directory nor a symlink",
+        "--contents: /etc/x is a directory of the system",
+        "--contents: /var/run: run on the way is not a directory",
+        "--contents: /z: z on the way is not a directory",
+    ]
+
+
+def test_a_file_that_is_linked_into_the_store_becomes_one_of_its_own(tmp_path: Path) -> None:
+    host = tmp_path / "root" / store_path(1, "x")[1:]
+    host.parent.mkdir(parents=True)
+    os.link(tmp_path / "file", host)
+    tree = Tree()
+    scanner = Scanner(tree)
+    scanner.add(str(host), store_path(1, "x").encode())
+    add_contents(tree, scanner, read(tmp_path, row(source=store_path(1, "x"), user=1)), 1)
+    ours, stores = tree.get(b"/etc/file"), tree.get(store_path(1, "x").encode())
+    assert isinstance(ours, Node)
+    assert isinstance(stores, Node)
+    assert ours.group != stores.group
+    assert (ours.uid, stores.uid) == (1, 0)

@@ -1,0 +1,212 @@
+"""prepare_root, against stat, find and nix-store."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from assembler.errors import HostError, RequestError
+from assembler.root import skeleton
+from assembler.root.copy_store import copy_store
+from assembler.root.prepare import find_shell, prepare_root
+from assembler.store.closure import Closure, read_closure
+from assembler.store.paths import StoreRoot
+from assembler.store.registration import PathInfo
+from tests.helpers import closure_of, nix_store, output, verify
+from tests.systems import System, make_system, store_path
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> System:
+    return make_system(tmp_path_factory.mktemp("source"))
+
+
+def prepare(root: Path, system: System, epoch: int = 1) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    closure, store = closure_of(system)
+    prepare_root(root, closure, store, system.toplevel, epoch=epoch)
+    return root
+
+
+def listing(root: Path) -> list[bytes]:
+    """Every path with type, mode, link target and size, as find(1) sees them."""
+    return sorted(output("find", root, "-printf", "%P %y %m %l %s\\0").split(b"\0"))
+
+
+def test_the_skeleton_is_there_with_its_modes(tmp_path: Path, system: System) -> None:
+    root = prepare(tmp_path / "root", system)
+    for place in skeleton.DIRECTORIES:
+        said = output("stat", "-c", "%F %a", root / place.path[1:]).decode().strip()
+        assert said == f"directory {place.mode:o}"
+
+
+def test_nothing_but_the_skeleton_is_there(tmp_path: Path, system: System) -> None:
+    root = prepare(tmp_path / "root", system)
+    found = output("find", root, "!", "-type", "d", "-printf", "/%P %l\n").decode().splitlines()
+    assert sorted(found) == [
+        f"/bin/sh {system.paths[2]}/bin/bash",
+        "/etc/NIXOS ",
+        "/nix/var/nix/db/db.sqlite ",
+        "/nix/var/nix/db/schema ",
+        "/nix/var/nix/gcroots/profiles /nix/var/nix/profiles",
+        "/nix/var/nix/profiles/system system-1-link",
+        f"/nix/var/nix/profiles/system-1-link {system.toplevel}",
+        "/var/run /run",
+    ]
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_the_umask_is_no_difference(tmp_path: Path, system: System, umask: int) -> None:
+    expected = listing(prepare(tmp_path / "usual", system))
+    before = os.umask(umask)
+    try:
+        assert listing(prepare(tmp_path / "other", system)) == expected
+    finally:
+        os.umask(before)
+
+
+def test_a_second_run_changes_nothing(tmp_path: Path, system: System) -> None:
+    root = prepare(tmp_path / "root", system)
+    database = (root / "nix/var/nix/db/db.sqlite").read_bytes()
+    before = listing(root)
+    prepare(root, system)
+    assert listing(root) == before
+    assert (root / "nix/var/nix/db/db.sqlite").read_bytes() == database
+
+
+def test_a_second_run_with_another_system_replaces_the_profile(
+    tmp_path: Path, system: System
+) -> None:
+    root = prepare(tmp_path / "root", system)
+    other = make_system(tmp_path / "source")
+    closure, store = closure_of(other)
+    prepare_root(root, closure, store, other.paths[2], epoch=1)
+    assert os.readlink(root / "nix/var/nix/profiles/system-1-link") == other.paths[2]
+
+
+def test_what_was_there_stays(tmp_path: Path, system: System) -> None:
+    (tmp_path / "root/etc/nixos").mkdir(parents=True)
+    (tmp_path / "root/etc/nixos/configuration.nix").write_text("{ }")
+    root = prepare(tmp_path / "root", system)
+    assert (root / "etc/nixos/configuration.nix").read_text() == "{ }"
+
+
+def test_with_the_store_paths_nix_finds_no_fault(tmp_path: Path, system: System) -> None:
+    root = prepare(tmp_path / "root", system)
+    closure, store = closure_of(system)
+    copy_store(root, closure, store)
+    assert verify(root) == ""
+    listed = nix_store(root, "--query", "--requisites", system.toplevel).decode().split()
+    assert sorted(listed) == closure.paths
+
+
+def test_the_demo_system_with_its_store_paths_is_without_fault(
+    demo_system: str, tmp_path: Path
+) -> None:
+    closure = read_closure([], StoreRoot(), demo_system, [])
+    prepare_root(tmp_path, closure, StoreRoot(), demo_system, epoch=1)
+    copy_store(tmp_path, closure, StoreRoot())
+    assert verify(tmp_path) == ""
+    dump = nix_store(tmp_path, "--query", "--requisites", demo_system).decode().split()
+    assert sorted(dump) == closure.paths
+    shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+@pytest.mark.parametrize("place", ["bin", "nix/var/nix/db", "tmp"])
+def test_a_symlink_that_leads_out_is_not_followed(
+    tmp_path: Path, system: System, place: str
+) -> None:
+    (tmp_path / "outside").mkdir(mode=0o700)
+    (tmp_path / "root" / place).parent.mkdir(parents=True)
+    (tmp_path / "root" / place).symlink_to(tmp_path / "outside")
+    with pytest.raises(RequestError, match=f"{tmp_path}/root/{place} is not a directory"):
+        prepare(tmp_path / "root", system)
+    assert list((tmp_path / "outside").iterdir()) == []
+    assert (tmp_path / "outside").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("place", ["etc/NIXOS", "nix/var/nix/db/db.sqlite", "bin/sh"])
+def test_a_link_in_a_files_place_is_replaced(tmp_path: Path, system: System, place: str) -> None:
+    (tmp_path / "outside").write_bytes(b"precious")
+    (tmp_path / "root" / place).parent.mkdir(parents=True)
+    (tmp_path / "root" / place).symlink_to(tmp_path / "outside")
+    prepare(tmp_path / "root", system)
+    assert (tmp_path / "outside").read_bytes() == b"precious"
+
+
+def test_a_directory_in_a_links_place_is_told(tmp_path: Path, system: System) -> None:
+    (tmp_path / "root/var/run").mkdir(parents=True)
+    with pytest.raises(HostError, match=f"cannot prepare {tmp_path}/root: {tmp_path}.*/var/run: "):
+        prepare(tmp_path / "root", system)
+
+
+def test_a_root_that_may_not_be_written_is_told(system: System) -> None:
+    closure, store = closure_of(system)
+    with pytest.raises(HostError, match="cannot prepare /proc: /proc/bin: "):
+        prepare_root(Path("/proc"), closure, store, system.toplevel, epoch=1)
+
+
+def shells(root: Path, *names: str) -> list[str]:
+    """Store paths with a `bin/sh`, below `root`."""
+    paths = [store_path(number, name) for number, name in enumerate(names, 1)]
+    for path in paths:
+        (root / path[1:] / "bin").mkdir(parents=True)
+        (root / path[1:] / "bin/sh").touch()
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("names", "taken"),
+    [
+        (("dash", "bash-5", "bash-interactive-5"), 2),
+        (("dash", "bash-5"), 1),
+        (("dash", "zsh"), 0),
+    ],
+)
+def test_the_shell_is_the_one_nixos_would_take(
+    tmp_path: Path, names: tuple[str, ...], taken: int
+) -> None:
+    paths = shells(tmp_path, *names)
+    found = find_shell(StoreRoot(tmp_path), store_path(0, "system"), paths)
+    assert found == f"{paths[taken]}/bin/sh"
+
+
+def test_the_systems_own_shell_comes_first(tmp_path: Path) -> None:
+    paths = shells(tmp_path, "bash-interactive-5", "dash")
+    system = store_path(9, "nixos-system")
+    (tmp_path / system[1:] / "sw/bin").mkdir(parents=True)
+    (tmp_path / system[1:] / "sw/bin/sh").symlink_to(f"{paths[1]}/bin/sh")
+    assert find_shell(StoreRoot(tmp_path), system, [*paths, system]) == f"{paths[1]}/bin/sh"
+
+
+def test_a_shell_outside_the_closure_is_none(tmp_path: Path) -> None:
+    inside, outside = shells(tmp_path, "dash", "bash-5")
+    system = store_path(9, "nixos-system")
+    (tmp_path / system[1:] / "sw/bin").mkdir(parents=True)
+    (tmp_path / system[1:] / "sw/bin/sh").symlink_to(f"{outside}/bin/sh")
+    assert find_shell(StoreRoot(tmp_path), system, [inside, system]) == f"{inside}/bin/sh"
+
+
+def test_a_store_path_that_is_a_file_has_no_shell(tmp_path: Path) -> None:
+    [dash] = shells(tmp_path, "dash")
+    patch = store_path(9, "bash52-023")
+    (tmp_path / patch[1:]).touch()
+    assert find_shell(StoreRoot(tmp_path), "/x", [patch, dash]) == f"{dash}/bin/sh"
+
+
+def test_a_closure_without_a_shell_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    system = store_path(1, "nixos-system")
+    closure = Closure((PathInfo(system, "0" * 64, 1, ()),))
+    with pytest.raises(RequestError, match=f"no shell for /bin/sh: neither {system}/sw/bin/sh"):
+        prepare_root(tmp_path, closure, StoreRoot(tmp_path), system, epoch=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_shell_is_found_quickly_in_a_large_closure(tmp_path: Path) -> None:
+    [outside] = shells(tmp_path, "bash")
+    paths = [store_path(2, f"p{number}") for number in range(1_000)]
+    for path in paths:
+        (tmp_path / path[1:]).symlink_to(outside)
+    with pytest.raises(RequestError):
+        find_shell(StoreRoot(tmp_path), "/x", paths)

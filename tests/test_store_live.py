@@ -1,0 +1,62 @@
+"""Asking Nix, against what nix-store itself says."""
+
+from pathlib import Path
+
+import pytest
+
+from assembler.errors import HostError, RequestError
+from assembler.store import live
+from assembler.store.paths import StoreRoot
+from tests.helpers import nix_store, output
+from tests.systems import make_system, store_path
+
+
+def test_hashes_sizes_and_references_are_nixs(demo_system: str) -> None:
+    infos = live.query(StoreRoot(), [demo_system])
+    sample = infos[:: len(infos) // 5]
+    for info in [*sample, *(info for info in infos if info.path == demo_system)]:
+        said = [
+            output("nix-store", "--query", option, info.path).decode().split()
+            for option in ("--hash", "--size", "--references")
+        ]
+        [base32] = said[0]
+        hexadecimal = output("nix-hash", "--type", "sha256", "--to-base16", base32[7:]).decode()
+        assert [hexadecimal.split(), [str(info.nar_size)], list(info.references)] == [
+            [info.nar_hash],
+            said[1],
+            sorted(said[2]),
+        ]
+
+
+def test_a_closure_of_several_batches_is_whole(
+    demo_system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = live.query(StoreRoot(), [demo_system])
+    monkeypatch.setattr(live, "_BATCH", len(whole) // 3)
+    assert live.query(StoreRoot(), [demo_system]) == whole
+
+
+def test_a_store_in_a_directory_is_asked(tmp_path: Path) -> None:
+    system = make_system(tmp_path)
+    nix_store(tmp_path, "--load-db", stdin=system.registration.read_bytes())
+    infos = live.query(StoreRoot(tmp_path), [system.toplevel])
+    assert sorted(info.path for info in infos) == sorted(system.paths)
+
+
+def test_a_directory_without_a_database_is_told_and_stays_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="holds no Nix database: say --closure"):
+        live.query(StoreRoot(tmp_path), [store_path(1, "x")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_that_is_not_valid_is_told_with_nixs_words(demo_system: str) -> None:
+    with pytest.raises(HostError, match="is not valid") as caught:
+        live.query(StoreRoot(), [demo_system, store_path(1, "nowhere")])
+    assert str(caught.value).startswith("asking Nix for the closure: nix-store failed")
+
+
+def test_a_home_of_another_user_is_no_obstacle(
+    demo_system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/")
+    assert live.query(StoreRoot(), [demo_system])
