@@ -15,7 +15,7 @@ from assembler.store.paths import StoreRoot
 from assembler.units import BLOCK, GIB, MIB
 from benchlib.closure import Load, Shape, copy_live, make_up
 from benchlib.contestants import CONTESTANTS, Assemble, Contestant, assemble, send
-from benchlib.measure import Finished, Measured
+from benchlib.measure import Elsewhere, Finished, Measured
 from benchlib.room import mounted_xfs, need, scratch_directory, why_no_xfs
 from benchlib.table import Limit, gather, limits, step_lines, table
 
@@ -50,16 +50,18 @@ def compare(source: Shape | str, directory: Path | None, rounds: int) -> list[Li
         say(describe(load, scratch))
         contestants = [make(load, scratch) for make in CONTESTANTS]
         results: list[list[Measured]] = [[] for _ in contestants]
+        elsewhere = Elsewhere()
         pairs = list(zip(contestants, results, strict=True))
         for number in range(rounds + 1):
             for contestant, found in pairs if number % 2 else reversed(pairs):
                 measured = _one(contestant, load, scratch / "out")
-                for one in measured:
-                    say(f"round {number or '(discarded)'}: {one.row} {one.seconds:.2f} s")
+                words = "; ".join(f"{one.row} {one.seconds:.2f} s" for one in measured)
+                say(f"round {number or '(discarded)'}: {words}")
                 if number:
                     found.extend(measured)
     rows = gather(chain(*results))
     say("\n" + "\n".join(table(rows)))
+    say(f"other processes kept {elsewhere.processors():.2f} of {os.cpu_count()} processors busy")
     steps = next(one.steps for one in contestants if isinstance(one, Assemble))
     say("\n" + "\n".join(["steps of assemble, median seconds", *step_lines(steps, rounds)]))
     return limits(rows)
