@@ -18,7 +18,6 @@ from hypothesis import settings
 
 REPOSITORY = Path(__file__).parent
 UNPRIVILEGED = 65534
-_SOCKET = Path("/nix/var/nix/daemon-socket/socket")
 _NIX_CONFIG = "build-users-group =\nsandbox = false\nsubstituters =\n"
 
 settings.register_profile("project", database=None, deadline=None, print_blob=True)
@@ -26,30 +25,40 @@ settings.load_profile("project")
 
 
 class _Daemon:
-    """A nix-daemon for the tests, which as another user than root cannot open root's store."""
+    """A nix-daemon for the tests, which as another user than root cannot open root's store.
+
+    It has a socket of its own, so that no other run of the tests can take it away.
+    """
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._socket = Path()
 
-    @staticmethod
-    def answers() -> bool:
+    def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as client:
-            return client.connect_ex(str(_SOCKET)) == 0
+            return client.connect_ex(str(self._socket)) == 0
 
     def start(self) -> None:
-        if not self.answers():
-            environment = {**os.environ, "NIX_CONFIG": _NIX_CONFIG}
-            self._process = subprocess.Popen(
-                ["nix-daemon"], env=environment, stderr=subprocess.DEVNULL
-            )
-            deadline = time.monotonic() + 20
-            while not self.answers() and time.monotonic() < deadline:
-                time.sleep(0.05)
+        directory = Path(tempfile.mkdtemp(prefix="assemble-test-nix-"))
+        directory.chmod(0o755)
+        self._socket = directory / "socket"
+        environment = {
+            **os.environ,
+            "NIX_CONFIG": _NIX_CONFIG,
+            "NIX_DAEMON_SOCKET_PATH": str(self._socket),
+        }
+        self._process = subprocess.Popen(["nix-daemon"], env=environment, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
+        while not self._answers() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.environ["NIX_REMOTE"] = f"unix://{self._socket}"
 
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
+            self._socket.unlink(missing_ok=True)
+            self._socket.parent.rmdir()
 
 
 _daemon = _Daemon()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assembler.errors import RequestError
@@ -248,6 +248,7 @@ ROWS = st.lists(
 
 
 @given(ROWS)
+@settings(max_examples=50)
 def test_any_json_is_read_or_refused(rows: list[dict[str, Any]]) -> None:
     with directory() as place:
         (place / "c").write_text(json.dumps(rows))
