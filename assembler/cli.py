@@ -4,9 +4,11 @@ import argparse
 import json
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -205,7 +207,7 @@ def _root_spec(options: argparse.Namespace) -> RootSpec:
 def _epoch() -> int:
     """SOURCE_DATE_EPOCH (reproducible-builds.org/specs/source-date-epoch), else 1."""
     text = os.environ.get("SOURCE_DATE_EPOCH", "1")
-    if not (text.isascii() and text.isdecimal()):
+    if not re.fullmatch("[0-9]{1,20}", text):
         raise RequestError(f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds")
     return max(1, int(text))
 
@@ -243,6 +245,9 @@ def _end(run: Callable[[], None]) -> NoReturn:
         raise _TerminatedError
 
     signal.signal(signal.SIGTERM, terminate)
+    for stream in (sys.stdout, sys.stderr):  # a file name need not be text that they can show
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     name = Path(sys.argv[0]).name
     try:
         run()

@@ -30,6 +30,8 @@ def all_or_nothing(out: Path) -> Iterator[Path]:
         os.ftruncate(handle, 0)
         with process.scratch_directory() as scratch:
             alias = Path(scratch) / "image"
+            if set(str(alias)) & set("?@"):
+                raise HostError(f"TMPDIR {alias.parent.parent} may not hold ? or @: set another")
             alias.symlink_to(hidden)
             yield alias
         os.fsync(handle)

@@ -57,7 +57,8 @@ class Spec:
     def problems(self) -> list[str]:
         """One line for each thing that cannot be right, here and on this host."""
         lines = self.root.problems() + _out_problems(self.out)
-        if not self.label or len(self.label.encode()) > _LABEL_MAX or not self.label.isprintable():
+        length = len(os.fsencode(self.label))
+        if not 0 < length <= _LABEL_MAX or not self.label.isprintable():
             lines.append(f"--label {self.label!r} is not 1 to {_LABEL_MAX} printable bytes")
         for option, size in (("--boot-size", self.boot_size), ("--size", self.size)):
             if size is not None and (size % MIB or size < MIB):

@@ -186,9 +186,31 @@ def test_sizes_that_are_none(system: System, tmp_path: Path, option: str) -> Non
     assert "'many' is not a size" in "\n".join(told)
 
 
-def test_bad_epoch(system: System, tmp_path: Path) -> None:
-    told = refused(tmp_path / "x", *system.options, SOURCE_DATE_EPOCH="yesterday")
+@pytest.mark.parametrize("epoch", ["yesterday", "-1", "9" * 5000, "99999999999"])
+def test_bad_epoch(system: System, tmp_path: Path, epoch: str) -> None:
+    told = refused(tmp_path / "x", *system.options, SOURCE_DATE_EPOCH=epoch)
     assert "SOURCE_DATE_EPOCH" in only(told)
+
+
+@pytest.mark.parametrize("label", ["", "x" * 17, "a\nb", "\udcff"])
+def test_bad_label(system: System, tmp_path: Path, label: str) -> None:
+    assert "--label" in only(refused(tmp_path / "x", *system.options, "--label", label))
+
+
+@pytest.mark.parametrize("name", ["with space", "question?mark", "a@@b,c", "\udcff"])
+def test_odd_names_for_out(system: System, tmp_path: Path, name: str) -> None:
+    done = run("assemble", "--out", tmp_path / name, *system.options)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / name).stat().st_size > 0
+
+
+def test_tmpdir_that_tools_would_misread(system: System, tmp_path: Path) -> None:
+    odd = tmp_path / "what?"
+    odd.mkdir()
+    done = run("assemble", "--out", tmp_path / "x", *system.options, TMPDIR=str(odd))
+    assert done.returncode == 1
+    assert "may not hold ? or @" in done.stderr
+    assert sorted(tmp_path.iterdir()) == [odd]
 
 
 @pytest.mark.parametrize("program", ["mke2fs", "mcopy", "nix-store"])

@@ -17,6 +17,7 @@ from assembler.root.tree import Directory, Node, Tree, regular, symlink
 from assembler.store.paths import StoreRoot
 from tests.helpers import directory
 from tests.systems import store_path
+from tests.trees import LARGEST_XATTR
 
 
 def read(tmp_path: Path, *rows: object) -> list[Row]:
@@ -85,6 +86,21 @@ def test_names_come_from_passwd_and_group_among_the_contents(tmp_path: Path) -> 
 @pytest.mark.parametrize(("text", "mode"), [("0644", 0o644), ("4755", 0o4755), ("0", 0)])
 def test_modes(tmp_path: Path, text: str, mode: int) -> None:
     assert read(tmp_path, row(mode=text))[0].mode == mode
+
+
+def test_xattrs_that_no_ext4_holds_are_refused(tmp_path: Path) -> None:
+    fits = {"user.note": "x" * LARGEST_XATTR}
+    assert len(read(tmp_path, row(xattrs=fits))[0].xattrs[0][1]) == LARGEST_XATTR
+    too_large = {"user.note": "x" * (LARGEST_XATTR + 100)}
+    [problem] = problems(tmp_path, row(xattrs=too_large))
+    assert "100 bytes more than ext4 can hold" in problem
+
+
+def test_a_link_to_a_directory_stands_for_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    [found] = read(tmp_path, row(source="$/link"))
+    assert found.source == f"{tmp_path}/real"
 
 
 def test_xattrs_are_written_as_getfattr_shows_them(tmp_path: Path) -> None:

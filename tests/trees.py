@@ -18,6 +18,7 @@ from tests.readback import digest
 
 OFFSET = MIB
 SEED = UUID("11111111-2222-3333-4444-555555555555")
+LARGEST_XATTR = 4096 - 32 - 4 - 22 - len("user.note")  # bytes of a value alone in its block
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_net_raw+ep
 
 
@@ -64,6 +65,8 @@ def every_kind(sources: Path) -> Tree:
     xattrs: Xattrs = (("security.capability", CAPABILITY), ("user.note", b"short"))
     tree.add(b"/xattrs/small", regular(b"x", 0o755)._replace(xattrs=xattrs))
     tree.add(b"/xattrs/large", regular(b"x")._replace(xattrs=(("user.note", b"y" * 3000),)))
+    largest = (("user.note", b"x" * LARGEST_XATTR),)
+    tree.add(b"/xattrs/largest", regular(b"x")._replace(xattrs=largest))
     tree.add(b"/xattrs/directory", Directory(xattrs=(("user.note", b"z"),)))
     tree.add(b"/empty", Directory())
     for index in range(1500):

@@ -27,6 +27,9 @@ _GROUPS = {
     "sgx": 304, "shadow": 318, "nixbld": 30000, "nogroup": 65534,
 }  # fmt: skip
 _MAX_ID = 0xFFFFFFFE
+# Extended attributes have one block, with a header and an entry for each, names and values being
+# padded to 4 bytes (Linux Documentation/filesystems/ext4/attributes.rst).
+_XATTR_ROOM, _XATTR_ENTRY = 4096 - 32 - 4, 16 + 3 + 3
 _KEYS = frozenset(("source", "target", "user", "group", "mode", "xattrs"))
 _NAME_MAX = 255  # bytes in a file name, in ext4 as in Linux
 
@@ -137,7 +140,8 @@ class _Reader:
             root = host.removesuffix(source)  # the store given, which is no pattern
             found = sorted(glob.glob(glob.escape(root) + source))
         else:
-            found = [host]
+            # As nixpkgs has it: a link to a directory stands for what is in the directory.
+            found = [os.path.realpath(host) if os.path.isdir(host) else host]
         found = [path for path in found if os.path.lexists(path)]
         if not found:
             self.problems.append(f"{where}: the source {source} does not exist")
@@ -199,6 +203,9 @@ class _Reader:
                 result.append((name, _xattr_value(name, value)))
             except ValueError as error:
                 self.problems.append(f"{where}: the extended attribute {name}: {error}")
+        room = _XATTR_ROOM - sum(_XATTR_ENTRY + len(name) + len(value) for name, value in result)
+        if room < 0:
+            self.problems.append(f"{where}: xattrs are {-room} bytes more than ext4 can hold")
         return tuple(result)
 
 
