@@ -4,6 +4,7 @@ import math
 import os
 import random
 from collections.abc import Sequence
+from io import FileIO
 from pathlib import Path
 
 from assembler.units import MIB
@@ -51,26 +52,25 @@ class Filler:
         self._write(self._place(path), size, executable)
 
     def _write(self, place: Path, size: int, executable: bool) -> None:
-        handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         pool, left = memoryview(self._pool), size
-        while left:
-            start = self._rng.randrange(max(1, _POOL - left))
-            left -= os.write(handle, pool[start : start + left])
-        self._finish(handle, executable)
+        with place.open("xb", buffering=0) as file:
+            while left:
+                start = self._rng.randrange(max(1, _POOL - left))
+                left -= file.write(pool[start : start + left])
+            self._finish(file, executable)
         self._files.append(place)
         self.data += size
 
-    def _finish(self, handle: int, executable: bool) -> None:
-        os.fchmod(handle, 0o555 if executable else 0o444)
-        os.utime(handle, (1, 1))
-        os.close(handle)
+    def _finish(self, file: FileIO, executable: bool) -> None:
+        os.fchmod(file.fileno(), 0o555 if executable else 0o444)
+        os.utime(file.fileno(), (1, 1))
         self.inodes += 1
 
     def text(self, path: str, text: str, *, executable: bool = False) -> None:
         """A file with the text given."""
-        handle = os.open(self._place(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        self.data += os.write(handle, text.encode())
-        self._finish(handle, executable)
+        with self._place(path).open("xb", buffering=0) as file:
+            self.data += file.write(text.encode())
+            self._finish(file, executable)
 
     def symlink(self, path: str, target: str) -> None:
         """A symbolic link."""

@@ -50,6 +50,7 @@ def run(argv: Sequence[process.Arg], env: Mapping[str, str] | None = None) -> Fi
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
+        start_new_session=True,  # a terminal's interrupt is for us: we pass it on, once
     )
     memory = _Memory(child.pid)
     try:

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,7 +83,9 @@ def mounted_xfs(directory: Path, size: int) -> Iterator[Path]:
         yield point
     finally:
         if os.path.ismount(point):
-            process.run(["umount", point], what="unmounting the XFS")
+            # Detached, it goes as soon as the last process that was interrupted has gone.
+            lazy = [] if sys.exception() is None else ["--lazy"]
+            process.run(["umount", *lazy, point], what="unmounting the XFS")
 
 
 def why_no_xfs() -> str:
