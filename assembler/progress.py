@@ -5,9 +5,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
-from typing import Never, TextIO
+from typing import TYPE_CHECKING, Never, TextIO
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 class Step:
@@ -44,6 +45,9 @@ class Progress:
         start = time.monotonic()
         bar: tqdm[Never] | None = None
         if self._bars and total:
+            # Only now: it takes 40 ms, which a run without bars can spare.
+            from tqdm import tqdm  # noqa: PLC0415
+
             bar = tqdm(
                 total=total,
                 desc=name,
