@@ -43,21 +43,8 @@ class Progress:
     def step(self, name: str, total: int | None = None) -> Iterator[Step]:
         """Do one step. `total` is in bytes; without it the step is only named and timed."""
         start = time.monotonic()
-        bar: tqdm[Never] | None = None
-        if self._bars and total:
-            # Only now: it takes 40 ms, which a run without bars can spare.
-            from tqdm import tqdm  # noqa: PLC0415
-
-            bar = tqdm(
-                total=total,
-                desc=name,
-                unit="B",
-                unit_scale=True,
-                unit_divisor=1024,
-                file=self._stream,
-                leave=False,
-            )
-        elif self._bars:
+        bar = self._bar(name, total) if self._bars and total else None
+        if self._bars and bar is None:
             self._stream.write(f"\r\033[K{name} …")
             self._stream.flush()
         try:
@@ -73,3 +60,17 @@ class Progress:
         if self._lines:
             self._stream.write(f"{name}: {seconds:.2f} s\n")
             self._stream.flush()
+
+    def _bar(self, name: str, total: int) -> "tqdm[Never]":
+        # Imported only now: it takes 40 ms, which a run without bars can spare.
+        from tqdm import tqdm  # noqa: PLC0415
+
+        return tqdm(
+            total=total,
+            desc=name,
+            unit="B",
+            unit_scale=True,
+            unit_divisor=1024,
+            file=self._stream,
+            leave=False,
+        )
