@@ -16,7 +16,14 @@ from assembler.units import BLOCK, GIB, MIB
 from benchlib.closure import Load, Shape, copy_live, make_up
 from benchlib.contestants import CONTESTANTS, Assemble, Contestant, assemble, send
 from benchlib.measure import Elsewhere, Finished, Measured
-from benchlib.room import mounted_xfs, need, scratch_directory, why_no_xfs
+from benchlib.room import (
+    file_system,
+    mounted_xfs,
+    need,
+    scratch_directory,
+    touch_memory,
+    why_no_xfs,
+)
 from benchlib.table import Limit, gather, limits, step_lines, table
 
 _MILLION = Shape(size=GIB, inodes=1_000_000, paths=2000)
@@ -30,19 +37,16 @@ def say(line: str) -> None:
 
 def describe(load: Load, where: Path) -> str:
     """One line on a closure."""
-    kind = process.run(
-        ["stat", "--file-system", "--format=%T", where], what="asking for the file system"
-    )
     return (
         f"{load.data / 1e6:.1f} MB in {load.inodes:,} inodes of {load.paths} store paths, "
-        f"on {kind.stdout.decode().strip()} ({where.parent})"
+        f"on {file_system(where)} ({where.parent})"
     )
 
 
 def compare(source: Shape | str, directory: Path | None, rounds: int) -> list[Limit]:
     """Measure all contestants on a made-up closure, or on that of a live toplevel.
 
-    The first round is discarded: it makes the host give us the memory, and the caches the files.
+    The first round is discarded.
     """
     space = need(source) if isinstance(source, Shape) else _need_of_live(source)
     with scratch_directory(directory, space) as scratch:
@@ -70,6 +74,8 @@ def compare(source: Shape | str, directory: Path | None, rounds: int) -> list[Li
 def _one(contestant: Contestant, load: Load, out: Path) -> list[Measured]:
     """Let a contestant make an image of files that are in the page cache, and remove it."""
     _warm(load)
+    if file_system(out.parent) == "tmpfs":
+        touch_memory(out, load.data + load.inodes * BLOCK)
     try:
         return contestant.run(out)
     finally:
@@ -113,6 +119,8 @@ def _assemble_once(shape: Shape, directory: Path | None) -> Finished:
         load = make_up(scratch / "root", shape)
         say("\n" + describe(load, scratch))
         _warm(load)
+        if file_system(scratch) == "tmpfs":
+            touch_memory(scratch / "out", load.data + load.inodes * BLOCK)
         done = assemble(load, scratch / "out")
         say(
             "".join(f"  {line}\n" for line in done.stderr.splitlines())

@@ -66,6 +66,29 @@ def need(shape: Shape) -> int:
     return 2 * (shape.size + inodes * (BLOCK // 2 + _INODE)) + _IMAGE_EXTRA
 
 
+def file_system(directory: Path) -> str:
+    """What kind of file system a directory lies on, as stat(1) calls it; raises HostError."""
+    done = process.run(
+        ["stat", "--file-system", "--format=%T", directory], what="asking for the file system"
+    )
+    return done.stdout.decode().strip()
+
+
+def touch_memory(file: Path, size: int) -> None:
+    """Write `size` bytes to a new file on a tmpfs, and remove it.
+
+    The host of a virtual machine may give memory only when it is touched, and take it back soon
+    after it is free: getting it takes longer than anything measured here.
+    """
+    zeros = bytes(MIB)
+    try:
+        with file.open("xb", buffering=0) as target:
+            for _ in range(0, size, MIB):
+                target.write(zeros)
+    finally:
+        file.unlink()
+
+
 @contextmanager
 def mounted_xfs(directory: Path, size: int) -> Iterator[Path]:
     """An XFS with reflinks in a file below `directory`, for this user to write to.
