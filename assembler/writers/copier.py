@@ -9,7 +9,8 @@ from assembler.errors import HostError
 from assembler.progress import Step
 from assembler.writers import copy_worker
 
-# Two keep both ends busy: one waits for a page while the other copies. More only contend.
+# While one waits for the disk that the store lies on, the other copies. Out of the page cache two
+# are no faster than one, since the kernel lets one process at a time write to a file.
 _WORKERS = 2
 _PIECE = 8 << 20  # bytes: how finely a large file is shared out among the workers
 _LONGEST_PATH = copy_worker.PACKET - copy_worker.HEADER.size
