@@ -115,7 +115,7 @@ def _assemble(options: argparse.Namespace) -> None:
         return
     summary = pipeline.assemble(spec, progress)
     if not options.quiet:
-        print("\n".join(report.summary_lines(spec.out, summary, progress.seconds)))
+        print("\n".join(report.summary_lines(spec.out, summary, progress)))
 
 
 def _add_root_options(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from assembler.store.registration import PathInfo
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The digest of everything that makes an image what it is."""
+    """The digest of what makes an image what it is, but for the bytes of the user's own files."""
 
     digest: bytes
 

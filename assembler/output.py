@@ -61,6 +61,15 @@ def _open_locked(hidden: Path) -> int:
         os.close(handle)  # its holder renamed it between our open and our lock
 
 
+def flush(path: Path) -> None:
+    """Wait until a file is on the disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _umask() -> int:
     """The process's umask, which can only be read by setting it."""
     mask = os.umask(0o077)

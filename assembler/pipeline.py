@@ -9,7 +9,7 @@ from assembler.boot import bios
 from assembler.check.image import Report, check_image
 from assembler.disk.table import write_table
 from assembler.errors import InternalError
-from assembler.output import all_or_nothing
+from assembler.output import all_or_nothing, flush
 from assembler.plan import Plan, make_plan, read_request, read_root
 from assembler.progress import Progress
 from assembler.root.copy_store import copy_store
@@ -58,6 +58,8 @@ def assemble(spec: Spec, progress: Progress) -> Summary:
                 report = check_image(image)
                 if report.faults:
                     raise InternalError("; ".join(report.faults))
+            with progress.step("flushing to the disk"):
+                flush(image)
     return Summary(made, report)
 
 

@@ -30,6 +30,7 @@ _BYTES_PER_INODE = 16384  # inode_ratio in mke2fs.conf(5): what an ordinary ext4
 _TOOLS = ("nix-store", "mke2fs", "e2fsck", "mkfs.fat", "fsck.fat", "mmd", "mcopy", "sfdisk")
 # What firmware starts from a disk that it does not know (UEFI specification, 3.5.1.1).
 EFI_PROGRAM = "EFI/BOOT/BOOTX64.EFI"
+_GROUP = 32768 * BLOCK  # bytes of an ext4 block group
 _LARGEST = 5  # paths to name when an image is too small
 
 
@@ -69,11 +70,12 @@ def read_root(spec: RootSpec) -> Closure:
 
 
 def read_request(spec: Spec) -> Request:
-    """Look up all that the request names; raises RequestError with every problem."""
+    """Look up all that the request names; raises RequestError with every problem, or HostError."""
     missing = process.require(*_TOOLS)
     if missing:
         raise HostError("\n".join(missing))
     problems = spec.problems()
+    failures: list[HostError] = []
 
     @contextmanager
     def gather() -> Iterator[None]:
@@ -81,6 +83,8 @@ def read_request(spec: Spec) -> Request:
             yield
         except RequestError as error:
             problems.extend(error.problems)
+        except HostError as error:
+            failures.append(error)
 
     rows: list[Row] = []
     with gather():
@@ -93,7 +97,9 @@ def read_request(spec: Spec) -> Request:
             closure = read_root(spec.root)
             bios, efi = (find_grub(p, spec.root.store, closure.paths) for p in Platform)
     if problems:
-        raise RequestError(list(dict.fromkeys(problems)))
+        raise RequestError([*dict.fromkeys(problems), *map(str, failures)])
+    if failures:
+        raise failures[0]
     return Request(spec, closure, bootspec, bios, efi, tuple(rows))
 
 
@@ -138,7 +144,10 @@ def make_plan(request: Request, staging: Path) -> Plan:
 
 
 def _options(request: Request) -> list[object]:
-    """All that distinguishes two images of one closure, as JSON can write it."""
+    """What distinguishes two images of one closure, as JSON can write it.
+
+    The bytes of the contents are not in it: they are read once, while they are copied.
+    """
     spec = request.spec
     rows = [
         (
@@ -183,7 +192,7 @@ def _largest_ext4(room: int, smallest: int, inodes: int) -> int:
 
     0 when nothing from `smallest` on has room for so many inodes.
     """
-    for size in range(room, smallest - MIB, -MIB):
+    for size in range(room, max(smallest, room - _GROUP) - MIB, -MIB):
         try:
             free_after_mke2fs(size // BLOCK, inodes)
         except ValueError:

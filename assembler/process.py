@@ -78,6 +78,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         "HOME": home,
         "LC_ALL": "C",
         "TZ": "UTC",
+        "E2FSCK_CONFIG": "/dev/null",  # /etc/e2fsck.conf changes how directories are packed
         **(extra or {}),
     }
 
@@ -141,11 +142,21 @@ def _failure(
     return "\n".join([*lines, remedy] if remedy else lines)
 
 
-def start(argv: Sequence[Arg], *, stdin: int, stdout: int) -> subprocess.Popen[bytes]:
-    """Start a program that runs beside us, reading from and writing to our descriptors."""
+Running = subprocess.Popen[bytes]
+
+
+def start(argv: Sequence[Arg], *, stdin: int, stdout: int) -> Running:
+    """Start a program that runs beside us, reading from and writing to our descriptors.
+
+    It is in a process group of its own: an interrupt from the terminal reaches us, and we end it.
+    """
     log.debug("start: %s", describe(argv))
     return subprocess.Popen(
-        [os.fsencode(arg) for arg in argv], env=environment(), stdin=stdin, stdout=stdout
+        [os.fsencode(arg) for arg in argv],
+        env=environment(),
+        stdin=stdin,
+        stdout=stdout,
+        process_group=0,
     )
 
 

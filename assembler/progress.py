@@ -38,6 +38,7 @@ class Progress:
         self._bars = not quiet and (self._stream.isatty() if bars is None else bars)
         self._lines = not quiet and not self._bars
         self.seconds: dict[str, float] = {}
+        self.started = time.monotonic()
 
     @contextmanager
     def step(self, name: str, total: int | None = None) -> Iterator[Step]:

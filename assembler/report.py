@@ -1,5 +1,6 @@
 """Plans and results in the user's words."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from assembler.check.image import describe
 from assembler.pipeline import Summary
 from assembler.plan import Plan
+from assembler.progress import Progress
 from assembler.units import format_size
 
 
@@ -54,9 +56,9 @@ def plan_lines(facts: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def summary_lines(out: Path, summary: Summary, seconds: Mapping[str, float]) -> list[str]:
-    """What was made, and how long each step took."""
+def summary_lines(out: Path, summary: Summary, progress: Progress) -> list[str]:
+    """What was made, how long each step took, and all of it from the start of `progress`."""
     head, *parts = describe(summary.report)
-    steps = [f"  {name:<26}{duration:6.2f} s" for name, duration in seconds.items()]
-    total = f"  {'in all':<26}{sum(seconds.values()):6.2f} s"
+    steps = [f"  {name:<26}{duration:6.2f} s" for name, duration in progress.seconds.items()]
+    total = f"  {'in all':<26}{time.monotonic() - progress.started:6.2f} s"
     return [f"{out}: {head}", *(f"  {part}" for part in parts), *steps, total]

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assembler.store.paths import StoreRoot, is_store_path
-from assembler.units import MIB
+from assembler.units import MIB, format_size
 
 _LABEL_MAX = 16  # bytes of s_volume_name in an ext4 superblock
+_MAX_ROOT = 8 << 40  # bytes: half of what 32 bits of block numbers reach, for GRUB and growth
+_MAX_BOOT = 1 << 40  # bytes: 2²⁸ clusters of 4 KiB
 _MAX_EPOCH = 0x3_7FFF_FFFF  # seconds: the last that ext4's 34-bit times can hold
 
 
@@ -63,6 +65,10 @@ class Spec:
         for option, size in (("--boot-size", self.boot_size), ("--size", self.size)):
             if size is not None and (size % MIB or size < MIB):
                 lines.append(f"{option} {size} is not a whole number of MiB")
+        if max(self.size or 0, self.additional_space) > _MAX_ROOT:
+            lines.append(f"--size and --additional-space end at {format_size(_MAX_ROOT)}, as ext4")
+        if self.boot_size > _MAX_BOOT:
+            lines.append(f"--boot-size ends at {format_size(_MAX_BOOT)}, as FAT32")
         if self.contents is not None and not self.contents.exists():
             lines.append(f"--contents {self.contents} does not exist")
         return lines

@@ -259,13 +259,26 @@ def test_prepare_root_into_no_directory(system: System, tmp_path: Path) -> None:
 
 
 def test_system_that_nix_does_not_know(tmp_path: Path, as_root: AsRoot) -> None:
-    """Of a path that lies in the live store but is not valid, Nix's own words are shown."""
+    """A path that lies in the live store but not in Nix's database, and another problem."""
     stray = store_path(5, "stray-system")
     as_root("mkdir", stray)
     try:
-        done = run("assemble", "--out", tmp_path / "x", "--system", stray)
+        told = refused(tmp_path / "x", "--system", stray, "--label", "")
     finally:
         as_root("rmdir", stray)
-    assert done.returncode == 1
-    assert "is not valid" in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert any(f"{stray} is unknown to Nix's database" in line for line in told)
+    assert any("--label" in line for line in told)
+
+
+def test_every_bad_closure_is_named(system: System, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(f"{name} is no registration\n")
+    options = ["--closure", tmp_path / "one", "--closure", tmp_path / "two"]
+    told = "\n".join(refused(tmp_path / "x", *system.options, *options))
+    assert f"{tmp_path}/one" in told
+    assert f"{tmp_path}/two" in told
+
+
+@pytest.mark.parametrize("option", ["--size", "--additional-space", "--boot-size"])
+def test_sizes_beyond_the_file_systems(system: System, tmp_path: Path, option: str) -> None:
+    assert option in only(refused(tmp_path / "x", *system.options, option, "8000T"))

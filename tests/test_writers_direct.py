@@ -1,6 +1,8 @@
 """The direct writer, against e2fsck, debugfs, GRUB's ext2 driver and the kernel's ext4."""
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from assembler.root.tree import Directory, Tree, regular, symlink
 from assembler.units import BLOCK, MIB
 from assembler.writers.copier import Copier
 from assembler.writers.demand import measure
+from assembler.writers.direct import index_directories
 from conftest import AsRoot
 from tests import readback
 from tests.trees import OFFSET, every_kind, expected, host_file, parse, write_image
@@ -114,6 +117,28 @@ def test_same_tree_same_bytes_at_another_time(tmp_path: Path) -> None:
     write_image(tmp_path / "two", tree)
     done = subprocess.run(["cmp", tmp_path / "one", tmp_path / "two"], capture_output=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_hosts_e2fsck_conf_changes_nothing(tmp_path: Path, as_root: AsRoot) -> None:
+    """Written in a mount namespace where /etc/e2fsck.conf asks for loosely packed directories."""
+    tree = every_kind(tmp_path)
+    write_image(tmp_path / "one", tree)
+    etc = tmp_path / "etc"
+    as_root("cp", "-a", "/etc", etc)
+    config = "[options]\nindexed_dir_slack_percentage = 60\nreport_verbose = 1\n"
+    as_root("sh", "-c", f"printf '{config}' > {shlex.quote(str(etc))}/e2fsck.conf")
+    image = tmp_path / "two"
+    shutil.copy(tmp_path / "one", image)
+    code = (
+        "import sys; from pathlib import Path; from assembler.writers.direct import *;"
+        "index_directories(Path(sys.argv[1]), int(sys.argv[2]), 1)"
+    )
+    again = shlex.join([sys.executable, "-c", code, str(image), str(OFFSET)])
+    mount = f"mount --bind {shlex.quote(str(etc))} /etc"
+    as_root("unshare", "--mount", "sh", "-c", f"{mount} && {again}")
+    as_root("rm", "-rf", etc)
+    index_directories(tmp_path / "one", OFFSET, 1)
+    assert subprocess.run(["cmp", tmp_path / "one", image]).returncode == 0
 
 
 def test_directory_of_100_000_entries(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from assembler.errors import RequestError
 from assembler.store.paths import StoreRoot, store_path_of
 
 _DOCUMENT = "boot.json"
+_SYSTEM = "x86_64-linux"
 _VERSION = "org.nixos.bootspec.v1"
 
 
@@ -43,7 +44,9 @@ def read_bootspec(store: StoreRoot, system: str) -> Bootspec:
     fields = document.get(_VERSION) if isinstance(document, dict) else None
     if not isinstance(fields, dict):
         raise RequestError(f"{path} has no {_VERSION}, the only version known")
-    problems = _field_problems(path, fields) or _file_problems(store, path, fields)
+    problems = _field_problems(path, fields)
+    if not problems:
+        problems = _system_problems(path, fields, system) + _file_problems(store, path, fields)
     if problems:
         raise RequestError(problems)
     return Bootspec(
@@ -71,6 +74,16 @@ def _field_problems(path: str, fields: dict[str, Any]) -> list[str]:
         problems.append(f"{path} lacks kernelParams")
     elif not isinstance(params, list) or not all(_is_text(param) for param in params):
         problems.append(f"{path}: kernelParams is not a list of lines of text")
+    return problems
+
+
+def _system_problems(path: str, fields: dict[str, Any], toplevel: str) -> list[str]:
+    """Whether it is this system, and for a machine that our boot loaders start."""
+    problems = []
+    if fields["system"] != _SYSTEM:
+        problems.append(f"{path} is for {fields['system']}; only {_SYSTEM} can be booted so far")
+    if fields["toplevel"] != toplevel:
+        problems.append(f"{path} describes another system, {fields['toplevel']}")
     return problems
 
 

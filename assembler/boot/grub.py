@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from uuid import UUID
 
@@ -57,19 +58,20 @@ class Grub:
 def find_grub(platform: Platform, store: StoreRoot, paths: Iterable[str]) -> Grub:
     """Find GRUB in the store paths given, else on the host.
 
-    Modules and grub-mkimage are taken from one place where they can be, since they must be of
-    one version. Raises HostError, saying which package to install.
+    grub-mkimage is the one beside the modules, so that both are of one version, or the host's
+    where that does not run. Raises HostError, saying which package to install.
     """
-    for modules in (*_in_closure(platform, store, paths), *_on_host(platform)):
-        for program in (*_beside(modules), process.which(_MKIMAGE)):
-            if program is not None and _runs(program):
-                return Grub(platform, modules, program)
-        raise HostError("\n".join(process.require(_MKIMAGE)) or f"{_MKIMAGE} does not run")
-    debian, nixpkgs = _PACKAGES[platform]
-    raise HostError(
-        f"GRUB's modules for {platform} are neither in the closure nor on this host: they are in "
-        f"the package {debian} (Debian) or {nixpkgs} (nixpkgs)"
-    )
+    modules = next(chain(_in_closure(platform, store, paths), _on_host(platform)), None)
+    if modules is None:
+        debian, nixpkgs = _PACKAGES[platform]
+        raise HostError(
+            f"GRUB's modules for {platform} are neither in the closure nor on this host: they are "
+            f"in the package {debian} (Debian) or {nixpkgs} (nixpkgs)"
+        )
+    for program in (*_beside(modules), process.which(_MKIMAGE)):
+        if program is not None and _runs(program):
+            return Grub(platform, modules, program)
+    raise HostError("\n".join(process.require(_MKIMAGE)) or f"{_MKIMAGE} does not run")
 
 
 def make_core_image(grub: Grub, root_uuid: UUID) -> bytes:

@@ -66,7 +66,7 @@ def overhead_blocks(fs_blocks: int, inodes: int) -> int:
     """
     kept = _kept_blocks(fs_blocks, inodes)
     groups = _groups(kept)
-    backups = sum(_has_superblock(group) for group in range(groups))
+    backups = 2 + sum(_powers_below(base, groups) for base in (3, 5, 7)) if groups > 1 else 1
     used = backups * _superblock_copy(kept) + groups * (2 + _inode_table_blocks(groups, inodes))
     used += _ROOT_DIRECTORY + _LOST_AND_FOUND + _RESIZE_INODE + _journal_with_extents(fs_blocks)
     if used > kept:
@@ -119,13 +119,15 @@ def _has_superblock(group: int) -> bool:
     """Whether a group has a copy of the superblock: 0, 1 and the powers of 3, 5 and 7."""
     if group <= 1:
         return True
-    for base in (3, 5, 7):
-        power = base
-        while power < group:
-            power *= base
-        if power == group:
-            return True
-    return False
+    return any(_powers_below(base, group + 1) > _powers_below(base, group) for base in (3, 5, 7))
+
+
+def _powers_below(base: int, limit: int) -> int:
+    """How many of base, base², base³ … are less than `limit`."""
+    count, power = 0, base
+    while power < limit:
+        count, power = count + 1, power * base
+    return count
 
 
 def _superblock_copy(fs_blocks: int) -> int:

@@ -70,7 +70,15 @@ def read_closure(
     With no `sources`, the live store is asked; it is asked too for additional paths that no
     source registers. Raises RequestError for a source that is none, HostError when Nix fails.
     """
-    infos = [info for source in sources for info in read_source(source)]
+    problems: list[str] = []
+    infos: list[PathInfo] = []
+    for source in sources:
+        try:
+            infos += read_source(source)
+        except RequestError as error:
+            problems += error.problems
+    if problems:
+        raise RequestError(problems)
     known = {info.path for info in infos}
     wanted = [path for path in additional if path not in known]
     if not sources:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assembler import process
-from assembler.errors import RequestError
+from assembler.errors import HostError, RequestError
 from assembler.store import registration
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo
@@ -39,14 +39,23 @@ def nix_store(
 def query(store: StoreRoot, paths: Sequence[str]) -> list[PathInfo]:
     """The registration of the closure of `paths`.
 
-    Raises RequestError when the store has no database, HostError when Nix cannot tell it.
+    Raises RequestError when the store has no database or does not know a path, HostError when
+    Nix cannot tell.
     """
     if store.root != Path("/") and not os.path.isfile(store.host(_DATABASE)):
         # Nix would make one there.
         raise RequestError(f"{store.root} holds no Nix database: say --closure registration")
-    listed = nix_store(
-        store, ["--query", "--requisites", *paths], what="asking Nix for the closure"
-    )
+    asked = "asking Nix for the closure"
+    try:
+        listed = nix_store(store, ["--query", "--requisites", *paths], what=asked)
+    except HostError:
+        check = ["--check-validity", "--print-invalid", *paths]
+        invalid = nix_store(store, check, what=asked).decode().split()
+        if invalid:
+            raise RequestError(
+                [f"{path} is unknown to Nix's database" for path in invalid]
+            ) from None
+        raise
     closure = sorted(set(listed.decode().split()))
     infos = []
     for start in range(0, len(closure), _BATCH):

@@ -26,10 +26,13 @@ class Copier:
         requests, self._requests = os.pipe2(os.O_CLOEXEC | os.O_DIRECT)
         self._reports, reports = os.pipe()
         command: list[process.Arg] = [sys.executable, "-IS", copy_worker.__file__, image]
+        self._workers: list[process.Running] = []
         try:
-            self._workers = [
-                process.start(command, stdin=requests, stdout=reports) for _ in range(_WORKERS)
-            ]
+            for _ in range(_WORKERS):
+                self._workers.append(process.start(command, stdin=requests, stdout=reports))
+        except BaseException:
+            self._end_workers()
+            raise
         finally:
             os.close(requests)
             os.close(reports)
@@ -100,9 +103,12 @@ class Copier:
                     self._send()
                 self._finish()
         finally:
+            self._end_workers()
             if self._requests >= 0:
                 os.close(self._requests)
             os.close(self._reports)
-            for worker in self._workers:
-                worker.kill()
-                worker.wait()
+
+    def _end_workers(self) -> None:
+        for worker in self._workers:
+            worker.kill()
+            worker.wait()

@@ -6,6 +6,7 @@ packet holds whole records, a header (see HEADER) and the path of a file to read
 carries lines: the bytes copied since the last one, or `!<message>` for what ended the worker.
 """
 
+import contextlib
 import errno
 import os
 import struct
@@ -26,18 +27,19 @@ def _copy_range(source: int, image: int, start: int, target: int, length: int) -
     try:
         while done < length:
             n = os.copy_file_range(source, image, length - done, start + done, target + done)
-            if n == 0:
-                return done
+            if n == 0:  # the end of the file, or a file system that does not say what it lacks
+                break
             done += n
     except OSError as error:
         if error.errno not in _NO_SHARING:
             raise
+    if done < length:
         os.lseek(image, target + done, os.SEEK_SET)
-        while done < length:
-            n = os.sendfile(image, source, start + done, length - done)
-            if n == 0:
-                return done
-            done += n
+    while done < length:
+        n = os.sendfile(image, source, start + done, length - done)
+        if n == 0:
+            break
+        done += n
     return done
 
 
@@ -68,10 +70,11 @@ def serve(image_path: str) -> None:
 if __name__ == "__main__":
     try:
         serve(sys.argv[1])
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except BrokenPipeError:  # who asked has gone
+        sys.exit(1)
     except OSError as failure:
         name = failure.filename
         where = os.fsencode(name) if name else b"the image"
-        os.write(1, b"!%s: %s\n" % (where, os.fsencode(failure.strerror or str(failure))))
+        with contextlib.suppress(BrokenPipeError):
+            os.write(1, b"!%s: %s\n" % (where, os.fsencode(failure.strerror or str(failure))))
         sys.exit(1)

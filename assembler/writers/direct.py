@@ -75,12 +75,13 @@ class _Filler:
 
     def __init__(self, ext4: Ext4, copier: Copier, image: Path, offset: int, tree: Tree) -> None:
         self._ext4, self._copier, self._tree = ext4, copier, tree
-        self._image = os.open(image, os.O_WRONLY | os.O_CLOEXEC)
+        self._path, self._image = image, -1
         self._offset = offset
         self._groups: dict[int, int] = {}  # hard-link group → inode number
 
     def fill(self) -> None:
         """Write every inode, parents before children, the files of a directory together."""
+        self._image = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
         try:
             self._ext4.forget_root_block()
             lost_and_found = (b"lost+found", self._ext4.lost_and_found(), _DIRECTORY)

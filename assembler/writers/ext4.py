@@ -248,12 +248,6 @@ class Ext4:
             raise InternalError(f"lost+found has inode {ino[0]}")
         return int(ino[0])
 
-    def read_attributes(self, ino: int) -> Any:
-        """The inode as `struct ext2_inode_large`, valid until the next call."""
-        read = self._lib.ext2fs_read_inode_full
-        self._check(read(self._fs, ino, self._inode, lib.INODE_LARGE), "reading an inode")
-        return self._inode
-
     def set_xattrs(self, ino: int, xattrs: Iterable[tuple[str, bytes]]) -> None:
         """Give an inode that is already written its extended attributes; raises HostError."""
         self.release()

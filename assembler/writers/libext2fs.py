@@ -41,7 +41,6 @@ void ext2fs_free(ext2_filsys);
 errcode_t ext2fs_new_range(ext2_filsys, int, blk64_t, blk64_t, void *, blk64_t *, blk64_t *);
 void ext2fs_block_alloc_stats_range(ext2_filsys, blk64_t, blk64_t, int);
 void ext2fs_inode_alloc_stats2(ext2_filsys, ext2_ino_t, int, int);
-errcode_t ext2fs_read_inode_full(ext2_filsys, ext2_ino_t, struct ext2_inode_large *, int);
 errcode_t ext2fs_write_inode_full(ext2_filsys, ext2_ino_t, struct ext2_inode_large *, int);
 errcode_t ext2fs_bmap2(ext2_filsys, ext2_ino_t, struct ext2_inode_large *, char *, int, blk64_t,
                        int *, blk64_t *);
