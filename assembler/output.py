@@ -1,6 +1,7 @@
 """The file that becomes `--out`: written under a hidden name, renamed when it is whole."""
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,6 +10,26 @@ from pathlib import Path
 from assembler import process
 from assembler.errors import HostError, reason
 
+NAME_MAX = 255  # bytes of a file's name: linux/limits.h
+_PREFIX, _SUFFIX = ".", ".partial"
+_LEGIBLE = 200  # bytes of a name too long to be kept whole in the hidden one
+_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def destination(out: Path) -> Path:
+    """The absolute path that the image gets: `out`, or what it links to."""
+    return Path(os.path.realpath(out))
+
+
+def hidden_name(name: str) -> str:
+    """What the file `name` is called until it is whole: the same for every run."""
+    hidden = f"{_PREFIX}{name}{_SUFFIX}"
+    if len(os.fsencode(hidden)) <= NAME_MAX:
+        return hidden
+    encoded = os.fsencode(name)
+    legible = encoded[:_LEGIBLE].decode(errors="ignore")
+    return f"{_PREFIX}{legible}-{hashlib.sha256(encoded).hexdigest()[:16]}{_SUFFIX}"
+
 
 @contextmanager
 def all_or_nothing(out: Path) -> Iterator[Path]:
@@ -16,18 +37,17 @@ def all_or_nothing(out: Path) -> Iterator[Path]:
 
     The path given has no character that a tool could take for an option. When the block raises,
     the file goes away and `out` is what it was. A killed run leaves the hidden file; the next run
-    for the same `out` takes it over. Raises HostError when another run is writing it now.
+    for the same `out` removes it. Raises HostError when another run is writing it now.
     """
-    out = out.absolute()
+    out = destination(out)
     if os.path.islink(out):
-        out = Path(os.path.realpath(out))
-    hidden = out.with_name(f".{out.name}.partial")
+        raise HostError(f"cannot write {out}: it is a symlink that leads back to itself")
+    hidden = out.with_name(hidden_name(out.name))
     try:
-        handle = _open_locked(hidden)
+        handle = _create_locked(hidden)
     except OSError as error:
         raise HostError(f"cannot create {hidden}: {error.strerror}") from None
     try:
-        os.ftruncate(handle, 0)
         with process.scratch_directory() as scratch:
             alias = Path(scratch) / "image"
             if set(str(alias)) & set("?@"):
@@ -42,23 +62,63 @@ def all_or_nothing(out: Path) -> Iterator[Path]:
         raise HostError(f"cannot write {out}: {reason(error)}") from None
     finally:
         with suppress(OSError):
-            if os.fstat(handle).st_ino == hidden.stat().st_ino:
+            if _is_at(hidden, handle):
                 hidden.unlink()
         os.close(handle)
 
 
-def _open_locked(hidden: Path) -> int:
-    """Open the hidden file and hold its lock; the lock goes with the process that holds it."""
+def _create_locked(hidden: Path) -> int:
+    """Create the hidden file and lock it; the lock goes with the process that holds it.
+
+    A file that is there already is never written to: the run that left it may have been killed
+    while a child of its goes on writing.
+    """
     while True:
-        handle = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.lexists(hidden) and os.path.samestat(os.fstat(handle), hidden.stat()):
+            handle = os.open(hidden, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            _remove_left_over(hidden)
+            continue
+        try:
+            _lock(handle, hidden)
+            if _is_at(hidden, handle):
                 return handle
-        except BlockingIOError:
+        except BaseException:
             os.close(handle)
-            raise HostError(f"another run is writing {hidden} now") from None
-        os.close(handle)  # its holder renamed it between our open and our lock
+            raise
+        os.close(handle)  # before our lock, another run took it for a left-over
+
+
+def _remove_left_over(hidden: Path) -> None:
+    """Remove the hidden file that a killed run left; raises HostError when a run still writes it.
+
+    While we hold its lock, nobody else renames or removes it, so that the name is still its own.
+    """
+    try:
+        handle = os.open(hidden, _FLAGS)
+    except FileNotFoundError:
+        return
+    try:
+        _lock(handle, hidden)
+        if _is_at(hidden, handle):
+            hidden.unlink()
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, hidden: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise HostError(f"another run is writing {hidden} now") from None
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    """Whether `path` names the open file."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.lstat())
+    except FileNotFoundError:
+        return False
 
 
 def flush(path: Path) -> None:

@@ -1,9 +1,11 @@
 """What the user asks for, and what is wrong with it before anything is looked up."""
 
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from assembler.output import NAME_MAX, destination
 from assembler.store.paths import StoreRoot, is_store_path
 from assembler.units import MIB, format_size
 
@@ -76,13 +78,31 @@ class Spec:
 
 def _out_problems(out: Path) -> list[str]:
     """Why no image can be put at `out`."""
-    parent = out.parent
-    if out.is_dir():
-        return [f"--out {out} is a directory"]
-    if out.exists() and not out.is_file():
-        return [f"--out {out} is a device, not a file: write a file, then copy it with dd"]
-    if not parent.is_dir():
-        return [f"--out {out}: the directory {parent} does not exist"]
-    if not os.access(parent, os.W_OK | os.X_OK):
-        return [f"--out {out}: the directory {parent} is not writable"]
-    return []
+    real = destination(out)
+    parent = real.parent
+    fault = ""
+    # Not Path.is_file and the like, which raise for a directory that may not be entered.
+    if len(os.fsencode(real.name)) > NAME_MAX:
+        fault = f": its name is longer than {NAME_MAX} bytes"
+    elif os.path.isdir(real):
+        fault = " is a directory"
+    elif os.path.islink(real):
+        fault = " is a symlink that leads back to itself"
+    elif os.path.exists(real) and not os.path.isfile(real):
+        fault = " is a device, not a file: write a file, then copy it with dd"
+    elif not os.path.isdir(parent):
+        fault = f": the directory {parent} does not exist"
+    elif not os.access(parent, os.W_OK | os.X_OK):
+        fault = f": the directory {parent} is not writable"
+    elif not _may_replace(real):
+        fault = f" belongs to another user: in {parent}, a sticky directory, it cannot be replaced"
+    return [f"--out {out}{fault}"] if fault else []
+
+
+def _may_replace(path: Path) -> bool:
+    """Whether a sticky directory, if `path` lies in one, lets us rename a file onto it."""
+    user = os.geteuid()
+    directory = path.parent.stat()
+    if user == 0 or not directory.st_mode & stat.S_ISVTX or not os.path.lexists(path):
+        return True
+    return user in (directory.st_uid, path.lstat().st_uid)

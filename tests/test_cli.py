@@ -282,3 +282,64 @@ def test_every_bad_closure_is_named(system: System, tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", ["--size", "--additional-space", "--boot-size"])
 def test_sizes_beyond_the_file_systems(system: System, tmp_path: Path, option: str) -> None:
     assert option in only(refused(tmp_path / "x", *system.options, option, "8000T"))
+
+
+def test_out_whose_name_is_too_long(system: System, tmp_path: Path) -> None:
+    line = only(refused(tmp_path / ("x" * 256), *system.options))
+    assert line.endswith("x: its name is longer than 255 bytes")
+
+
+def test_out_whose_name_is_just_short_enough(system: System, tmp_path: Path) -> None:
+    out = tmp_path / ("x" * 255)
+    done = run("assemble", "--out", out, *system.options)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize(
+    ("target", "fault"),
+    [
+        ("link", "is a symlink that leads back to itself"),
+        ("absent/x", "absent does not exist"),
+        ("readonly/x", "readonly is not writable"),
+        ("readonly", "is a directory"),
+        ("locked/x", "locked is not writable"),
+        ("y" * 255 + "/../" + "y" * 256, "its name is longer than 255 bytes"),
+    ],
+)
+def test_out_that_is_a_symlink_to_no_place(
+    system: System, tmp_path: Path, target: str, fault: str
+) -> None:
+    (tmp_path / "readonly").mkdir(mode=0o555)
+    (tmp_path / "locked").mkdir(mode=0)
+    (tmp_path / "link").symlink_to(target)
+    line = only(refused(tmp_path / "link", *system.options))
+    assert f"--out {tmp_path / 'link'}" in line
+    assert line.endswith(fault)
+    assert os.readlink(tmp_path / "link") == target
+
+
+def test_out_that_a_sticky_directory_protects(
+    system: System, tmp_path: Path, as_root: AsRoot
+) -> None:
+    shared = tmp_path / "shared"
+    as_root("install", "-d", "-m", "1777", shared)
+    try:
+        as_root("install", "-m", "644", "/dev/null", shared / "disk.raw")
+        line = only(refused(shared / "disk.raw", *system.options))
+        assert f"--out {shared / 'disk.raw'} belongs to another user" in line
+        assert "sticky" in line
+        for _ in range(2):
+            done = run("assemble", "--out", shared / "mine.raw", *system.options)
+            assert done.returncode == 0, done.stderr
+    finally:
+        as_root("rm", "-r", shared)
+
+
+def test_out_in_a_sticky_directory_of_ones_own(
+    system: System, tmp_path: Path, as_root: AsRoot
+) -> None:
+    tmp_path.chmod(0o1777)
+    as_root("install", "-m", "644", "/dev/null", tmp_path / "disk.raw")
+    done = run("assemble", "--out", tmp_path / "disk.raw", *system.options)
+    assert done.returncode == 0, done.stderr

@@ -1,5 +1,6 @@
 """The file at `--out`: whole, or what it was."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -11,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from assembler.errors import HostError
-from assembler.output import all_or_nothing
+from assembler.output import NAME_MAX, all_or_nothing, hidden_name
 
 OLD = b"what was there"
-NAMES = [b"a?b", b"a@@b", b"with space", b"new\nline", b"\xff\xfe", b"-rf", b"x" * 240, b"a'\"$b"]
+NAMES = [b"a?b", b"a@@b", b"with space", b"new\nline", b"\xff\xfe", b"-rf", b"x" * 255, b"a'\"$b"]
 
 # Enters the block for the file named on its command line, says so, and stays there.
 HOLDER = """
@@ -104,7 +105,7 @@ def test_an_interrupted_process_leaves_no_trace(out: Path) -> None:
     assert_untouched(out)
 
 
-def test_the_next_run_takes_over_what_a_killed_one_left(out: Path) -> None:
+def test_the_next_run_removes_what_a_killed_one_left(out: Path) -> None:
     with holder(out) as process:
         process.kill()
         process.wait()
@@ -112,6 +113,43 @@ def test_the_next_run_takes_over_what_a_killed_one_left(out: Path) -> None:
     with all_or_nothing(out) as image:
         assert image.read_bytes() == b""
         image.write_bytes(b"new")
+    assert out.read_bytes() == b"new"
+    assert os.listdir(out.parent) == [out.name]
+
+
+def test_what_a_killed_run_left_is_never_written_to(out: Path) -> None:
+    """A child of the killed run may live on, with the file open and data still to write."""
+    with holder(out) as process:
+        process.kill()
+        process.wait()
+    with (out.parent / ".disk.raw.partial").open("r+b") as orphan:
+        with all_or_nothing(out) as image:
+            image.write_bytes(b"new")
+            orphan.write(b"what the orphan still had to write")
+            orphan.flush()
+        assert os.fstat(orphan.fileno()).st_nlink == 0
+    assert out.read_bytes() == b"new"
+
+
+def test_a_file_taken_for_a_left_over_before_its_lock_is_made_again(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between a run's creation of the file and its lock, another run may remove it."""
+    hidden = out.parent / ".disk.raw.partial"
+    lock = fcntl.flock
+    removed = []
+
+    def remove_once(handle: int, operation: int) -> None:
+        if not removed:
+            removed.append(hidden)
+            hidden.unlink()
+        lock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", remove_once)
+    with all_or_nothing(out) as image:
+        assert image.samefile(hidden)
+        image.write_bytes(b"new")
+    assert removed
     assert out.read_bytes() == b"new"
     assert os.listdir(out.parent) == [out.name]
 
@@ -147,11 +185,13 @@ def test_a_dangling_symlink_gets_its_target(tmp_path: Path) -> None:
     assert (tmp_path / "target").read_bytes() == b"new"
 
 
-def test_symlinks_that_go_round_do_not_end_in_a_traceback(tmp_path: Path) -> None:
+def test_symlinks_that_go_round_are_told(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
-    write(tmp_path / "a")
-    assert b"new" in [path.read_bytes() for path in tmp_path.iterdir() if not path.is_symlink()]
+    with pytest.raises(HostError, match="leads back to itself"):
+        write(tmp_path / "a")
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+    assert (tmp_path / "a").is_symlink()
 
 
 def test_a_relative_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,6 +210,16 @@ def test_any_file_name_will_do(tmp_path: Path, name: bytes) -> None:
         assert str(image).isprintable()
         assert not set("?@ '$") & set(str(image))
     assert out.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "\udcff"])
+def test_a_hidden_name_fits_and_differs_from_every_other(letter: str) -> None:
+    names = ["", *(letter * n + end for n in range(255) for end in ("1", "2"))]
+    names = [name for name in names if len(os.fsencode(name)) <= NAME_MAX]
+    hidden = [hidden_name(name) for name in names]
+    assert len(set(hidden)) == len(names)
+    assert all(len(os.fsencode(name)) <= NAME_MAX for name in hidden)
+    assert all(name.startswith(".") and name.endswith(".partial") for name in hidden)
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
@@ -220,7 +270,10 @@ def test_a_planted_symlink_is_not_followed(out: Path) -> None:
     assert out.read_bytes() == OLD
 
 
-def test_many_runs_at_once_leave_one_whole_image(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left_over", [False, True])
+def test_many_runs_at_once_leave_one_whole_image(tmp_path: Path, left_over: bool) -> None:
+    if left_over:
+        (tmp_path / ".out.partial").write_bytes(OLD)
     script = HOLDER.replace("time.sleep(60)", "").replace("half an image", "whole")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", script, str(tmp_path / "out")]
