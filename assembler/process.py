@@ -5,7 +5,8 @@ import os
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from assembler.errors import HostError, reason
@@ -169,3 +170,19 @@ def scratch_directory(prefix: str = "assemble-") -> tempfile.TemporaryDirectory[
             f"cannot make a temporary directory: {reason(error)}; "
             "set TMPDIR to a directory that you may write to"
         ) from None
+
+
+@contextmanager
+def plain_name(path: Path) -> Iterator[Path]:
+    """Give a name for `path` in which no tool finds an option: a symlink in a scratch directory.
+
+    e2fsprogs takes what follows a `?` for options and mtools what follows an `@` for an offset;
+    a leading dash, a newline and bytes that are not UTF-8 do harm elsewhere. Raises HostError
+    when TMPDIR itself has `?` or `@` in it.
+    """
+    with scratch_directory() as scratch:
+        alias = Path(scratch) / "image"
+        if set(str(alias)) & set("?@"):
+            raise HostError(f"TMPDIR {alias.parent.parent} may not hold ? or @: set another")
+        alias.symlink_to(path.absolute())
+        yield alias

@@ -1,17 +1,28 @@
 """check-image names what is broken: images damaged on purpose, one fault each."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from assembler.check.image import Report, check_image, copy_sparse, describe
-from assembler.errors import RequestError
+from assembler.errors import HostError, RequestError
 from tests.systems import make_system
 
 BIN = Path(sys.executable).parent
+
+# Discoverable Partitions Specification; UEFI specification; sfdisk --list-types.
+LINUX_ROOT_X86_64 = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"
+SWAP = "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F"
+LUKS = "CA7D7CCB-63ED-4C53-861C-1742536059CC"
+BASIC_DATA = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7"
+
+ODD_NAMES = [b"a?b.raw", b"a@b.raw", b"-x.raw", b"new\nline.raw", b"\xff\xfe.raw"]
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +55,11 @@ def start(image: Path, number: int) -> int:
     return int(json.loads(table.stdout)["partitiontable"]["partitions"][number - 1]["start"]) * 512
 
 
+def set_type(image: Path, number: int, guid: str) -> None:
+    command = ["/sbin/sfdisk", "--part-type", image, str(number), guid]
+    subprocess.run(command, check=True, capture_output=True)
+
+
 def only_fault(report: Report) -> str:
     [fault] = report.faults
     return fault
@@ -61,6 +77,62 @@ def test_a_good_image_has_no_fault(good: Path) -> None:
 def test_checking_changes_nothing(image: Path, good: Path) -> None:
     check_image(image)
     assert subprocess.run(["cmp", image, good]).returncode == 0
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_odd_names(
+    good: Path, tmp_path: Path, name: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    image = Path(os.fsdecode(name))
+    os.link(good, image)
+    report = check_image(image)
+    assert report.faults == ()
+    assert [part.number for part in report.parts] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("name", [b"new\nline", b"\xff\xfe", b"with space"])
+def test_an_odd_temporary_directory(
+    good: Path, tmp_path: Path, name: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / os.fsdecode(name)
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    assert check_image(good).faults == ()
+    assert os.listdir(scratch) == []
+
+
+def test_a_temporary_directory_that_e2fsck_would_misread(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "a?b"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    with pytest.raises(HostError, match=r"TMPDIR .* may not hold"):
+        check_image(good)
+
+
+def test_a_fault_names_the_image_as_the_user_does(image: Path) -> None:
+    damage(image, image.stat().st_size - 512, b"\0" * 512)
+    assert f"{image}: No errors detected." in only_fault(check_image(image))
+
+
+@pytest.mark.parametrize("guid", [SWAP, LUKS, BASIC_DATA])
+def test_a_partition_of_another_kind_is_not_checked(image: Path, guid: str) -> None:
+    damage(image, start(image, 3) + 1024, b"\0" * 1024)
+    set_type(image, 3, guid)
+    report = check_image(image)
+    assert report.faults == ()
+    assert describe(report)[-1].endswith("  not checked")
+
+
+def test_a_root_partition_is_checked(image: Path) -> None:
+    set_type(image, 3, LINUX_ROOT_X86_64)
+    report = check_image(image)
+    assert report.faults == ()
+    assert report.parts[2].content.startswith("ext4, ")
+    damage(image, start(image, 3) + 1024, b"\0" * 1024)
+    assert "partition 3 (primary): e2fsck: " in only_fault(check_image(image))
 
 
 def test_a_damaged_backup_table(image: Path) -> None:
@@ -99,8 +171,9 @@ def test_a_core_image_that_is_gone(image: Path) -> None:
 def test_no_image(tmp_path: Path) -> None:
     file = tmp_path / "text"
     file.write_text("not an image")
-    with pytest.raises(RequestError, match="no partition table"):
+    with pytest.raises(RequestError) as caught:
         check_image(file)
+    assert str(caught.value) == f"{file} has no partition table that sfdisk can read"
 
 
 def test_the_command_tells_faults_and_exit_status(image: Path) -> None:
@@ -131,3 +204,36 @@ def test_copy_sparse_keeps_holes_and_bytes(tmp_path: Path) -> None:
     copy_sparse(source, target, 1 << 20, 9 << 20)
     assert target.read_bytes() == source.read_bytes()[1 << 20 : 10 << 20]
     assert target.stat().st_blocks * 512 <= 64 << 10
+
+
+def test_copy_sparse_ends_when_the_source_shrinks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"data" * 4096)
+    sent: list[int] = []
+    really_send = os.sendfile
+
+    def send(target: int, origin: int, offset: int, count: int) -> int:
+        assert 0 not in sent, "it tries again for ever"
+        os.truncate(source, 4096)
+        sent.append(really_send(target, origin, offset, count))
+        return sent[-1]
+
+    monkeypatch.setattr(os, "sendfile", send)
+    with pytest.raises(HostError, match="became shorter"):
+        copy_sparse(source, tmp_path / "target", 0, 16384)
+
+
+def test_copy_sparse_takes_no_other_failure_for_a_hole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"data" * 4096)
+
+    def fail(*_args: int) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "lseek", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        copy_sparse(source, tmp_path / "target", 0, 16384)

@@ -18,7 +18,7 @@ _BPB = slice(0x03, 0x5A)
 _PARTITIONS = slice(0x1B8, 0x1FE)
 
 _KERNEL_SECTOR = struct.Struct("<Q")  # LBA of the core image
-_KERNEL_SECTOR_AT = 0x5C
+KERNEL_SECTOR_AT = 0x5C
 _BOOT_DRIVE_AT = 0x64
 _BOOT_DRIVE_OF_BIOS = 0xFF  # the drive that the BIOS says it booted from
 _DRIVE_CHECK = slice(0x66, 0x68)  # a jump, needed for floppies alone
@@ -51,7 +51,7 @@ def embed(boot_img: bytes, core_img: bytes, *, core_lba: int, mbr: bytes) -> tup
     boot = bytearray(boot_img)
     boot[_BPB] = mbr[_BPB]
     boot[_PARTITIONS] = mbr[_PARTITIONS]
-    _KERNEL_SECTOR.pack_into(boot, _KERNEL_SECTOR_AT, core_lba)
+    _KERNEL_SECTOR.pack_into(boot, KERNEL_SECTOR_AT, core_lba)
     boot[_BOOT_DRIVE_AT] = _BOOT_DRIVE_OF_BIOS
     boot[_DRIVE_CHECK] = _NOPS
 

@@ -1,5 +1,6 @@
 """Read a finished image back, with tools that had no part in writing it where there are any."""
 
+import errno
 import json
 import os
 import re
@@ -10,17 +11,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assembler import process
-from assembler.errors import RequestError
+from assembler.boot.bios import KERNEL_SECTOR_AT
+from assembler.disk.layout import PartitionType
+from assembler.errors import HostError, RequestError
 from assembler.units import SECTOR, format_size
 
-# Partition type GUIDs: UEFI specification, table 5.7; GNU GRUB manual, "BIOS installation";
-# Discoverable Partitions Specification.
-ESP = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
-BIOS_BOOT = "21686148-6449-6E6F-744E-656564454649"
+# Partition types as sfdisk writes them. A root for x86-64: Discoverable Partitions Specification.
+_ESP, _BIOS_BOOT, _LINUX = (
+    str(kind.value).upper()
+    for kind in (PartitionType.ESP, PartitionType.BIOS_BOOT, PartitionType.LINUX)
+)
+_LINUX_ROOT_X86_64 = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"
 
 _ANY_STATUS = range(256)
 _E2FSCK_TOTALS = re.compile(rb": (\d+)/(\d+) files \(.*\), (\d+)/(\d+) blocks")
-_KERNEL_SECTOR = 0x5C  # u64 in boot.img: the LBA of the core image (GRUB i386/pc/boot.h)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,32 +56,40 @@ class Report:
 
 
 def check_image(image: Path) -> Report:
-    """Check partition table, boot sector and every file system of a raw image.
+    """Check partition table, boot sector, ESP and Linux file systems of a raw image.
 
-    Nothing is written to it. Raises RequestError for what is not an image with a partition
-    table, HostError when a tool is missing.
+    Nothing is written to it; its name may be any. Partitions of other kinds are not looked
+    into. Raises RequestError for what is not an image with a partition table, HostError when a
+    tool is missing or TMPDIR has `?` or `@` in it.
     """
-    faults = _table_faults(image)
-    parts = read_parts(image)
-    with process.scratch_directory() as scratch, ThreadPoolExecutor() as pool:
-        checked = tuple(pool.map(lambda part: _check_part(image, part, Path(scratch)), parts))
-    faults += [f"{part.where}: {part.fault}" for part in checked if part.fault]
-    faults += _boot_sector_faults(image, checked)
-    return Report(image.stat().st_size, checked, tuple(faults))
+    with process.plain_name(image) as alias:
+        faults = _table_faults(alias)
+        parts = _read_parts(alias)
+        if parts is None:
+            raise RequestError(f"{image} has no partition table that sfdisk can read")
+        with process.scratch_directory() as scratch, ThreadPoolExecutor() as pool:
+            checked = tuple(pool.map(lambda part: _check_part(alias, part, Path(scratch)), parts))
+        faults += [f"{part.where}: {part.fault}" for part in checked if part.fault]
+        faults += _boot_sector_faults(alias, checked)
+        # The tools name the file that they were given; the user knows it by another name.
+        told = tuple(fault.replace(str(alias), str(image)) for fault in faults)
+        return Report(alias.stat().st_size, checked, told)
 
 
-def read_parts(image: Path) -> list[Part]:
-    """The partitions as sfdisk reads them; raises RequestError when there is no table."""
+def _read_parts(image: Path) -> list[Part] | None:
+    """The partitions as sfdisk reads them, None when there is no table."""
     done = process.run(
         ["sfdisk", "--json", image], what="reading the partition table", ok=_ANY_STATUS
     )
     if done.returncode:
-        raise RequestError(f"{image} has no partition table that sfdisk can read")
-    table = json.loads(done.stdout)["partitiontable"]
+        return None
+    # sfdisk tells names as they are, whether JSON allows that or not.
+    said = json.loads(done.stdout.decode(errors="replace"), strict=False)
+    table = said["partitiontable"]
     unit = table.get("sectorsize", SECTOR)
     return [
         Part(
-            number=int(re.sub(r".*?(\d+)$", r"\1", entry["node"])),
+            number=int(re.findall(r"\d+", entry["node"])[-1]),
             name=entry.get("name", ""),
             type_guid=entry["type"],
             start=entry["start"] * unit,
@@ -101,10 +113,13 @@ def _table_faults(image: Path) -> list[str]:
 
 def _check_part(image: Path, part: Part, scratch: Path) -> Part:
     checkers: dict[str, Callable[[Path, Part, Path], Part]] = {
-        ESP: _check_fat,
-        BIOS_BOOT: _check_bios_boot,
+        _ESP: _check_fat,
+        _BIOS_BOOT: _check_bios_boot,
+        _LINUX: _check_ext4,
+        _LINUX_ROOT_X86_64: _check_ext4,
     }
-    return checkers.get(part.type_guid, _check_ext4)(image, part, scratch)
+    check = checkers.get(part.type_guid)
+    return check(image, part, scratch) if check else replace(part, content="not checked")
 
 
 def _check_ext4(image: Path, part: Part, _scratch: Path) -> Part:
@@ -157,35 +172,43 @@ def _check_bios_boot(image: Path, part: Part, _scratch: Path) -> Part:
 
 def _boot_sector_faults(image: Path, parts: tuple[Part, ...]) -> list[str]:
     """Whether the boot sector loads the core image from the BIOS boot partition."""
-    core = next((part for part in parts if part.type_guid == BIOS_BOOT), None)
+    core = next((part for part in parts if part.type_guid == _BIOS_BOOT), None)
     if core is None:
         return []
     with image.open("rb") as file:
         sector = file.read(SECTOR)
     if sector[-2:] != b"\x55\xaa":
         return ["boot sector: it has no signature 55 aa"]
-    lba = struct.unpack_from("<Q", sector, _KERNEL_SECTOR)[0]
+    lba = struct.unpack_from("<Q", sector, KERNEL_SECTOR_AT)[0]
     if lba * SECTOR != core.start:
         return [f"boot sector: it loads LBA {lba}, not the BIOS boot partition"]
     return []
 
 
 def copy_sparse(source: Path, target: Path, start: int, length: int) -> None:
-    """Copy a range of `source` to a new file, holes staying holes."""
+    """Copy a range of `source` (bytes) to a new file, holes staying holes.
+
+    What lies beyond the end of `source` is a hole. Raises HostError when `source` shrinks
+    meanwhile, OSError when it cannot be read or `target` cannot be written.
+    """
     with source.open("rb") as reader, target.open("wb") as writer:
         writer.truncate(length)
         position, end = start, start + length
         while position < end:
             try:
                 data = os.lseek(reader.fileno(), position, os.SEEK_DATA)
-            except OSError:  # only a hole is left
-                return
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # only a hole is left
+                    return
+                raise
             stop = min(end, os.lseek(reader.fileno(), data, os.SEEK_HOLE))
             if data >= end:
                 return
             writer.seek(data - start)
             while data < stop:
                 sent = os.sendfile(writer.fileno(), reader.fileno(), data, stop - data)
+                if sent == 0:
+                    raise HostError("the image became shorter while it was read")
                 data += sent
             position = stop
 
