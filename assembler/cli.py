@@ -8,10 +8,11 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from assembler import pipeline, process, report
 from assembler.check.image import check_image, describe
@@ -23,7 +24,12 @@ from assembler.units import MIB, parse_size
 
 log = logging.getLogger(__name__)
 
-_INTERRUPTED, _TERMINATED = 130, 143
+# The signals that ask us to end, and what we say of each.
+_SIGNALS = {
+    signal.SIGHUP: "the terminal has gone",
+    signal.SIGINT: "interrupted",
+    signal.SIGTERM: "terminated",
+}
 
 
 def assemble_main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -234,44 +240,74 @@ def _progress(options: argparse.Namespace) -> Progress:
     return Progress(bars=options.progress, quiet=options.quiet)
 
 
-class _TerminatedError(BaseException):
-    """SIGTERM arrived: unwind as an interrupt does."""
+class _StoppedError(BaseException):
+    """SIGTERM or SIGHUP arrived: unwind as an interrupt does."""
+
+
+class _Signals:
+    """Makes an exception of the first signal that asks us to end.
+
+    Those after it are passed over, for they would interrupt the clean-up.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self.heeded = True
+        for number in _SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has its way
+                signal.signal(number, self._receive)
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        # A signal is passed over here, not with SIG_IGN, which the programs we start would inherit.
+        if self.heeded:
+            self.heeded = False
+            self.received = signal.Signals(number)
+            raise KeyboardInterrupt if number == signal.SIGINT else _StoppedError
 
 
 def _end(run: Callable[[], None]) -> NoReturn:
     """Run a command, print what went wrong, and exit with the status that says whose fault."""
-
-    def terminate(_number: int, _frame: FrameType | None) -> None:
-        raise _TerminatedError
-
-    signal.signal(signal.SIGTERM, terminate)
+    signals = _Signals()
     for stream in (sys.stdout, sys.stderr):  # a file name need not be text that they can show
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     name = Path(sys.argv[0]).name
+    status = 0
     try:
         run()
         sys.stdout.flush()
-    except AssembleError as error:
-        for line in str(error).splitlines():
-            print(f"{name}: {line}", file=sys.stderr)
-        sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
-        sys.exit(_INTERRUPTED)
-    except _TerminatedError:
-        print(f"{name}: terminated", file=sys.stderr)
-        sys.exit(_TERMINATED)
-    except BrokenPipeError:
-        # Whoever read our output has gone; there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:
-        print(f"{name}: {reason(error)}", file=sys.stderr)
-        sys.exit(1)
-    except Exception as error:
-        log.debug("where it happened:", exc_info=True)
-        print(f"{name}: {InternalError(f'{type(error).__name__}: {error}')}", file=sys.stderr)
-        print(f"{name}: -vv tells where it happened", file=sys.stderr)
-        sys.exit(1)
-    sys.exit(0)
+    except (Exception, KeyboardInterrupt, _StoppedError) as error:
+        signals.heeded = False
+        if signals.received:  # what the unwinding raised on top of it, nobody asks
+            status, lines = 128 + signals.received, [_SIGNALS[signals.received]]
+        else:
+            status, lines = _explain(error)
+        with suppress(OSError):  # the terminal may have gone
+            for line in lines:
+                print(f"{name}: {line}", file=sys.stderr)
+    signals.heeded = False
+    for stream in (sys.stdout, sys.stderr):
+        _flush_or_drop(stream)
+    sys.exit(status)
+
+
+def _explain(error: BaseException) -> tuple[int, list[str]]:
+    """The exit status for what a command raised, and the lines to print."""
+    match error:
+        case AssembleError():
+            return error.exit_status, str(error).splitlines()
+        case BrokenPipeError():
+            return 1, []  # whoever read our output has gone
+        case OSError():
+            return 1, [reason(error)]
+    log.debug("where it happened:", exc_info=error)
+    bug = InternalError(f"{type(error).__name__}: {error}")
+    return 1, [str(bug), "-vv tells where it happened"]
+
+
+def _flush_or_drop(stream: TextIO) -> None:
+    """Write out what a stream holds; where nobody takes it, Python shall not complain at exit."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

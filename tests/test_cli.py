@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -343,3 +344,16 @@ def test_out_in_a_sticky_directory_of_ones_own(
     as_root("install", "-m", "644", "/dev/null", tmp_path / "disk.raw")
     done = run("assemble", "--out", tmp_path / "disk.raw", *system.options)
     assert done.returncode == 0, done.stderr
+
+
+def test_an_interrupt_during_the_imports_says_nothing() -> None:
+    script = (
+        "import os, signal, sys\n"
+        "class Interrupter:\n"
+        "    def find_spec(name, *_):\n"
+        "        if name == 'assembler.pipeline': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupter)\n"
+        "import assembler.main\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
