@@ -357,3 +357,55 @@ def test_an_interrupt_during_the_imports_says_nothing() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+@pytest.mark.parametrize("target", ["/lost+found", "/lost+found/x"])
+def test_contents_in_lost_and_found(system: System, tmp_path: Path, target: str) -> None:
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps([{"source": "/etc/passwd", "target": target}]))
+    line = only(refused(tmp_path / "x", *system.options, "--contents", file))
+    assert line.endswith("/lost+found is the file system's own")
+
+
+def test_contents_that_bring_a_lost_and_found(system: System, tmp_path: Path) -> None:
+    (tmp_path / "disk" / "lost+found").mkdir(parents=True)
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps([{"source": f"{tmp_path}/disk/*", "target": "/"}]))
+    line = only(refused(tmp_path / "x", *system.options, "--contents", file))
+    assert "lost+found" in line
+
+
+def test_contents_that_may_not_be_read(system: System, tmp_path: Path) -> None:
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "directory" / "secret").touch(mode=0)
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps([{"source": f"{tmp_path}/directory", "target": "/d"}]))
+    line = only(refused(tmp_path / "x", *system.options, "--contents", file))
+    assert line.endswith("directory/secret may not be read")
+
+
+def test_contents_larger_than_ext4_can_hold(
+    system: System, tmp_path: Path, as_root: AsRoot
+) -> None:
+    """A sparse file of 17 TiB: few file systems have one, a tmpfs does."""
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    as_root("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", mount)
+    try:
+        with (mount / "huge").open("wb") as huge:
+            huge.truncate(17 << 40)
+        file = tmp_path / "rows.json"
+        file.write_text(json.dumps([{"source": f"{mount}/huge", "target": "/huge"}]))
+        line = only(refused(tmp_path / "x", *system.options, "--contents", file))
+    finally:
+        as_root("umount", mount)
+    assert "huge is larger than the 16 TiB that a file in ext4 can be" in line
+
+
+def test_contents_whose_link_has_xattrs(system: System, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("anywhere")
+    row = {"source": f"{tmp_path}/link", "target": "/l", "xattrs": {"user.a": "b"}}
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps([row]))
+    line = only(refused(tmp_path / "x", *system.options, "--contents", file))
+    assert "link is a symlink, which has no xattrs" in line

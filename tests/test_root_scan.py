@@ -186,7 +186,7 @@ def test_owners_times_and_xattrs_are_those_given(tmp_path: Path) -> None:
     assert isinstance(found, Directory)
     file, link = found.children[b"f"], found.children[b"l"]
     assert {(node.uid, node.gid, node.mtime) for node in (found, file, link)} == {(1, 2, 3)}
-    assert (found.xattrs, file.xattrs, link.xattrs) == ((), about.xattrs, ())
+    assert (found.xattrs, file.xattrs, link.xattrs) == (about.xattrs, (), ())
 
 
 def test_hard_links_are_kept_across_store_paths(tmp_path: Path) -> None:
@@ -298,3 +298,13 @@ def test_a_deep_directory_needs_no_recursion(tmp_path: Path) -> None:
     Scanner(tree).add(str(tmp_path / "d"), b"/d")
     output("rm", "-r", tmp_path / "d")
     assert len(list(tree.walk())) == depth + 1
+
+
+def test_xattrs_are_those_of_the_source_alone(tmp_path: Path) -> None:
+    (tmp_path / "directory" / "below").mkdir(parents=True)
+    (tmp_path / "directory" / "file").touch()
+    tree = Tree()
+    xattrs = (("user.note", b"text"),)
+    Scanner(tree).add(str(tmp_path / "directory"), b"/d", Metadata(xattrs=xattrs))
+    given = {path: node.xattrs for path, node in tree.walk() if path != b"/"}
+    assert given == {b"/d": xattrs, b"/d/below": (), b"/d/file": ()}

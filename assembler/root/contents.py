@@ -31,6 +31,7 @@ _MAX_ID = 0xFFFFFFFE
 # padded to 4 bytes (Linux Documentation/filesystems/ext4/attributes.rst).
 _XATTR_ROOM, _XATTR_ENTRY = 4096 - 32 - 4, 16 + 3 + 3
 _KEYS = frozenset(("source", "target", "user", "group", "mode", "xattrs"))
+_RESERVED = "lost+found"  # in the root of every ext4, made by mke2fs
 _NAME_MAX = 255  # bytes in a file name, in ext4 as in Linux
 
 
@@ -43,7 +44,7 @@ class Row:
     uid: int
     gid: int
     mode: int | None  # None: as the source has it
-    xattrs: Xattrs
+    xattrs: Xattrs  # of the source itself, not of what is below a directory
 
 
 def read_contents(file: Path, store: StoreRoot) -> list[Row]:
@@ -130,6 +131,8 @@ class _Reader:
                 self.problems.append(
                     f"{where}: the target {place} is in the store: use --additional-path"
                 )
+            if xattrs and os.path.islink(found):
+                self.problems.append(f"{where}: {found} is a symlink, which has no xattrs")
             rows.append(Row(found, place, uid, gid, mode, xattrs))
         return rows if len(self.problems) == before else []
 
@@ -210,8 +213,8 @@ class _Reader:
 
 
 def _xattr_value(name: str, value: object) -> bytes:
-    if name.partition(".")[0] not in ("user", "security", "trusted", "system"):
-        raise ValueError("its name starts with none of user., security., trusted., system.")
+    if name.partition(".")[0] not in ("user", "security", "trusted"):
+        raise ValueError("its name starts with none of user., security., trusted.")
     if not name.partition(".")[2] or "\0" in name or len(name.encode()) > _NAME_MAX:
         raise ValueError(f"its name is not 1 to {_NAME_MAX} bytes without NUL")
     if not isinstance(value, str):
@@ -236,12 +239,16 @@ def add_contents(tree: Tree, scanner: Scanner, rows: Sequence[Row], epoch: int) 
         )
         target = os.fsencode(row.target)
         try:
-            if isinstance(tree.get(target), Directory) and not _is_directory(row.source):
+            if row.target.split("/")[1] == _RESERVED:
+                problems.append(f"--contents: {row.target}: /{_RESERVED} is the file system's own")
+            elif isinstance(tree.get(target), Directory) and not _is_directory(row.source):
                 problems.append(f"--contents: {row.target} is a directory of the system")
             else:
                 scanner.add(row.source, target, metadata)
         except RequestError as error:
             problems += [f"--contents: {problem}" for problem in error.problems]
+    if tree.root.children.get(_RESERVED.encode()) is not None:
+        problems.append(f"--contents: a source for / holds {_RESERVED}, the file system's own")
     if problems:
         raise RequestError(problems)
 

@@ -18,6 +18,8 @@ from assembler.root.tree import (
 )
 from assembler.units import BLOCK
 
+_MAX_FILE = ((1 << 32) - 1) * BLOCK  # bytes: a logical block has 32 bits in an extent
+
 
 class Metadata:
     """How a scanned inode will look in the image, whatever the host shows.
@@ -68,13 +70,16 @@ class Scanner:
     def add(self, source: str, target: bytes, metadata: Metadata = STORE_METADATA) -> None:
         """Add the file, symlink or directory tree at host path `source` as `target`.
 
-        Raises RequestError for what no image can hold (devices, sockets), HostError for what
-        cannot be read.
+        The metadata's xattrs are those of `source` itself, not of what is below it. Raises
+        RequestError for what no image can hold (devices, sockets, files of over 16 TiB), HostError
+        for what cannot be read.
         """
         try:
             status = os.lstat(source)
             if stat.S_ISDIR(status.st_mode):
-                self._put_directory(target, self._directory(source, status, metadata))
+                found = self._directory(source, status, metadata)
+                found.xattrs = metadata.xattrs
+                self._put_directory(target, found)
             else:
                 self._tree.add(target, self._node(source, status, metadata, source))
         except OSError as error:
@@ -96,7 +101,7 @@ class Scanner:
                         here.children[name] = below
                         pending.append(below)
                     else:
-                        node = self._node(entry.path, status, metadata, None)
+                        node = self._node(entry.path, status, metadata, None, xattrs=())
                         here.children[name] = node
                         if node.group:
                             names[node.group] += 1
@@ -136,8 +141,19 @@ class Scanner:
             source=source,
         )
 
-    def _node(self, source: str, status: os.stat_result, about: Metadata, path: str | None) -> Node:
-        """The Node for a host file; `path` is None when its directory's `source` tells it."""
+    def _node(
+        self,
+        source: str,
+        status: os.stat_result,
+        about: Metadata,
+        path: str | None,
+        *,
+        xattrs: Xattrs | None = None,
+    ) -> Node:
+        """The Node for a host file; `path` is None when its directory's `source` tells it.
+
+        `xattrs` are given in place of the metadata's.
+        """
         size, data = status.st_size, path  # type: int, Data
         kind = stat.S_IFMT(status.st_mode)
         mode = 0o777
@@ -146,12 +162,16 @@ class Scanner:
             size = len(data)
         elif kind == stat.S_IFREG:
             mode = about.bits(status.st_mode)
+            if about.keep and not os.access(source, os.R_OK):
+                raise RequestError(f"{source} may not be read")
+            if size > _MAX_FILE:
+                raise RequestError(f"{source} is larger than the 16 TiB that a file in ext4 can be")
             if status.st_blocks * 512 < size:
                 data = _find_holes(source, size, path)
         else:
             raise RequestError(f"{source} is neither a file, a directory nor a symlink")
         group = self._group(status, about) if status.st_nlink > 1 else 0
-        xattrs = about.xattrs if kind == stat.S_IFREG else ()
+        xattrs = about.xattrs if xattrs is None else xattrs
         return Node(kind, mode, size, data, about.uid, about.gid, about.mtime, group, xattrs)
 
     def _group(self, status: os.stat_result, about: Metadata) -> int:
