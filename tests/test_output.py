@@ -1,10 +1,12 @@
 """The file at `--out`: whole, or what it was."""
 
+import contextlib
 import fcntl
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,10 +41,13 @@ def out(tmp_path: Path) -> Path:
 
 @contextmanager
 def holder(out: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """Another process that is writing `out`."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    """Another process that is writing `out`; what it leaves in TMPDIR when killed goes too."""
     command = [sys.executable, "-c", HOLDER, str(out)]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
+    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
+        search = os.pathsep.join(sys.path)
+        environment = {**os.environ, "PYTHONPATH": search, "TMPDIR": scratch}
+        start = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
+        process = stack.enter_context(start)
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"inside\n"

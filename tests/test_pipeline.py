@@ -294,16 +294,23 @@ def test_a_killed_run_leaves_what_was_there(demo_system: str, tmp_path: Path) ->
     out = tmp_path / "disk.raw"
     out.write_bytes(b"precious")
     command = [ASSEMBLE, "--out", out, "--system", demo_system]
-    child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
-    while not (tmp_path / ".disk.raw.partial").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.2)
-    child.kill()
-    child.wait()
+    with tempfile.TemporaryDirectory() as scratch:  # which a killed run cannot clean
+        environment = {**os.environ, "TMPDIR": scratch}
+        child = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
+        wait_until_it_writes(out)
+        child.kill()
+        child.wait()
     assert out.read_bytes() == b"precious"
     assert run(*command).returncode == 0
     assert [path.name for path in tmp_path.iterdir()] == ["disk.raw"]
+
+
+def wait_until_it_writes(out: Path) -> None:
+    deadline = time.monotonic() + 30
+    hidden = out.with_name(f".{out.name}.partial")
+    while not hidden.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.2)
 
 
 def test_a_full_disk_leaves_what_was_there(
