@@ -6,6 +6,7 @@ Only an oracle (a mount that looks at a result from outside) may take them back,
 
 import functools
 import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -67,6 +68,8 @@ _daemon = _Daemon()
 
 def pytest_configure() -> None:
     """Give root's privileges up, for this process and all that it starts."""
+    # Started in the background by a script, we would hand an ignored SIGINT on to every child.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.geteuid() == 0:
         os.umask(0o022)
         _daemon.start()
