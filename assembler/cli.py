@@ -15,12 +15,14 @@ from types import FrameType
 from typing import NoReturn, TextIO
 
 from assembler import pipeline, process, report
+from assembler.appliance.accelerator import Accelerator
 from assembler.check.image import check_image, describe
 from assembler.errors import AssembleError, InternalError, RequestError, reason
 from assembler.progress import Progress
-from assembler.spec import RootSpec, Spec
+from assembler.spec import LABEL_MAX, RootSpec, Spec
 from assembler.store.paths import StoreRoot
 from assembler.units import MIB, parse_size
+from assembler.writers.protocol import Subvolume
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ def assemble_main(argv: Sequence[str] | None = None) -> NoReturn:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="image to write")
     _add_root_options(parser)
     _add_disk_options(parser)
+    _add_writer_options(parser)
     _add_messages(parser)
     parser.add_argument(
         "--plan", action="store_true", help="print what would be made, and write nothing"
@@ -109,6 +112,11 @@ def _assemble(options: argparse.Namespace) -> None:
         additional_space=options.additional_space,
         boot_size=options.boot_size,
         label=options.label,
+        file_system=options.filesystem,
+        subvolumes=tuple(options.subvolume),
+        writer=options.writer,
+        boot_loader=options.boot_loader,
+        accelerator=Accelerator(options.accelerator),
     )
     progress = _progress(options)
     if options.json and not options.plan:
@@ -186,6 +194,43 @@ def _add_disk_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--label", default="nixos", help="label of the root file system (default: nixos)"
     )
+    group.add_argument(
+        "--filesystem",
+        default="ext4",
+        metavar="|".join(LABEL_MAX),
+        help="root file system (default: ext4)",
+    )
+    group.add_argument(
+        "--subvolume",
+        type=_subvolume,
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="with btrfs: put what is below PATH into the subvolume NAME; may be repeated",
+    )
+    group.add_argument(
+        "--boot-loader",
+        choices=("grub", "system"),
+        default="grub",
+        help="GRUB by this tool, or the system's own installer in an appliance (default: grub)",
+    )
+
+
+def _add_writer_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how it is written")
+    group.add_argument(
+        "--writer",
+        choices=("auto", "direct", "guestfs"),
+        default="auto",
+        help="direct makes ext4 without a virtual machine, guestfs any file system in a libguestfs "
+        "appliance (default: auto, direct where it can)",
+    )
+    group.add_argument(
+        "--accelerator",
+        choices=tuple(Accelerator),
+        default="auto",
+        help="whether the appliance uses KVM (default: auto, where it works)",
+    )
 
 
 def _add_messages(parser: argparse.ArgumentParser) -> None:
@@ -223,6 +268,13 @@ def _size(text: str) -> int:
         return parse_size(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _subvolume(text: str) -> Subvolume:
+    name, separator, place = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text} is not NAME=PATH")
+    return name, place if place == "/" else place.rstrip("/")
 
 
 def _size_or_auto(text: str) -> int | None:

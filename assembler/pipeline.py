@@ -1,11 +1,14 @@
 """The story of an image, in order."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from assembler import process
-from assembler.boot import bios
+from assembler.appliance.mounts import UNMOUNT, mount
+from assembler.appliance.session import Appliance, Disk
+from assembler.boot import bios, system
 from assembler.check.image import Report, check_image
 from assembler.disk.table import write_table
 from assembler.errors import InternalError
@@ -17,6 +20,7 @@ from assembler.root.prepare import prepare_root
 from assembler.spec import RootSpec, Spec
 from assembler.writers.direct import DirectWriter
 from assembler.writers.fat import write_esp
+from assembler.writers.guestfs import GuestfsWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +54,13 @@ def assemble(spec: Spec, progress: Progress) -> Summary:
             with progress.step("partitioning"):
                 os.truncate(image, made.layout.size)
                 write_table(image, made.layout)
-            with progress.step("writing ext4", total=made.demand.data) as step:
-                DirectWriter().write(image, made.root, made.tree, step)
-            with progress.step("writing the boot loader"):
-                _write_boot_loader(image, made, spec.root.epoch)
+                if made.bios is None:
+                    _write_esp(image, made, {})
+            _write_root(spec, image, made, progress)
+            if made.bios is not None:
+                with progress.step("writing the boot loader"):
+                    bios.install(image, made.layout, *made.bios)
+                    _write_esp(image, made, made.esp)
             with progress.step("checking"):
                 report = check_image(image)
                 if report.faults:
@@ -63,17 +70,38 @@ def assemble(spec: Spec, progress: Progress) -> Summary:
     return Summary(made, report)
 
 
-def _write_boot_loader(image: Path, made: Plan, epoch: int) -> None:
-    """GRUB's images: for BIOS into boot sector and BIOS boot partition, for UEFI into the ESP."""
-    bios.install(image, made.layout, *made.bios)
+def _write_root(spec: Spec, image: Path, made: Plan, progress: Progress) -> None:
+    """The root file system, and in an appliance what the system's own installer does to it."""
+
+    def install(appliance: Appliance) -> None:
+        with progress.step("installing the system's boot loader"):
+            numbers = [part.number for part in made.layout.partitions]
+            esp = made.layout.esp.number
+            system.install(appliance, spec.root.system, esp=esp, partitions=numbers)
+
+    then = install if spec.boot_loader == "system" else None
+    if spec.writes_in_appliance:
+        GuestfsWriter(spec.accelerator, then).write(image, made.root, made.tree, progress)
+        return
+    DirectWriter().write(image, made.root, made.tree, progress)
+    if then is not None:
+        with Appliance([Disk(image)], spec.accelerator, progress) as appliance:
+            lines = mount(made.root.partition, made.root.kind)
+            appliance.sh("\n".join(["set -e", *lines]), what="mounting the image")
+            then(appliance)
+            appliance.sh("\n".join(UNMOUNT), what="unmounting the image")
+            appliance.shutdown()
+
+
+def _write_esp(image: Path, made: Plan, files: Mapping[str, bytes]) -> None:
     write_esp(
         image,
         offset=made.layout.esp.start,
         size=made.layout.esp.size,
-        files=made.esp,
+        files=files,
         volume_id=made.identity.serial("EFI system partition"),
         label="ESP",
-        epoch=epoch,
+        epoch=made.root.epoch,
     )
 
 

@@ -1,12 +1,13 @@
 """From a request to everything that will be written, decided before a byte is."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from assembler import process
+from assembler.appliance import session
 from assembler.boot.bootspec import Bootspec, read_bootspec
 from assembler.boot.grub import PREFIX, Grub, Platform, find_grub, make_core_image
 from assembler.boot.grub_cfg import grub_cfg
@@ -41,8 +42,7 @@ class Request:
     spec: Spec
     closure: Closure
     bootspec: Bootspec
-    bios: Grub
-    efi: Grub
+    grubs: Mapping[Platform, Grub]  # empty when the system's own installer takes the part
     rows: tuple[Row, ...]
 
 
@@ -54,7 +54,7 @@ class Plan:
     tree: Tree
     demand: Demand
     root: FileSystem
-    bios: tuple[bytes, bytes]  # GRUB's boot.img and core image
+    bios: tuple[bytes, bytes] | None  # GRUB's boot.img and core image, where we install it
     esp: dict[str, bytes]  # path → content of the EFI system partition
     identity: Identity
 
@@ -72,10 +72,13 @@ def read_root(spec: RootSpec) -> Closure:
 def read_request(spec: Spec) -> Request:
     """Look up all that the request names; raises RequestError with every problem, or HostError."""
     missing = process.require(*_TOOLS)
+    if spec.needs_appliance:
+        missing += session.problems()
     if missing:
         raise HostError("\n".join(missing))
     problems = spec.problems()
     failures: list[HostError] = []
+    grubs: dict[Platform, Grub] = {}
 
     @contextmanager
     def gather() -> Iterator[None]:
@@ -95,12 +98,13 @@ def read_request(spec: Spec) -> Request:
             bootspec = read_bootspec(spec.root.store, spec.root.system)
         with gather():
             closure = read_root(spec.root)
-            bios, efi = (find_grub(p, spec.root.store, closure.paths) for p in Platform)
+            if spec.boot_loader == "grub":
+                grubs = {p: find_grub(p, spec.root.store, closure.paths) for p in Platform}
     if problems:
         raise RequestError([*dict.fromkeys(problems), *map(str, failures)])
     if failures:
         raise failures[0]
-    return Request(spec, closure, bootspec, bios, efi, tuple(rows))
+    return Request(spec, closure, bootspec, grubs, tuple(rows))
 
 
 def make_plan(request: Request, staging: Path) -> Plan:
@@ -118,11 +122,15 @@ def make_plan(request: Request, staging: Path) -> Plan:
         prepared = pool.submit(
             prepare_root, staging, closure, source.store, source.system, epoch=source.epoch
         )
-        bios_core = pool.submit(make_core_image, request.bios, root_uuid)
-        efi_core = pool.submit(make_core_image, request.efi, root_uuid)
+        cores = {
+            platform: pool.submit(make_core_image, grub, root_uuid)
+            for platform, grub in request.grubs.items()
+        }
         scan_store(scanner, closure, source.store)
         prepared.result()
-    boot_files = {f"{PREFIX}/grub.cfg": grub_cfg(request.bootspec, root_uuid).encode()}
+    boot_files = {}
+    if request.grubs:
+        boot_files[f"{PREFIX}/grub.cfg"] = grub_cfg(request.bootspec, root_uuid).encode()
     build_tree(tree, scanner, staging, boot_files, source.epoch)
     add_contents(tree, scanner, request.rows, source.epoch)
     demand = measure(tree)
@@ -135,11 +143,18 @@ def make_plan(request: Request, staging: Path) -> Plan:
         uuid=root_uuid,
         hash_seed=identity.uuid("directory hashes"),
         epoch=source.epoch,
+        kind=spec.file_system,
+        partition=layout.root.number,
+        data=demand.data,
+        subvolumes=spec.subvolumes,
     )
-    esp = {EFI_PROGRAM: efi_core.result()}
+    boot_code = {platform: core.result() for platform, core in cores.items()}
+    esp = {EFI_PROGRAM: boot_code[Platform.EFI]} if boot_code else {}
     if problems := esp_problems(spec.boot_size, esp):
         raise RequestError(problems)
-    bios = request.bios.boot_img, bios_core.result()
+    bios = None
+    if boot_code:
+        bios = request.grubs[Platform.BIOS].boot_img, boot_code[Platform.BIOS]
     return Plan(layout, tree, demand, root, bios, esp, identity)
 
 
@@ -160,7 +175,10 @@ def _options(request: Request) -> list[object]:
         for row in request.rows
     ]
     sizes = [spec.size, spec.additional_space, spec.boot_size]
-    return [spec.root.system, spec.root.epoch, spec.label, sizes, rows]
+    options = [spec.root.system, spec.root.epoch, spec.label, sizes, rows]
+    if spec.file_system != "ext4":
+        options.append([spec.file_system, spec.subvolumes])
+    return options
 
 
 def _sizes(spec: Spec, tree: Tree, demand: Demand, identity: Identity) -> tuple[Layout, int, int]:

@@ -3,10 +3,11 @@
 import logging
 import os
 import shlex
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from assembler.errors import HostError, reason
@@ -144,21 +145,37 @@ def _failure(
 
 
 Running = subprocess.Popen[bytes]
+PIPE = subprocess.PIPE
 
 
-def start(argv: Sequence[Arg], *, stdin: int, stdout: int) -> Running:
-    """Start a program that runs beside us, reading from and writing to our descriptors.
+def start(
+    argv: Sequence[Arg],
+    *,
+    stdin: int,
+    stdout: int,
+    stderr: int | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Running:
+    """Start a program that runs beside us, reading from and writing to our descriptors, or PIPE.
 
     It is in a process group of its own: an interrupt from the terminal reaches us, and we end it.
     """
     log.debug("start: %s", describe(argv))
     return subprocess.Popen(
         [os.fsencode(arg) for arg in argv],
-        env=environment(),
+        env=environment(env),
         stdin=stdin,
         stdout=stdout,
+        stderr=stderr,
         process_group=0,
     )
+
+
+def kill_group(running: Running) -> None:
+    """Kill a program that `start` started, and all that it started in its process group."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
 
 
 def scratch_directory(prefix: str = "assemble-") -> tempfile.TemporaryDirectory[str]:

@@ -41,10 +41,10 @@ class Progress:
         self.started = time.monotonic()
 
     @contextmanager
-    def step(self, name: str, total: int | None = None) -> Iterator[Step]:
-        """Do one step. `total` is in bytes; without it the step is only named and timed."""
+    def step(self, name: str, total: int | None = None, unit: str = "B") -> Iterator[Step]:
+        """Do one step. `total` is in bytes, or what `unit` says; without it there is no bar."""
         start = time.monotonic()
-        bar = self._bar(name, total) if self._bars and total else None
+        bar = self._bar(name, total, unit) if self._bars and total else None
         if self._bars and bar is None:
             self._stream.write(f"\r\033[K{name} …")
             self._stream.flush()
@@ -62,15 +62,15 @@ class Progress:
             self._stream.write(f"{name}: {seconds:.2f} s\n")
             self._stream.flush()
 
-    def _bar(self, name: str, total: int) -> "tqdm[Never]":
+    def _bar(self, name: str, total: int, unit: str) -> "tqdm[Never]":
         # Imported only now: it takes 40 ms, which a run without bars can spare.
         from tqdm import tqdm  # noqa: PLC0415
 
         return tqdm(
             total=total,
             desc=name,
-            unit="B",
-            unit_scale=True,
+            unit=unit,
+            unit_scale=unit == "B",
             unit_divisor=1024,
             file=self._stream,
             leave=False,

@@ -30,7 +30,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
             for part in layout.partitions
         ],
         "root": {
-            "fileSystem": "ext4",
+            "fileSystem": plan.root.kind,
             "label": plan.root.label,
             "uuid": str(plan.root.uuid),
             "inodes": plan.root.inodes,

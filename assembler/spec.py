@@ -1,15 +1,21 @@
 """What the user asks for, and what is wrong with it before anything is looked up."""
 
 import os
+import re
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from assembler.appliance.accelerator import Accelerator
 from assembler.output import NAME_MAX, destination
 from assembler.store.paths import StoreRoot, is_store_path
 from assembler.units import MIB, format_size
+from assembler.writers.protocol import Subvolume
 
-_LABEL_MAX = 16  # bytes of s_volume_name in an ext4 superblock
+# The file systems that can be made, and the bytes of a label in each: s_volume_name of ext4, the
+# label of mkfs.btrfs(8), sb_fname of XFS, volume_name of f2fs (512 characters of UTF-16).
+LABEL_MAX = {"ext4": 16, "btrfs": 255, "xfs": 12, "f2fs": 255}
 _MAX_ROOT = 8 << 40  # bytes: half of what 32 bits of block numbers reach, for GRUB and growth
 _MAX_BOOT = 1 << 40  # bytes: 2²⁸ clusters of 4 KiB
 _MAX_EPOCH = 0x3_7FFF_FFFF  # seconds: the last that ext4's 34-bit times can hold
@@ -57,13 +63,26 @@ class Spec:
     additional_space: int = 512 * MIB  # free in the root file system, where size is None
     boot_size: int = 256 * MIB  # of the EFI system partition
     label: str = "nixos"  # of the root file system
+    file_system: str = "ext4"  # of the root
+    subvolumes: tuple[Subvolume, ...] = ()  # of a btrfs: (name, place)
+    writer: str = "auto"
+    boot_loader: str = "grub"
+    accelerator: Accelerator = Accelerator.AUTO
+
+    @property
+    def writes_in_appliance(self) -> bool:
+        """Whether the guestfs writer makes the root file system."""
+        return self.writer == "guestfs" or (self.writer == "auto" and self.file_system != "ext4")
+
+    @property
+    def needs_appliance(self) -> bool:
+        """Whether anything is done in an appliance."""
+        return self.writes_in_appliance or self.boot_loader == "system"
 
     def problems(self) -> list[str]:
         """One line for each thing that cannot be right, here and on this host."""
         lines = self.root.problems() + _out_problems(self.out)
-        length = len(os.fsencode(self.label))
-        if not 0 < length <= _LABEL_MAX or not self.label.isprintable():
-            lines.append(f"--label {self.label!r} is not 1 to {_LABEL_MAX} printable bytes")
+        lines += self._file_system_problems()
         for option, size in (("--boot-size", self.boot_size), ("--size", self.size)):
             if size is not None and (size % MIB or size < MIB):
                 lines.append(f"{option} {size} is not a whole number of MiB")
@@ -74,6 +93,39 @@ class Spec:
         if self.contents is not None and not self.contents.exists():
             lines.append(f"--contents {self.contents} does not exist")
         return lines
+
+    def _file_system_problems(self) -> list[str]:
+        lines = []
+        longest = LABEL_MAX.get(self.file_system)
+        if longest is None:
+            lines.append(
+                f"--filesystem {self.file_system} cannot be made: there are ext4, and with "
+                f"--writer guestfs {', '.join(LABEL_MAX)}"
+            )
+        length = len(os.fsencode(self.label))
+        if not 0 < length <= (longest or length) or not self.label.isprintable():
+            lines.append(f"--label {self.label!r} is not 1 to {longest} printable bytes")
+        if self.writer == "direct" and self.file_system != "ext4":
+            lines.append(
+                f"--writer direct makes ext4 only: take --writer guestfs for {self.file_system}"
+            )
+        if self.subvolumes and self.file_system != "btrfs":
+            lines.append(f"--subvolume is for --filesystem btrfs, not {self.file_system}")
+        return lines + _subvolume_problems(self.subvolumes)
+
+
+def _subvolume_problems(subvolumes: Sequence[Subvolume]) -> list[str]:
+    lines = []
+    for name, place in subvolumes:
+        if not re.fullmatch(r"[A-Za-z0-9@._+-]{1,200}", name) or name in (".", ".."):
+            lines.append(f"--subvolume {name}={place}: a name has letters, digits and @._+- only")
+        if not re.fullmatch(r"/|(/[^/,\\\s]+)+", place) or {".", ".."} & set(place.split("/")):
+            lines.append(f"--subvolume {name}={place}: {place!r} is not an absolute, plain path")
+    for what, index in (("name", 0), ("place", 1)):
+        given = [subvolume[index] for subvolume in subvolumes]
+        for twice in sorted({one for one in given if given.count(one) > 1}):
+            lines.append(f"--subvolume: the {what} {twice} is given twice")
+    return lines
 
 
 def _out_problems(out: Path) -> list[str]:

@@ -35,7 +35,7 @@ def write_image(image: Path, tree: Tree, *, size: int = 64 * MIB, inodes: int = 
         hash_seed=SEED,
         epoch=1,
     )
-    DirectWriter().write(image, target, tree, Step(None))
+    DirectWriter().fill(image, target, tree, Step(None))
 
 
 def every_kind(sources: Path) -> Tree:

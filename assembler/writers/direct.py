@@ -12,7 +12,7 @@ from pathlib import Path
 
 from assembler import process
 from assembler.errors import HostError, InternalError
-from assembler.progress import Step
+from assembler.progress import Progress, Step
 from assembler.root.tree import Directory, Node, Sparse, Tree
 from assembler.units import BLOCK, ceil_div
 from assembler.writers import libext2fs
@@ -36,8 +36,13 @@ _EXPECTED = re.compile(
 class DirectWriter:
     """Writes ext4 from an ordinary process; see `protocol.Writer`."""
 
-    def write(self, image: Path, target: FileSystem, tree: Tree, step: Step) -> None:
+    def write(self, image: Path, target: FileSystem, tree: Tree, progress: Progress) -> None:
         """Make an ext4 in `image` and fill it with `tree`."""
+        with progress.step("writing ext4", total=target.data) as step:
+            self.fill(image, target, tree, step)
+
+    def fill(self, image: Path, target: FileSystem, tree: Tree, step: Step) -> None:
+        """Do it as part of a step that somebody else has named."""
         make_ext4(
             image,
             offset=target.offset,

@@ -27,6 +27,22 @@ _CONFIG = """\
 """
 
 
+def options(
+    *, size: int, inodes: int, label: str, uuid: UUID, hash_seed: UUID, offset: int = 0
+) -> list[str]:
+    """The options of mke2fs for an ext4 of `size` bytes; for the rest see `make_ext4`."""
+    extended = (
+        f"offset={offset},lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0,"
+        f"hash_seed={hash_seed}"
+    )
+    return [
+        *("-q", "-F", "-t", "ext4", "-b", str(BLOCK), "-I", "256"),
+        *("-O", _FEATURES, "-m", "0", "-N", str(inode_count(inodes))),
+        *("-J", f"size={journal_blocks(size // BLOCK) * BLOCK // MIB}"),
+        *("-L", label, "-U", str(uuid), "-o", "Linux", "-E", extended),
+    ]
+
+
 def make_ext4(
     image: Path,
     *,
@@ -43,21 +59,14 @@ def make_ext4(
     The part of the file it takes must read as zeros. `inodes` are free afterwards; how many
     blocks are, `assembler.disk.ext4_size` tells. `epoch` is in seconds. Raises HostError.
     """
-    extended = (
-        f"offset={offset},lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0,"
-        f"hash_seed={hash_seed}"
+    arguments = options(
+        size=size, inodes=inodes, label=label, uuid=uuid, hash_seed=hash_seed, offset=offset
     )
     with process.scratch_directory() as scratch:
         config = Path(scratch) / "mke2fs.conf"
         config.write_text(_CONFIG)
         process.run(
-            [
-                *("mke2fs", "-q", "-F", "-t", "ext4", "-b", str(BLOCK), "-I", "256"),
-                *("-O", _FEATURES, "-m", "0", "-N", str(inode_count(inodes))),
-                *("-J", f"size={journal_blocks(size // BLOCK) * BLOCK // MIB}"),
-                *("-L", label, "-U", str(uuid), "-o", "Linux", "-E", extended),
-                *(image, f"{size // KIB}k"),
-            ],
+            ["mke2fs", *arguments, image, f"{size // KIB}k"],
             what="making an ext4 file system",
             # mke2fs takes 0 for "the real time".
             env={"MKE2FS_CONFIG": str(config), "E2FSPROGS_FAKE_TIME": str(max(1, epoch))},

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
-from assembler.progress import Step
+from assembler.progress import Progress
 from assembler.root.tree import Tree
+
+Subvolume = tuple[str, str]  # its name in the top level of the btrfs, where it is mounted
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +22,17 @@ class FileSystem:
     uuid: UUID
     hash_seed: UUID  # of the directory hashes
     epoch: int  # seconds since 1970: when the file system says it was made
+    kind: str = "ext4"  # as mount(8) calls it
+    partition: int = 0  # its number in the image's table, 0 where there is none
+    data: int = 0  # bytes of host data that will be copied
+    subvolumes: tuple[Subvolume, ...] = ()  # of a btrfs
 
 
 class Writer(Protocol):
     """Turns a Tree into a file system inside an image."""
 
-    def write(self, image: Path, target: FileSystem, tree: Tree, step: Step) -> None:
-        """Make `target` in `image` and fill it with `tree`, counting data bytes on `step`.
+    def write(self, image: Path, target: FileSystem, tree: Tree, progress: Progress) -> None:
+        """Make `target` in `image` and fill it with `tree`, naming the steps on `progress`.
 
         Raises HostError when a tool fails or the image's disk is full.
         """

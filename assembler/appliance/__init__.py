@@ -1,0 +1,1 @@
+"""The libguestfs appliance: a small virtual machine, started by an ordinary user."""

@@ -1,0 +1,78 @@
+"""Let the target system install its own boot loader, in a chroot inside an appliance."""
+
+import logging
+import shlex
+from collections import deque
+
+from assembler.appliance.mounts import DISK, TARGET, device
+from assembler.appliance.session import Appliance
+from assembler.errors import HostError
+
+log = logging.getLogger(__name__)
+
+_TAIL_LINES = 15
+_MARK = "assemble: installer: "
+_STATUS = "/run/assemble/status"
+# Names that the target's configuration may have for its disk. Links are left to other names than
+# the true one, as nixpkgs' make-disk-image does it.
+_ALIASES = {"/dev/sda": "", "/dev/xvda": "", "/dev/hda": "", "/dev/nvme0n1": "p"}
+_ENVIRONMENT = "NIXOS_INSTALL_BOOTLOADER=1 HOME=/tmp LC_ALL=C TERM=dumb"
+
+
+def install(appliance: Appliance, toplevel: str, *, esp: int, partitions: list[int]) -> None:
+    """Run `<toplevel>/bin/switch-to-configuration boot` in the root that is mounted at TARGET.
+
+    The disk is /dev/vda there, and by links the usual other names. Partition `esp` is mounted
+    where the system's own /etc/fstab has a vfat. What the installer says is logged as it comes
+    (level INFO); raises HostError with the last of it when it fails.
+    """
+    said: deque[str] = deque(maxlen=_TAIL_LINES)
+
+    def heard(line: str) -> None:
+        if line.startswith(_MARK):
+            said.append(line.removeprefix(_MARK))
+            log.info("%s", said[-1])
+
+    what = "installing the system's own boot loader"
+    appliance.sh(_preparation(toplevel, esp, partitions), what=what)
+    appliance.sh(_run(toplevel), what=what, heard=heard)
+    status = appliance.sh(f"cat {_STATUS}; {_CLEAN_UP}", what=what).strip()
+    if status != "0":
+        lines = [f"{what}: {toplevel}/bin/switch-to-configuration failed with status {status}"]
+        raise HostError("\n".join([*lines, *(f"  {line}" for line in said)]))
+
+
+def _preparation(toplevel: str, esp: int, partitions: list[int]) -> str:
+    """Mount what an installer expects; /run and /tmp are memory, and leave nothing behind."""
+    fstab = shlex.quote(f"{toplevel}/etc/fstab")
+    vfat = f'while read -r _ place kind _; do [ "$kind" != vfat ] || echo "$place"; done < {fstab}'
+    lines = ["set -e"]
+    for alias, infix in _ALIASES.items():
+        lines.append(f"ln -sfn {DISK} {alias}")
+        lines += [f"ln -sfn {device(n)} {alias}{infix}{n}" for n in partitions]
+    lines += [
+        f"mount --rbind /dev {TARGET}/dev",
+        f"mount -t proc proc {TARGET}/proc",
+        f"mount -t sysfs sysfs {TARGET}/sys",
+        f"mount -t tmpfs tmpfs {TARGET}/run",
+        f"mount -t tmpfs tmpfs {TARGET}/tmp",
+        f"for place in $(chroot {TARGET} /bin/sh -c {shlex.quote(vfat)} 2>/dev/null); do",
+        f'  mkdir -p {TARGET}/"$place"',
+        f'  mount -t vfat {device(esp)} {TARGET}/"$place"',
+        "  break",
+        "done",
+    ]
+    return "\n".join(lines)
+
+
+def _run(toplevel: str) -> str:
+    """Run the installer; its words go to the console line by line, its status into a file."""
+    program = shlex.quote(f"{toplevel}/bin/switch-to-configuration")
+    command = f'env -i {_ENVIRONMENT} "$(command -v chroot)" {TARGET} {program} boot'
+    return (
+        f"{{ {command} < /dev/null 2>&1; echo $? > {_STATUS}; }} | "
+        f"while IFS= read -r line; do printf '{_MARK}%s\\n' \"$line\" > /dev/console; done"
+    )
+
+
+_CLEAN_UP = f"for place in dev proc sys run tmp; do umount -R {TARGET}/$place; done"
