@@ -25,6 +25,7 @@ from assembler.store.closure import Closure, read_closure
 from assembler.units import BLOCK, MIB, ceil_div, format_size
 from assembler.writers.demand import Demand, largest_paths, measure
 from assembler.writers.fat import esp_problems
+from assembler.writers.guestfs import tree_problems
 from assembler.writers.protocol import FileSystem
 
 _BYTES_PER_INODE = 16384  # inode_ratio in mke2fs.conf(5): what an ordinary ext4 has room for
@@ -133,6 +134,8 @@ def make_plan(request: Request, staging: Path) -> Plan:
         boot_files[f"{PREFIX}/grub.cfg"] = grub_cfg(request.bootspec, root_uuid).encode()
     build_tree(tree, scanner, staging, boot_files, source.epoch)
     add_contents(tree, scanner, request.rows, source.epoch)
+    if problems := tree_problems(spec.file_system, tree):
+        raise RequestError(problems)
     demand = measure(tree)
     layout, root_size, inodes = _sizes(spec, tree, demand, identity)
     root = FileSystem(

@@ -7,6 +7,7 @@ the appliance makes the file system and its kernel copies from one to the other.
 import re
 import shlex
 import shutil
+import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from assembler.appliance.session import Appliance, Disk
 from assembler.disk.ext4_size import smallest_ext4
 from assembler.errors import HostError
 from assembler.progress import Progress, Step
-from assembler.root.tree import Tree
+from assembler.root.tree import Node, Tree, show
 from assembler.units import KIB, MIB, format_size
 from assembler.writers import mke2fs
 from assembler.writers.demand import measure
@@ -43,11 +44,23 @@ _CHECKS = {
     "xfs": "xfs_repair -n",
     "f2fs": "fsck.f2fs --dry-run",
 }
+_XFS_SYMLINK = 1023  # bytes: XFS_SYMLINK_MAXLEN in Linux fs/xfs/libxfs/xfs_format.h, with its end
 _COPIED = re.compile(r"assemble: copied (\d+)")
 
 
+def tree_problems(kind: str, tree: Tree) -> list[str]:
+    """What in a tree the file system cannot hold though ext4 can, one line each."""
+    if kind != "xfs":
+        return []
+    return [
+        f"{show(path)} is a symlink of {node.size} bytes; in XFS the longest has {_XFS_SYMLINK}"
+        for path, node in tree.walk()
+        if isinstance(node, Node) and node.kind == stat.S_IFLNK and node.size > _XFS_SYMLINK
+    ]
+
+
 class GuestfsWriter:
-    """Writes any of `protocol.KINDS` in an appliance; see `protocol.Writer`.
+    """Writes ext4, btrfs, xfs and f2fs in an appliance; see `protocol.Writer`.
 
     `then` is called when the tree is in the image, which the appliance has mounted at TARGET.
     """

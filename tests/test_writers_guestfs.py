@@ -1,0 +1,148 @@
+"""The guestfs writer, in real appliances: what it makes is what the direct writer makes."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assembler.appliance.accelerator import Accelerator
+from assembler.errors import HostError
+from assembler.progress import Progress
+from assembler.root.tree import Directory, Tree, regular
+from assembler.units import GIB, MIB
+from assembler.writers.demand import measure
+from assembler.writers.guestfs import GuestfsWriter
+from assembler.writers.protocol import FileSystem, Subvolume
+from conftest import AsRoot
+from tests import readback
+from tests.trees import OFFSET, SEED, every_kind, expected, parse, write_image
+
+SUBVOLUMES = (("@", "/"), ("names", "/names"), ("owners", "/owners"))
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A TMPDIR of its own for each test; nothing but logs may be left in it."""
+    directory = tmp_path / "tmp"
+    directory.mkdir()
+    monkeypatch.setenv("TMPDIR", str(directory))
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    yield directory
+    assert [one.name for one in directory.iterdir() if one.suffix != ".log"] == []
+
+
+def write(image: Path, tree: Tree, kind: str, subvolumes: tuple[Subvolume, ...] = ()) -> None:
+    """Write a tree to a bare file system, without a partition table, of 1 GiB."""
+    with image.open("wb") as file:
+        file.truncate(GIB)
+    demand = measure(tree)
+    target = FileSystem(
+        offset=0,
+        size=GIB,
+        inodes=demand.inodes + 100,
+        label="test",
+        uuid=SEED,
+        hash_seed=SEED,
+        epoch=1,
+        kind=kind,
+        data=demand.data,
+        subvolumes=subvolumes,
+    )
+    GuestfsWriter(Accelerator.TCG).write(image, target, tree, Progress(quiet=True))
+
+
+def read(
+    as_root: AsRoot, image: Path, mounts: list[tuple[str, str]]
+) -> tuple[dict[str, Any], list[set[str]]]:
+    """What the kernel of this host shows of an image, mounted with (place, options)."""
+    top = image.with_suffix(".mount")
+    top.mkdir()
+    commands = [f"mount -o loop,ro,{options} {image} {top}{place}" for place, options in mounts]
+    script = " && ".join([*commands, f"{sys.executable} {readback.__file__} {top}"])
+    done = as_root("unshare", "--mount", "sh", "-c", script)  # unmounted when it ends
+    found, groups = parse(done.stdout)
+    found.pop(b"lost+found".hex(), None)
+    return found, sorted(groups, key=min)
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
+def test_both_writers_give_one_result(kind: str, tmp_path: Path, as_root: AsRoot) -> None:
+    tree = every_kind(tmp_path)
+    if kind == "xfs":  # which has no symlinks of 1024 bytes and more
+        links = tree.get(b"/links")
+        assert isinstance(links, Directory)
+        del links.children[b"4095"]
+    if not _has(as_root, kind):
+        pytest.skip(f"this host's kernel has no {kind} to read the image with")
+    write_image(tmp_path / "direct", tree)
+    direct = read(as_root, tmp_path / "direct", [("/", f"noload,offset={OFFSET}")])
+    subvolumes = SUBVOLUMES if kind == "btrfs" else ()
+    write(tmp_path / "guestfs", tree, kind, subvolumes)
+    mounts = [(place, f"subvol={name}") for name, place in subvolumes]
+    options = {"ext4": "noload", "xfs": "norecovery"}.get(kind, "")
+    guestfs = read(as_root, tmp_path / "guestfs", mounts or [("/", options)])
+    assert guestfs == direct
+    assert len(direct[0]) > 1500
+    assert direct[0] == expected(tree)
+
+
+def _has(as_root: AsRoot, kind: str) -> bool:
+    as_root("modprobe", kind, check=False)
+    return kind in Path("/proc/filesystems").read_text().split()
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
+def test_label_and_uuid_are_those_asked_for(kind: str, tmp_path: Path) -> None:
+    tree = Tree()
+    tree.add(b"/etc/hostname", regular(b"demo\n"))
+    write(tmp_path / "image", tree, kind)
+    probed = subprocess.run(
+        ["/sbin/blkid", "-p", "-o", "export", tmp_path / "image"], capture_output=True, text=True
+    )
+    facts = dict(line.split("=", 1) for line in probed.stdout.splitlines())
+    assert (facts["TYPE"], facts["LABEL"], facts["UUID"]) == (kind, "test", str(SEED))
+
+
+def test_a_file_system_that_the_appliance_lacks_is_named(tmp_path: Path) -> None:
+    tree = Tree()
+    with pytest.raises(HostError, match="its kernel has no f3fs"):
+        _write_unknown(tmp_path / "image", tree)
+
+
+def _write_unknown(image: Path, tree: Tree) -> None:
+    from assembler.writers import guestfs  # noqa: PLC0415
+
+    guestfs._OPTIONS["f3fs"] = "noatime"
+    try:
+        write(image, tree, "f3fs")
+    finally:
+        del guestfs._OPTIONS["f3fs"]
+
+
+def test_a_file_system_that_is_too_small_is_an_error(tmp_path: Path) -> None:
+    big = tmp_path / "big"
+    with big.open("wb") as file:
+        for _ in range(24):
+            file.write(bytes([1]) * MIB)
+    tree = Tree()
+    tree.root.children[b"holder"] = Directory(source=str(tmp_path))
+    from tests.trees import host_file  # noqa: PLC0415
+
+    for number in range(50):
+        tree.add(b"/holder/%d" % number, host_file(big))
+    with pytest.raises(HostError, match="No space left on device"):
+        write(tmp_path / "image", tree, "ext4")
+    assert not list(tmp_path.glob("*.mount"))
+
+
+def test_a_full_tmpdir_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = every_kind(tmp_path)
+    usage = shutil.disk_usage(tmp_path)._replace(free=4096)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(HostError, match="set TMPDIR to a directory with room"):
+        write(tmp_path / "image", tree, "ext4")
