@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from assembler import process
@@ -11,6 +12,8 @@ from assembler.appliance import session
 from assembler.boot.bootspec import Bootspec, read_bootspec
 from assembler.boot.grub import PREFIX, Grub, Platform, find_grub, make_core_image
 from assembler.boot.grub_cfg import grub_cfg
+from assembler.boot.subvolumes import locate
+from assembler.disk import other_sizes
 from assembler.disk.ext4_size import free_after_mke2fs, smallest_ext4
 from assembler.disk.layout import Layout, hybrid
 from assembler.errors import HostError, RequestError
@@ -116,6 +119,7 @@ def make_plan(request: Request, staging: Path) -> Plan:
     spec, source, closure = request.spec, request.spec.root, request.closure
     identity = Identity.of(closure.infos, _options(request))
     root_uuid = identity.uuid("root file system")
+    locate_in_btrfs = partial(locate, subvolumes=spec.subvolumes)
     tree = Tree(mtime=source.epoch)
     scanner = Scanner(tree)
     # Nix and GRUB's tools work in processes of their own, so they may run while we scan.
@@ -124,14 +128,18 @@ def make_plan(request: Request, staging: Path) -> Plan:
             prepare_root, staging, closure, source.store, source.system, epoch=source.epoch
         )
         cores = {
-            platform: pool.submit(make_core_image, grub, root_uuid)
+            platform: pool.submit(
+                make_core_image, grub, root_uuid, spec.file_system, locate_in_btrfs(PREFIX)
+            )
             for platform, grub in request.grubs.items()
         }
         scan_store(scanner, closure, source.store)
         prepared.result()
     boot_files = {}
     if request.grubs:
-        boot_files[f"{PREFIX}/grub.cfg"] = grub_cfg(request.bootspec, root_uuid).encode()
+        boot_files[f"{PREFIX}/grub.cfg"] = grub_cfg(
+            request.bootspec, root_uuid, locate_in_btrfs
+        ).encode()
     build_tree(tree, scanner, staging, boot_files, source.epoch)
     add_contents(tree, scanner, request.rows, source.epoch)
     if problems := tree_problems(spec.file_system, tree):
@@ -189,6 +197,8 @@ def _sizes(spec: Spec, tree: Tree, demand: Demand, identity: Identity) -> tuple[
 
     Raises RequestError for a size that cannot hold the tree.
     """
+    if spec.file_system != "ext4":
+        return *_other_sizes(spec, tree, demand, identity), demand.inodes
     spare = demand.inodes // 4 + 1024  # for what the machine itself will write
     inodes = demand.inodes + spare
     if spec.size is None:
@@ -206,6 +216,21 @@ def _sizes(spec: Spec, tree: Tree, demand: Demand, identity: Identity) -> tuple[
     if root_size and free_after_mke2fs(root_size // BLOCK, usual)[0] >= demand.blocks:
         return layout, root_size, usual
     return layout, _largest_ext4(room, smallest, inodes), inodes
+
+
+def _other_sizes(spec: Spec, tree: Tree, demand: Demand, identity: Identity) -> tuple[Layout, int]:
+    """The layout and the bytes of a root file system whose needs are known by bounds only."""
+    free = spec.additional_space if spec.size is None else 0
+    size = other_sizes.smallest(
+        spec.file_system, blocks=demand.blocks, inodes=demand.inodes, free=free
+    )
+    if spec.size is not None:
+        room = spec.size - hybrid(0, spec.boot_size, identity.uuid).size
+        if room < size:
+            raise RequestError(_too_small(tree, spec.size, size - room))
+        size = room
+    layout = hybrid(size, spec.boot_size, identity.uuid)
+    return layout, layout.root.size
 
 
 def _largest_ext4(room: int, smallest: int, inodes: int) -> int:

@@ -18,7 +18,7 @@ _HOST_PREFIX = Path("/usr")
 
 # Everything that the configuration needs is in the core image: /boot/grub holds grub.cfg alone.
 _COMMON_MODULES = (
-    *("part_gpt", "part_msdos", "ext2", "search", "search_fs_uuid", "normal", "configfile"),
+    *("part_gpt", "part_msdos", "search", "search_fs_uuid", "normal", "configfile"),
     *("linux", "serial", "terminal", "echo", "test", "boot", "gzio", "minicmd", "reboot", "halt"),
     *("ls", "sleep", "all_video"),
 )
@@ -35,6 +35,7 @@ _MODULES = {
     Platform.BIOS: ("biosdisk", *_COMMON_MODULES),
     Platform.EFI: ("fat", "efi_gop", *_COMMON_MODULES),
 }
+_FILE_SYSTEMS = {"ext4": "ext2", "btrfs": "btrfs", "xfs": "xfs", "f2fs": "f2fs"}  # GRUB's modules
 _PACKAGES = {
     Platform.BIOS: ("grub-pc-bin", "grub2"),
     Platform.EFI: ("grub-efi-amd64-bin", "grub2_efi"),
@@ -74,18 +75,21 @@ def find_grub(platform: Platform, store: StoreRoot, paths: Iterable[str]) -> Gru
     raise HostError("\n".join(process.require(_MKIMAGE)) or f"{_MKIMAGE} does not run")
 
 
-def make_core_image(grub: Grub, root_uuid: UUID) -> bytes:
+def make_core_image(
+    grub: Grub, root_uuid: UUID, file_system: str = "ext4", prefix: str = PREFIX
+) -> bytes:
     """Build GRUB's core image: core.img for BIOS, or the EFI program.
 
-    It reads its configuration from `PREFIX` on the file system with `root_uuid`. Raises
-    HostError when grub-mkimage fails.
+    It reads its configuration from `prefix` on the file system with `root_uuid`, of the kind
+    `file_system`. Raises HostError when grub-mkimage fails.
     """
     with process.scratch_directory() as scratch:
         early, core = Path(scratch) / "early.cfg", Path(scratch) / "core"
-        early.write_text(f"search.fs_uuid {root_uuid} root\nset prefix=($root){PREFIX}\n")
-        where: list[process.Arg] = ["-d", grub.modules, "-p", PREFIX, "-c", early, "-o", core]
+        early.write_text(f"search.fs_uuid {root_uuid} root\nset prefix=($root){prefix}\n")
+        modules = [*_MODULES[grub.platform], _FILE_SYSTEMS[file_system]]
+        where: list[process.Arg] = ["-d", grub.modules, "-p", prefix, "-c", early, "-o", core]
         process.run(
-            [grub.mkimage, "-O", grub.platform, *where, *_MODULES[grub.platform]],
+            [grub.mkimage, "-O", grub.platform, *where, *modules],
             what=f"building GRUB's core image for {grub.platform}",
         )
         return core.read_bytes()

@@ -4,7 +4,7 @@ The language is that of the GRUB manual, sections "Shell-like scripting" and "Co
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from assembler.boot.bootspec import Bootspec
@@ -14,12 +14,17 @@ _SERIAL_CONSOLE = re.compile(r"console=ttyS([0-9]+)(?:,([0-9]+))?.*")
 _KERNEL_BAUD = "9600"  # Linux Documentation/admin-guide/serial-console.rst
 
 
-def grub_cfg(spec: Bootspec, root_uuid: UUID) -> str:
-    """The text of /boot/grub/grub.cfg that boots `spec` from the file system `root_uuid`."""
+def grub_cfg(
+    spec: Bootspec, root_uuid: UUID, locate: Callable[[str], str] = lambda path: path
+) -> str:
+    """The text of /boot/grub/grub.cfg that boots `spec` from the file system `root_uuid`.
+
+    `locate` gives GRUB's path for a path in the root.
+    """
     arguments = split_command_line([f"init={spec.init}", *spec.kernel_params])
-    entry = [_line("linux", spec.kernel, *arguments)]
+    entry = [_line("linux", locate(spec.kernel), *arguments)]
     if spec.initrd is not None:
-        entry.append(_line("initrd", spec.initrd))
+        entry.append(_line("initrd", locate(spec.initrd)))
     lines = [
         "set default=0",
         f"set timeout={_TIMEOUT}",
