@@ -16,8 +16,9 @@ let
     "panic=-1"
     "loglevel=4"
   ];
-  # Modules the initrd loads, with what they depend on: the disks that virtual machines offer.
-  bootModules = "virtio_pci virtio_blk virtio_scsi sd_mod nvme ext4";
+  # Modules the initrd loads, with what they depend on: the disks that virtual machines offer, and
+  # file systems for the root (not btrfs, which tries out all its RAID 6 codes when it is loaded).
+  bootModules = "virtio_pci virtio_blk virtio_scsi sd_mod nvme ext4 xfs";
 
   tools = builtins.path {
     path = bootstrap;

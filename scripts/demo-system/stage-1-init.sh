@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # The first program of the initrd: finds the root file system and starts the system on it.
-# Takes from the kernel's command line root= (default LABEL=nixos), rootfstype= (ext4) and
+# Takes from the kernel's command line root= (default LABEL=nixos), rootfstype= (default: whichever fits) and
 # init=, which the boot loader sets to <toplevel>/init.
 
 /bin/busybox --install -s /bin
@@ -11,7 +11,7 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 
 root=LABEL=nixos
-fstype=ext4
+fstype=auto
 init=/init
 for parameter in $(cat /proc/cmdline); do
   case $parameter in

@@ -1,0 +1,75 @@
+"""The demo system boots where an appliance wrote it, or where it installed its own boot loader."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from qemu import Firmware, Machine
+
+BOOT_SECONDS = 180
+SCRIPT_SECONDS = 300
+
+CHECK_SCRIPT = """#!/run/current-system/sw/bin/bash
+set -eu
+mount | sed -n 's/^.* on \\/ type \\([a-z0-9]*\\) .*/root: \\1/p'
+nix-store --verify --check-contents 2>&1 | sed 's/^/verify: /'
+dmesg | { grep -E 'XFS .*(error|corrupt)|EXT4-fs (error|warning)|I/O error' || :; }
+ls /boot/grub | sed 's/^/grub: /'
+"""
+
+
+def assemble(command: Path, system: str, out: Path, *options: str) -> Path:
+    """An image made by the command as a user would run it."""
+    assert os.geteuid() != 0, "an image made by root proves nothing"
+    argv = [command, "--out", out, "--system", system, "--accelerator", "tcg", *options]
+    subprocess.run(argv, check=True, timeout=600)
+    return out
+
+
+@pytest.fixture(scope="module")
+def ext4_image(
+    assemble_command: Path, demo_system: str, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """An ext4 that the appliance made, with this tool's GRUB."""
+    out = tmp_path_factory.mktemp("guestfs") / "disk.raw"
+    return assemble(assemble_command, demo_system, out, "--writer", "guestfs")
+
+
+@pytest.mark.parametrize("firmware", get_args(Firmware))
+def test_an_ext4_by_the_appliance_boots(
+    ext4_image: Path, demo_system: str, firmware: Firmware
+) -> None:
+    with Machine(ext4_image, firmware=firmware) as machine:
+        ready = machine.wait_for(r"^demo: ready (\S+)$", timeout=BOOT_SECONDS)
+        assert ready[1] == demo_system
+
+
+@pytest.mark.parametrize("boot_loader", ["grub", "system"])
+def test_an_xfs_boots_and_is_whole(
+    assemble_command: Path, demo_system: str, tmp_path: Path, boot_loader: str
+) -> None:
+    options = ["--filesystem", "xfs", "--boot-loader", boot_loader]
+    image = assemble(assemble_command, demo_system, tmp_path / "disk.raw", *options)
+    with Machine(image, script=CHECK_SCRIPT.encode()) as machine:
+        machine.wait_for(f"^demo: ready {re.escape(demo_system)}$", timeout=BOOT_SECONDS)
+        status = machine.wait_for(r"^demo: exit (\d+)$", timeout=SCRIPT_SECONDS)[1]
+        log = machine.log
+    assert status == "0", log
+    assert re.findall(r"^root: (\w+)$", log, re.MULTILINE) == ["xfs"]
+    assert not re.search(r"(?i)^verify: .*(error|missing|modified)|XFS .*(error|corrupt)", log), log
+    # What grub-install leaves behind, and this tool does not.
+    assert ("grub: i386-pc" in log) == (boot_loader == "system")
+
+
+def test_the_systems_own_installer_on_an_ext4_of_ours(
+    assemble_command: Path, demo_system: str, tmp_path: Path
+) -> None:
+    image = assemble(
+        assemble_command, demo_system, tmp_path / "disk.raw", "--boot-loader", "system"
+    )
+    with Machine(image) as machine:
+        machine.wait_for(f"^demo: ready {re.escape(demo_system)}$", timeout=BOOT_SECONDS)
