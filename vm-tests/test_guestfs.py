@@ -25,7 +25,16 @@ ls /boot/grub | sed 's/^/grub: /'
 def assemble(command: Path, system: str, out: Path, *options: str) -> Path:
     """An image made by the command as a user would run it."""
     assert os.geteuid() != 0, "an image made by root proves nothing"
-    argv = [command, "--out", out, "--system", system, "--accelerator", "tcg", *options]
+    argv: list[str | Path] = [
+        command,
+        "--out",
+        out,
+        "--system",
+        system,
+        "--accelerator",
+        "tcg",
+        *options,
+    ]
     subprocess.run(argv, check=True, timeout=600)
     return out
 

@@ -42,7 +42,8 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         "to less",
     ),
     (
-        r"(?P<what>failed to set MSR[^\n]*|KVM[^\n]*fail\w*)",
+        r"(?P<what>failed to set MSR[^\n]*|failed to initialize kvm[^\n]*"
+        r"|Could not access KVM kernel module[^\n]*)",
         "KVM does not work on this host ({what}): use --accelerator tcg",
     ),
     (
@@ -52,10 +53,10 @@ _CAUSES: tuple[tuple[str, str], ...] = (
 )
 
 
-def explain(message: str, log: Path, *, memory: str) -> str:
-    """Cause and remedy in one line, out of libguestfs's message and the log."""
+def cause(message: str, log: Path, *, memory: str) -> str:
+    """Cause and remedy in one line, out of libguestfs's message and the log; "" if unknown."""
     try:
-        said = message + "\n" + log.read_text(errors="replace")
+        said = f"{message}\n{log.read_text(errors='replace')}".replace("\r", "\n")
     except OSError:
         said = message
     facts = {
@@ -67,7 +68,12 @@ def explain(message: str, log: Path, *, memory: str) -> str:
         if found := re.search(pattern, said):
             groups = found.groupdict()
             what = groups.get("what") or groups.get("kernel") or ""
-            return words.format(what=what, **facts)
+            return words.format(what=what.strip(), **facts)
+    return ""
+
+
+def last_resort(message: str) -> str:
+    """What can be said of a dead appliance without knowing why it died."""
     if "launch failed" in message:
         return "the appliance did not start: the log has the last words of QEMU and of its kernel"
     return (

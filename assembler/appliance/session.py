@@ -18,7 +18,7 @@ from typing import Any, Self
 from assembler import process
 from assembler.appliance import accelerator, worker
 from assembler.appliance.accelerator import Accelerator
-from assembler.appliance.faults import explain
+from assembler.appliance.faults import cause, last_resort
 from assembler.errors import HostError, reason
 from assembler.progress import Progress, Step
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 # cpufeatures.h: 32 a word) recommend for copying are the slowest way: QEMU emulates them
 # byte by byte. Without them a kernel copies by plain loads and stores, a third faster on the whole.
 _SLOW_COPIES = "clearcpuid=297,580,112"  # erms, fsrm, rep_good
-_MEMORY = 2048  # MiB
+_LEAST_MEMORY, _MOST_MEMORY = 512, 2048  # MiB: 256 are enough, more let it read further ahead
 _MAX_PROCESSORS = 4
 _PATIENCE = 15  # seconds for an appliance to clear up before it is killed
 _LONGEST_RUNTIME_PATH = 70  # bytes: a socket's path has 108 (unix(7)), libguestfs adds its own
@@ -76,7 +76,7 @@ class Appliance:
         self._scratch = process.scratch_directory("assemble-appliance-")
         self._directory = Path(self._scratch.name)
         self._log = self._directory / "log"
-        self._memory = os.environ.get("LIBGUESTFS_MEMSIZE", str(_MEMORY))
+        self._memory = os.environ.get("LIBGUESTFS_MEMSIZE", "") or str(_memory())
         self._worker: process.Running | None = None
 
     def __enter__(self) -> Self:
@@ -120,7 +120,7 @@ class Appliance:
                 break
             log.debug("launch with %s: %s", way, answer["error"])
             if way is not ways[-1]:
-                why = explain(str(answer["error"]), self._log, memory=self._memory)
+                why = self._cause(str(answer["error"])) or "QEMU died"
                 log.warning("the appliance did not start with KVM (%s): starting without", why)
                 self._end_worker()
         else:
@@ -143,7 +143,7 @@ class Appliance:
             "settings": way.backend_settings,
             "disks": [disk.options(slot) for slot, disk in enumerate(self._disks)],
             "processors": min(_MAX_PROCESSORS, len(os.sched_getaffinity(0))),
-            "memory": None if "LIBGUESTFS_MEMSIZE" in os.environ else _MEMORY,
+            "memory": None if os.environ.get("LIBGUESTFS_MEMSIZE") else int(self._memory),
             "append": _SLOW_COPIES if way is Accelerator.TCG else "",
             "cache": cache,
             "verbose": verbose or log.isEnabledFor(logging.DEBUG),
@@ -201,11 +201,16 @@ class Appliance:
     def _failure(self, what: str, answer: dict[str, Any]) -> HostError:
         """The error for a failed request; the log is put where it stays."""
         message = str(answer["error"]).removeprefix("debug: ").strip()
-        if answer.get("alive"):
+        alive = bool(answer.get("alive"))
+        if not alive:
+            self._end_worker()  # so that the log has its last words
+        known = self._cause(message)
+        if alive and not known:
             return HostError(f"{what}: {message}\n{self._keep_log()}")
-        self._end_worker()  # so that the log has its last words
-        cause = explain(message, self._log, memory=self._memory)
-        return HostError(f"{what}: {cause}; {self._keep_log()}")
+        return HostError(f"{what}: {known or last_resort(message)}; {self._keep_log()}")
+
+    def _cause(self, message: str) -> str:
+        return cause(message, self._log, memory=self._memory)
 
     def _keep_log(self) -> str:
         """Put the log where it stays, and say where that is."""
@@ -236,6 +241,19 @@ class Appliance:
             pass
         finally:
             process.kill_group(running)
+
+
+def _memory() -> int:
+    """MiB for the appliance: not more than half of what this host can spare now."""
+    with suppress(OSError, IndexError, ValueError):
+        [line] = [
+            line
+            for line in Path("/proc/meminfo").read_text().splitlines()
+            if line.startswith("MemAvailable:")
+        ]
+        available = int(line.split()[1]) // 1024
+        return max(_LEAST_MEMORY, min(_MOST_MEMORY, available // 2))
+    return _LEAST_MEMORY
 
 
 def _libguestfs_cache() -> str:
