@@ -9,6 +9,7 @@ from pathlib import Path
 
 from assembler import process
 from assembler.appliance import session
+from assembler.appliance.accelerator import attempts
 from assembler.boot.bootspec import Bootspec, read_bootspec
 from assembler.boot.grub import PREFIX, Grub, Platform, find_grub, make_core_image
 from assembler.boot.grub_cfg import grub_cfg
@@ -93,6 +94,9 @@ def read_request(spec: Spec) -> Request:
         except HostError as error:
             failures.append(error)
 
+    if spec.needs_appliance:
+        with gather():
+            attempts(spec.accelerator)
     rows: list[Row] = []
     with gather():
         if spec.contents is not None:

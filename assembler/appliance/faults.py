@@ -44,7 +44,7 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     (
         r"(?P<what>failed to set MSR[^\n]*|failed to initialize kvm[^\n]*"
         r"|Could not access KVM kernel module[^\n]*)",
-        "KVM does not work on this host ({what}): use --accelerator tcg",
+        "KVM does not work on this host ({what}), but --accelerator tcg does",
     ),
     (
         r"No space left on device",
@@ -72,9 +72,9 @@ def cause(message: str, log: Path, *, memory: str) -> str:
     return ""
 
 
-def last_resort(message: str) -> str:
+def last_resort(*, started: bool) -> str:
     """What can be said of a dead appliance without knowing why it died."""
-    if "launch failed" in message:
+    if not started:
         return "the appliance did not start: the log has the last words of QEMU and of its kernel"
     return (
         "the appliance died: QEMU was killed, or its kernel crashed (this host may be short of "

@@ -78,6 +78,7 @@ class Appliance:
         self._log = self._directory / "log"
         self._memory = os.environ.get("LIBGUESTFS_MEMSIZE", "") or str(_memory())
         self._worker: process.Running | None = None
+        self._started = False
 
     def __enter__(self) -> Self:
         try:
@@ -121,7 +122,7 @@ class Appliance:
             log.debug("launch with %s: %s", way, answer["error"])
             if way is not ways[-1]:
                 why = self._cause(str(answer["error"])) or "QEMU died"
-                log.warning("the appliance did not start with KVM (%s): starting without", why)
+                log.warning("the appliance does without KVM from now on: %s", why)
                 self._end_worker()
         else:
             # Once more, for the words that libguestfs holds back unless it is told to say all.
@@ -129,6 +130,7 @@ class Appliance:
             answer = self._launch(way, step, verbose=True)
             if "error" in answer:
                 raise self._failure("starting the appliance", answer)
+        self._started = True
         if Accelerator.KVM in ways:
             accelerator.remember(kvm_fails=way is not Accelerator.KVM)
 
@@ -156,7 +158,11 @@ class Appliance:
             for name, value in os.environ.items()
             if name.startswith(("LIBGUESTFS_", "SUPERMIN_")) and value  # "" is an error to it
         }
-        environment |= {"LIBGUESTFS_TMPDIR": str(self._directory)}
+        # QEMU, too, leaves a file there when it is killed early.
+        environment |= {
+            "LIBGUESTFS_TMPDIR": str(self._directory),
+            "TMPDIR": str(self._directory),
+        }
         if len(os.fsencode(self._directory)) <= _LONGEST_RUNTIME_PATH:
             environment |= {"XDG_RUNTIME_DIR": str(self._directory)}
         with self._log.open("ab") as said:
@@ -207,7 +213,9 @@ class Appliance:
         known = self._cause(message)
         if alive and not known:
             return HostError(f"{what}: {message}\n{self._keep_log()}")
-        return HostError(f"{what}: {known or last_resort(message)}; {self._keep_log()}")
+        return HostError(
+            f"{what}: {known or last_resort(started=self._started)}; {self._keep_log()}"
+        )
 
     def _cause(self, message: str) -> str:
         return cause(message, self._log, memory=self._memory)
