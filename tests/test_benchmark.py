@@ -56,6 +56,17 @@ def test_prints_a_table_and_the_limits(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_writers_in_appliances_are_measured(tmp_path: Path) -> None:
+    running = _start(tmp_path, *_TINY, "--guestfs")
+    out, err = running.communicate()
+    assert running.returncode == 0, err
+    for name in ("assemble --writer guestfs", "virt-make-fs"):
+        assert re.search(rf"^{name}( +\d+\.\d\d){{5}} +\d+\.\d$", out, re.MULTILINE), out
+    assert re.search(r"^  whole command, guestfs / virt-make-fs +\d+\.\d\d <= +0\.50", out, re.M)
+    assert "steps of assemble --writer guestfs, median seconds" in out
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     running = _start(tmp_path, *_TINY)
     assert running.stdout is not None

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain
@@ -14,7 +15,7 @@ from assembler.store import live
 from assembler.store.paths import StoreRoot
 from assembler.units import BLOCK, GIB, MIB
 from benchlib.closure import Load, Shape, copy_live, make_up
-from benchlib.contestants import CONTESTANTS, Assemble, Contestant, assemble, send
+from benchlib.contestants import Assemble, Contestant, Make, assemble, send
 from benchlib.measure import Elsewhere, Finished, Measured
 from benchlib.room import (
     file_system,
@@ -43,8 +44,10 @@ def describe(load: Load, where: Path) -> str:
     )
 
 
-def compare(source: Shape | str, directory: Path | None, rounds: int) -> list[Limit]:
-    """Measure all contestants on a made-up closure, or on that of a live toplevel.
+def compare(
+    source: Shape | str, directory: Path | None, rounds: int, makers: Sequence[Make]
+) -> list[Limit]:
+    """Measure contestants on a made-up closure, or on that of a live toplevel.
 
     The first round is discarded.
     """
@@ -52,7 +55,7 @@ def compare(source: Shape | str, directory: Path | None, rounds: int) -> list[Li
     with scratch_directory(directory, space) as scratch:
         load = _load(scratch / "root", source)
         say(describe(load, scratch))
-        contestants = [make(load, scratch) for make in CONTESTANTS]
+        contestants = [make(load, scratch) for make in makers]
         results: list[list[Measured]] = [[] for _ in contestants]
         elsewhere = Elsewhere()
         pairs = list(zip(contestants, results, strict=True))
@@ -66,8 +69,10 @@ def compare(source: Shape | str, directory: Path | None, rounds: int) -> list[Li
     rows = gather(chain(*results))
     say("\n" + "\n".join(table(rows)))
     say(f"other processes kept {elsewhere.processors():.2f} of {os.cpu_count()} processors busy")
-    steps = next(one.steps for one in contestants if isinstance(one, Assemble))
-    say("\n" + "\n".join(["steps of assemble, median seconds", *step_lines(steps, rounds)]))
+    for one in contestants:
+        if isinstance(one, Assemble):
+            heading = f"steps of {one.name}, median seconds"
+            say("\n" + "\n".join([heading, *step_lines(one.steps, rounds)]))
     return limits(rows)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from assembler.units import MIB
-from benchlib.contestants import FLOOR, MKE2FS, WHOLE, WRITE
+from benchlib.contestants import FLOOR, GUESTFS, MKE2FS, VIRT_MAKE_FS, WHOLE, WRITE
 from benchlib.measure import Measured
 
 
@@ -72,9 +72,13 @@ def step_lines(steps: Mapping[str, Sequence[float]], rounds: int) -> list[str]:
 def limits(rows: Mapping[str, Row]) -> list[Limit]:
     """What is required of a tree of 1.3 GB and 27,000 inodes on a tmpfs."""
     floor, tree, write, whole = (rows[name] for name in (FLOOR, MKE2FS, WRITE, WHOLE))
-    return [
+    found = [
         Limit("write step / floor", write.median / floor.median, 1.6),
         Limit("write step / mke2fs -d", write.median / tree.median, 0.5),
         Limit("whole command / floor", whole.median / floor.median, 3),
         Limit("peak memory", (whole.peak or 0) / MIB, 120, "MiB"),
     ]
+    if GUESTFS in rows and VIRT_MAKE_FS in rows:
+        ratio = rows[GUESTFS].median / rows[VIRT_MAKE_FS].median
+        found.append(Limit("whole command, guestfs / virt-make-fs", ratio, 0.5))
+    return found
