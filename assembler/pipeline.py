@@ -87,7 +87,7 @@ def _write_root(spec: Spec, image: Path, made: Plan, progress: Progress) -> None
     if then is not None:
         with Appliance([Disk(image)], spec.accelerator, progress) as appliance:
             lines = mount(made.root.partition, made.root.kind)
-            appliance.sh("\n".join(["set -e", *lines]), what="mounting the image")
+            appliance.sh("\n".join(lines), what="mounting the image")
             then(appliance)
             appliance.sh("\n".join(UNMOUNT), what="unmounting the image")
             appliance.shutdown()

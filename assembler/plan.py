@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from assembler import process
-from assembler.appliance import session
+from assembler.appliance import kernels, session
 from assembler.appliance.accelerator import attempts
 from assembler.boot.bootspec import Bootspec, read_bootspec
 from assembler.boot.grub import PREFIX, Grub, Platform, find_grub, make_core_image
@@ -24,7 +24,7 @@ from assembler.root.contents import Row, add_contents, read_contents
 from assembler.root.prepare import find_shell, prepare_root
 from assembler.root.scan import Scanner
 from assembler.root.tree import Tree, show
-from assembler.spec import RootSpec, Spec
+from assembler.spec import LABEL_MAX, RootSpec, Spec
 from assembler.store.closure import Closure, read_closure
 from assembler.units import BLOCK, MIB, ceil_div, format_size
 from assembler.writers.demand import Demand, largest_paths, measure
@@ -79,6 +79,8 @@ def read_request(spec: Spec) -> Request:
     missing = process.require(*_TOOLS)
     if spec.needs_appliance:
         missing += session.problems()
+    if spec.writes_in_appliance and spec.file_system in LABEL_MAX:
+        missing += kernels.problems(spec.file_system, LABEL_MAX)
     if missing:
         raise HostError("\n".join(missing))
     problems = spec.problems()

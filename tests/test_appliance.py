@@ -69,6 +69,7 @@ class Run:
         assert found, line
         log = Path(found[1] or found[2])
         assert log.parent == self.tmp
+        sys.stdout.write(log.read_text(errors="replace"))  # for whoever reads a failure
         log.unlink()
         self.assert_clean()
         assert self.out.read_text() == OLD

@@ -54,6 +54,17 @@ def remember(*, kvm_fails: bool) -> None:
         new.replace(file)
 
 
+def forget_what_libguestfs_learnt(cache: Path) -> None:
+    """Let libguestfs ask QEMU for KVM again, if its `cache` says that there was none.
+
+    It asks once for each QEMU (files qemu-*.query-kvm), and /dev/kvm may have been opened since.
+    """
+    for file in (cache / f".guestfs-{os.geteuid()}").glob("qemu-*.query-kvm"):
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            if not json.loads(file.read_bytes())["return"]["enabled"]:
+                file.unlink()
+
+
 def cache_directory() -> Path | None:
     """Our directory by the XDG Base Directory Specification, or None where there is no home."""
     given = os.environ.get("XDG_CACHE_HOME", "")

@@ -1,12 +1,13 @@
-"""Why an appliance did not start or died, and what to do about it."""
+"""Why an appliance did not start, failed or died, and what to do about it."""
 
-import os
 import re
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
-# Words in the appliance's log or in libguestfs's message → cause and remedy; the first that is
-# found holds. The words are those of libguestfs 1.48, supermin 5.2 and Linux.
-_CAUSES: tuple[tuple[str, str], ...] = (
+# Words of the log or of libguestfs → cause and remedy; the first that is found holds. The words
+# are those of libguestfs 1.48, supermin 5.2, QEMU 7.2, coreutils 9 and Linux.
+_Causes = Sequence[tuple[str, str]]
+
+_AT_THE_START: _Causes = (
     (
         r"QEMU is absent: (?P<what>\S+)",
         "QEMU is absent ({what}): install qemu-system-x86 (Debian) or qemu (nixpkgs)",
@@ -22,6 +23,15 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         "to a fixed appliance",
     ),
     (
+        r"appliance\.d\b.*No space left on device|No space left on device.*/appliance\.d\b",
+        "there is no room to build the appliance in {cache}: make some, or set "
+        "LIBGUESTFS_CACHEDIR to a directory with a few hundred MiB",
+    ),
+    (
+        r"No space left on device",
+        "the disk of TMPDIR ({tmpdir}) is full: set TMPDIR to a directory with room",
+    ),
+    (
         r"(?P<what>/boot/vmlinu\S+?)\W?(?: for reading)?: Permission denied"
         r"|cp -p '(?P<kernel>/boot/vmlinu[^']+)'",
         "the kernel {what} may not be read: an administrator can allow it with chmod 0644 {what}",
@@ -32,44 +42,65 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         "or set LIBGUESTFS_PATH to a fixed appliance",
     ),
     (
-        r"Out of memory: Killed process|invoked oom-killer|System is deadlocked on memory"
-        r"|Cannot allocate memory",
-        "the appliance ran out of memory: set LIBGUESTFS_MEMSIZE to more than {memory} (MiB)",
-    ),
-    (
         r"cannot set up guest memory",
         "this host has not enough memory for an appliance of {memory} MiB: set LIBGUESTFS_MEMSIZE "
         "to less",
     ),
     (
         r"(?P<what>failed to set MSR[^\n]*|failed to initialize kvm[^\n]*"
-        r"|Could not access KVM kernel module[^\n]*)",
+        r"|Could not access KVM kernel module[^\n]*|kvm not available)",
         "KVM does not work on this host ({what}), but --accelerator tcg does",
+    ),
+)
+
+_OUT_OF_MEMORY = (
+    r"Out of memory: Killed process|invoked oom-killer|System is deadlocked on memory"
+    r"|Cannot allocate memory",
+    "the appliance ran out of memory: set LIBGUESTFS_MEMSIZE to more than {memory} (MiB)",
+)
+
+# The kernel's word on a request that QEMU could not carry out. Of the write itself the program
+# that wrote may hear nothing, for the data were to reach the disk later.
+_WRITE_FAILED = (
+    r"I/O error, dev vda\b",
+    "the image cannot be written, {image} has {free} free: make room there, or look to its disk",
+)
+
+_WHILE_IT_RUNS: _Causes = (
+    _OUT_OF_MEMORY,
+    _WRITE_FAILED,
+    (
+        r"\b(?P<what>mkfs\.\w+): (?:command )?not found",
+        "the appliance has no {what}: install the package of libguestfs for its file system "
+        "(Debian: libguestfs-xfs)",
     ),
     (
         r"No space left on device",
-        "the disk of TMPDIR ({tmpdir}) is full: set TMPDIR to a directory with room",
+        "the file system is full: give it more with --size or --additional-space",
     ),
 )
 
 
-def cause(message: str, log: Path, *, memory: str) -> str:
-    """Cause and remedy in one line, out of libguestfs's message and the log; "" if unknown."""
-    try:
-        said = f"{message}\n{log.read_text(errors='replace')}".replace("\r", "\n")
-    except OSError:
-        said = message
-    facts = {
-        "memory": memory,
-        "path": os.environ.get("LIBGUESTFS_PATH", ""),
-        "tmpdir": os.environ.get("TMPDIR", "/tmp"),
-    }
-    for pattern, words in _CAUSES:
+def cause(said: str, facts: Mapping[str, str], *, started: bool) -> str:
+    """Cause and remedy in one line, or "" if unknown.
+
+    `said` is libguestfs's message and the log, `facts` are `memory` (MiB of the appliance), `path`
+    (LIBGUESTFS_PATH), `cache` (where the appliance is built), `tmpdir`, `image` (its directory)
+    and `free` (what the image's disk has free).
+    """
+    said = said.replace("\r", "\n")
+    causes = _WHILE_IT_RUNS if started else (*_AT_THE_START, _OUT_OF_MEMORY)
+    for pattern, words in causes:
         if found := re.search(pattern, said):
             groups = found.groupdict()
             what = groups.get("what") or groups.get("kernel") or ""
             return words.format(what=what.strip(), **facts)
     return ""
+
+
+def write_failed(log: str) -> bool:
+    """Whether the log tells that something never reached the image."""
+    return re.search(_WRITE_FAILED[0], log) is not None
 
 
 def last_resort(*, started: bool) -> str:

@@ -17,7 +17,7 @@ def mount(
 ) -> list[str]:
     """Shell lines that mount the root file system, and its subvolumes, at TARGET.
 
-    Mount points that are absent are made. The shell should stop at the first error (`set -e`).
+    Mount points that are absent are made.
     """
     source = device(partition)
     places = {place: f",subvol={name}" for name, place in subvolumes}
@@ -29,4 +29,5 @@ def mount(
     return lines
 
 
-UNMOUNT = [f"sync; umount -R {TARGET}"]
+# Only syncfs(2) tells of data that could not be written after the program that wrote them ended.
+UNMOUNT = [f"sync -f {TARGET}", f"umount -R {TARGET}"]

@@ -18,9 +18,10 @@ from typing import Any, Self
 from assembler import process
 from assembler.appliance import accelerator, worker
 from assembler.appliance.accelerator import Accelerator
-from assembler.appliance.faults import cause, last_resort
+from assembler.appliance.faults import cause, last_resort, write_failed
 from assembler.errors import HostError, reason
 from assembler.progress import Progress, Step
+from assembler.units import format_size
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ _SLOW_COPIES = "clearcpuid=297,580,112"  # erms, fsrm, rep_good
 _LEAST_MEMORY, _MOST_MEMORY = 512, 2048  # MiB: 256 are enough, more let it read further ahead
 _MAX_PROCESSORS = 4
 _PATIENCE = 15  # seconds for an appliance to clear up before it is killed
+_TAIL_LINES = 12  # of what a failed script said
 _LONGEST_RUNTIME_PATH = 70  # bytes: a socket's path has 108 (unix(7)), libguestfs adds its own
 # Where the disks are on the appliance's PCI bus, so that they are /dev/vda, /dev/vdb in this order.
 _FIRST_SLOT = 0x10
@@ -77,6 +79,8 @@ class Appliance:
         self._directory = Path(self._scratch.name)
         self._log = self._directory / "log"
         self._memory = os.environ.get("LIBGUESTFS_MEMSIZE", "") or str(_memory())
+        cache = _libguestfs_cache()
+        self._cache = cache if os.access(cache, os.W_OK) else str(self._directory)
         self._worker: process.Running | None = None
         self._started = False
 
@@ -98,19 +102,20 @@ class Appliance:
         self._end()
 
     def sh(self, script: str, *, what: str, heard: Callable[[str], None] | None = None) -> str:
-        """Let the appliance's shell run `script` and give what it prints.
+        """Let the appliance's shell run `script`, until a command fails, and give what it prints.
 
         `heard` gets every line that is written to /dev/console meanwhile. Raises HostError.
         """
-        answer = self._call({"sh": script}, heard)
+        answer = self._call({"sh": f"set -e\n{script}"}, heard)
         if "error" in answer:
             raise self._failure(what, answer)
         return str(answer["done"])
 
     def shutdown(self) -> None:
-        """End the appliance in good order; everything is in the images then."""
+        """End the appliance in good order, with all in the images; otherwise raises HostError."""
         answer = self._call({"shutdown": True})
-        if "error" in answer:
+        if "error" in answer or write_failed(self._said()):
+            answer.setdefault("error", "the image could not be written")
             raise self._failure("ending the appliance", answer)
 
     def _start(self, step: Step) -> None:
@@ -131,6 +136,7 @@ class Appliance:
             if "error" in answer:
                 raise self._failure("starting the appliance", answer)
         self._started = True
+        self._memory = str(answer["done"])
         if Accelerator.KVM in ways:
             accelerator.remember(kvm_fails=way is not Accelerator.KVM)
 
@@ -138,8 +144,9 @@ class Appliance:
         found = importlib.util.find_spec("guestfs")
         assert found is not None
         assert found.origin is not None
+        if way is Accelerator.KVM:
+            accelerator.forget_what_libguestfs_learnt(Path(self._cache))
         self._start_worker()
-        cache = None if os.access(_libguestfs_cache(), os.W_OK) else str(self._directory)
         options = {
             "binding": str(Path(found.origin).parent),
             "settings": way.backend_settings,
@@ -147,7 +154,7 @@ class Appliance:
             "processors": min(_MAX_PROCESSORS, len(os.sched_getaffinity(0))),
             "memory": None if os.environ.get("LIBGUESTFS_MEMSIZE") else int(self._memory),
             "append": _SLOW_COPIES if way is Accelerator.TCG else "",
-            "cache": cache,
+            "cache": self._cache,
             "verbose": verbose or log.isEnabledFor(logging.DEBUG),
         }
         return self._call({"launch": options}, None, step)
@@ -212,13 +219,29 @@ class Appliance:
             self._end_worker()  # so that the log has its last words
         known = self._cause(message)
         if alive and not known:
-            return HostError(f"{what}: {message}\n{self._keep_log()}")
+            tail = "\n".join(message.splitlines()[-_TAIL_LINES:])
+            return HostError(f"{what}: {tail}\n{self._keep_log()}")
         return HostError(
             f"{what}: {known or last_resort(started=self._started)}; {self._keep_log()}"
         )
 
     def _cause(self, message: str) -> str:
-        return cause(message, self._log, memory=self._memory)
+        image = self._disks[0].path.resolve().parent
+        facts = {
+            "memory": self._memory,
+            "path": os.environ.get("LIBGUESTFS_PATH", ""),
+            "cache": self._cache,
+            "tmpdir": str(self._directory.parent),
+            "image": str(image),
+            "free": format_size(shutil.disk_usage(image).free),
+        }
+        return cause(f"{message}\n{self._said()}", facts, started=self._started)
+
+    def _said(self) -> str:
+        """The log so far."""
+        with suppress(OSError):  # where TMPDIR is full there may be none
+            return self._log.read_text(errors="replace")
+        return ""
 
     def _keep_log(self) -> str:
         """Put the log where it stays, and say where that is."""

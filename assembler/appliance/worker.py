@@ -80,10 +80,10 @@ class Worker:
         processors: int,
         memory: int | None,
         append: str,
-        cache: str | None,
+        cache: str,
         verbose: bool,
     ) -> str:
-        """Start the appliance and give the QEMU that it runs in; `disks` are QEMU's options."""
+        """Start the appliance and give its MiB of memory; `disks` are QEMU's options."""
         sys.path.append(binding)
         import guestfs  # noqa: PLC0415  # its place is known only now
 
@@ -98,8 +98,7 @@ class Worker:
         handle.set_append(append)
         if memory is not None:
             handle.set_memsize(memory)
-        if cache is not None:
-            handle.set_cachedir(cache)
+        handle.set_cachedir(cache)
         if not os.access(handle.get_hv(), os.X_OK):
             raise OSError(f"QEMU is absent: {handle.get_hv()}")
         handle.add_drive_scratch(1 << 20)  # libguestfs wants one that it attaches itself

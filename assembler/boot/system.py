@@ -46,7 +46,7 @@ def _preparation(toplevel: str, esp: int, partitions: list[int]) -> str:
     """Mount what an installer expects; /run and /tmp are memory, and leave nothing behind."""
     fstab = shlex.quote(f"{toplevel}/etc/fstab")
     vfat = f'while read -r _ place kind _; do [ "$kind" != vfat ] || echo "$place"; done < {fstab}'
-    lines = ["set -e"]
+    lines = []
     for alias, infix in _ALIASES.items():
         lines.append(f"ln -sfn {DISK} {alias}")
         lines += [f"ln -sfn {device(n)} {alias}{infix}{n}" for n in partitions]
@@ -70,7 +70,7 @@ def _run(toplevel: str) -> str:
     program = shlex.quote(f"{toplevel}/bin/switch-to-configuration")
     command = f'env -i {_ENVIRONMENT} "$(command -v chroot)" {TARGET} {program} boot'
     return (
-        f"{{ {command} < /dev/null 2>&1; echo $? > {_STATUS}; }} | "
+        f"{{ status=0; {command} < /dev/null 2>&1 || status=$?; echo $status > {_STATUS}; }} | "
         f"while IFS= read -r line; do printf '{_MARK}%s\\n' \"$line\" > /dev/console; done"
     )
 

@@ -95,9 +95,6 @@ def _make_payload(payload: Path, target: FileSystem, tree: Tree, step: Step) -> 
     """Let the direct writer make the disk that the tree travels on, in a new file."""
     demand = measure(tree)
     size = smallest_ext4(demand.blocks, demand.inodes)
-    # With reflinks less would do; but whether the store's file system has them, nobody can know.
-    if shutil.disk_usage(payload.parent).free < demand.data:
-        raise _full(payload, demand.data)
     with payload.open("wb") as file:
         file.truncate(size)
     made = replace(
@@ -109,19 +106,15 @@ def _make_payload(payload: Path, target: FileSystem, tree: Tree, step: Step) -> 
         uuid=uuid5(target.uuid, "payload"),  # the appliance shall not confuse the two
     )
     try:
+        # Whether there is room is only known afterwards: with reflinks the data take none.
         DirectWriter().fill(payload, made, tree, step)
     except HostError as error:
         if shutil.disk_usage(payload.parent).free >= MIB:
             raise
-        raise _full(payload, demand.data) from error
-
-
-def _full(payload: Path, needed: int) -> HostError:
-    return HostError(
-        f"the payload disk for the appliance takes {format_size(needed)}, and TMPDIR "
-        f"({payload.parents[1]}) has {format_size(shutil.disk_usage(payload.parent).free)} free: "
-        "set TMPDIR to a directory with room"
-    )
+        raise HostError(
+            f"TMPDIR ({payload.parents[1]}) is full: the payload disk for the appliance takes "
+            f"{format_size(demand.data)}; set TMPDIR to a directory with room"
+        ) from error
 
 
 def mkfs(target: FileSystem) -> str:
@@ -149,12 +142,18 @@ def mkfs(target: FileSystem) -> str:
             return f"mkfs.f2fs -q -f -t 0 -l {label} -U {uuid} {where}"
 
 
+# What the appliance says of a kernel without the file system $kind.
+_OTHERS = (
+    f'for one in {" ".join(_CHECKS)}; do ! modprobe -q $one || others="$others $one"; done; '
+    'echo "the appliance has no $kind; it has$others" >&2'
+)
+
+
 def _make(appliance: Appliance, target: FileSystem) -> None:
     """Make the file system with its subvolumes, and mount it and the payload."""
     lines = [
-        f"modprobe {target.kind} 2>/dev/null || :",
-        f"grep -qw {target.kind} /proc/filesystems || "
-        f"{{ echo its kernel has no {target.kind} >&2; exit 1; }}",
+        f"kind={target.kind}; modprobe $kind 2>/dev/null || :",
+        f"grep -qw {target.kind} /proc/filesystems || {{ {_OTHERS}; exit 1; }}",
         mkfs(target),
     ]
     if target.subvolumes:
@@ -171,7 +170,7 @@ def _make(appliance: Appliance, target: FileSystem) -> None:
         "blockdev --setra 4096 /dev/vdb",  # 2 MiB: fewer, larger requests to the host
         f"mount -t ext4 -o ro,noatime,noload /dev/vdb {_PAYLOAD}",
     ]
-    appliance.sh("\n".join(["set -e", *lines]), what=f"making {target.kind} in the appliance")
+    appliance.sh("\n".join(lines), what=f"making {target.kind} in the appliance")
 
 
 def _copy(appliance: Appliance, target: FileSystem, names: list[str], step: Step) -> None:
@@ -208,6 +207,6 @@ def _copy(appliance: Appliance, target: FileSystem, names: list[str], step: Step
 def _check(appliance: Appliance, target: FileSystem) -> None:
     """Unmount the file system and let its own checker read it."""
     check = f"{_CHECKS[target.kind]} {device(target.partition)}"
-    lines = ["set -e", *UNMOUNT, f"{check} > /run/assemble/said 2>&1 || "]
-    lines[-1] += "{ tail -n 12 /run/assemble/said >&2; exit 1; }"
+    said = "/run/assemble/said"  # only what goes to standard error is handed on
+    lines = [*UNMOUNT, f"{check} > {said} 2>&1 || {{ cat {said} >&2; exit 1; }}"]
     appliance.sh("\n".join(lines), what=f"checking {target.kind} in the appliance")

@@ -1,0 +1,32 @@
+"""Paths from the top level of a btrfs; that GRUB finds them there, tests of the writer show."""
+
+import pytest
+
+from assembler.boot.subvolumes import locate
+
+SUBVOLUMES = (("@", "/"), ("store", "/nix/store"), ("nix", "/nix"))
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("/boot/grub", "/@/boot/grub"),
+        ("/", "/@"),
+        ("/nix", "/nix"),
+        ("/nix/var", "/nix/var"),
+        ("/nix/store", "/store"),
+        ("/nix/store/x-linux/bzImage", "/store/x-linux/bzImage"),
+        ("/nixos", "/@/nixos"),  # begins with the same letters, and lies elsewhere
+    ],
+)
+def test_the_innermost_subvolume_has_it(path: str, found: str) -> None:
+    assert locate(path, SUBVOLUMES) == found
+
+
+@pytest.mark.parametrize("path", ["/", "/boot/grub", "/nix/store/x"])
+def test_without_subvolumes_nothing_changes(path: str) -> None:
+    assert locate(path, ()) == path
+
+
+def test_the_root_may_stay_in_the_top_level() -> None:
+    assert locate("/boot/grub", (("nix", "/nix"),)) == "/boot/grub"
