@@ -137,3 +137,12 @@ def test_a_file_system_that_is_too_small_is_an_error(tmp_path: Path) -> None:
         write(tmp_path / "image", tree, "ext4")
     line = "the file system is full: give it more with --size or --additional-space; its log is "
     assert line in str(failure.value)
+
+
+def test_an_xattr_that_cannot_be_set_is_an_error(tmp_path: Path) -> None:
+    """GNU tar only warns of it."""
+    tree = Tree()
+    bad = (("security.capability", b"no capability"),)
+    tree.add(b"/ping", regular(b"x")._replace(xattrs=bad))
+    with pytest.raises(HostError, match=r"unpacking .*Cannot set 'security\.capability'"):
+        write(tmp_path / "image", tree, "ext4")

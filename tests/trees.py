@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from hypothesis import strategies as st
+
 from assembler.progress import Step
 from assembler.root.tree import Directory, Node, Sparse, Tree, Xattrs, regular, symlink
 from assembler.units import MIB
@@ -36,6 +38,27 @@ def write_image(image: Path, tree: Tree, *, size: int = 64 * MIB, inodes: int = 
         epoch=1,
     )
     DirectWriter().fill(image, target, tree, Step(None))
+
+
+NAMES = st.sampled_from([b"a", b"b", b"c"])
+PLACES = st.sampled_from([b"/etc", b"/nix", b"/nix/var", *(b"/nix/store/%d" % n for n in range(6))])
+PATHS = st.builds(lambda place, *names: b"/".join([place, *names]), PLACES, NAMES, NAMES)
+
+
+@st.composite
+def random_trees(draw: st.DrawFn) -> Tree:
+    """A tree with a store, and with files of one to four names anywhere."""
+    tree = Tree()
+    store = tree.directory(b"/nix/store")
+    store.mode, store.mtime = 0o1775, 7
+    paths = draw(st.lists(PATHS, unique=True))
+    while paths:
+        names = [paths.pop() for _ in range(min(len(paths), draw(st.integers(1, 4))))]
+        group = tree.new_group() if len(names) > 1 else 0
+        content = bytes(draw(st.sampled_from([0, 10, 100_000])))
+        for name in names:
+            tree.add(name, regular(content)._replace(group=group))
+    return tree
 
 
 def every_kind(sources: Path) -> Tree:

@@ -1,10 +1,16 @@
 """The root file system as the appliance sees it: where it is mounted, and by which commands."""
 
 import shlex
+import string
 from collections.abc import Sequence
 
 TARGET = "/run/assemble/root"  # in the appliance
 DISK = "/dev/vda"  # the image, whatever its name on the host
+
+
+def disk(number: int) -> str:
+    """The appliance's name for a disk attached: 0 is the image."""
+    return f"/dev/vd{string.ascii_lowercase[number]}"
 
 
 def device(partition: int) -> str:

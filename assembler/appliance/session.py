@@ -19,6 +19,7 @@ from assembler import process
 from assembler.appliance import accelerator, worker
 from assembler.appliance.accelerator import Accelerator
 from assembler.appliance.faults import cause, last_resort, write_failed
+from assembler.appliance.resources import memory_for, processors
 from assembler.errors import HostError, reason
 from assembler.progress import Progress, Step
 from assembler.units import format_size
@@ -29,8 +30,8 @@ log = logging.getLogger(__name__)
 # cpufeatures.h: 32 a word) recommend for copying are the slowest way: QEMU emulates them
 # byte by byte. Without them a kernel copies by plain loads and stores, a third faster on the whole.
 _SLOW_COPIES = "clearcpuid=297,580,112"  # erms, fsrm, rep_good
-_LEAST_MEMORY, _MOST_MEMORY = 512, 2048  # MiB: 256 are enough, more let it read further ahead
-_MAX_PROCESSORS = 4
+# In a machine that runs nothing but us there is nobody to be protected from.
+_UNGUARDED = "mitigations=off init_on_alloc=0"
 _PATIENCE = 15  # seconds for an appliance to clear up before it is killed
 _TAIL_LINES = 12  # of what a failed script said
 _LONGEST_RUNTIME_PATH = 70  # bytes: a socket's path has 108 (unix(7)), libguestfs adds its own
@@ -73,12 +74,15 @@ class Appliance:
     All failures are HostError, with cause, remedy and the place of the log.
     """
 
-    def __init__(self, disks: Sequence[Disk], asked: Accelerator, progress: Progress) -> None:
+    def __init__(
+        self, disks: Sequence[Disk], asked: Accelerator, progress: Progress, *, memory: int = 0
+    ) -> None:
+        """`memory` is what the work may take, in bytes, besides what any appliance does."""
         self._disks, self._asked, self._progress = disks, asked, progress
         self._scratch = process.scratch_directory("assemble-appliance-")
         self._directory = Path(self._scratch.name)
         self._log = self._directory / "log"
-        self._memory = os.environ.get("LIBGUESTFS_MEMSIZE", "") or str(_memory())
+        self._memory = os.environ.get("LIBGUESTFS_MEMSIZE", "") or str(memory_for(memory))
         cache = _libguestfs_cache()
         self._cache = cache if os.access(cache, os.W_OK) else str(self._directory)
         self._worker: process.Running | None = None
@@ -151,9 +155,9 @@ class Appliance:
             "binding": str(Path(found.origin).parent),
             "settings": way.backend_settings,
             "disks": [disk.options(slot) for slot, disk in enumerate(self._disks)],
-            "processors": min(_MAX_PROCESSORS, len(os.sched_getaffinity(0))),
+            "processors": processors(),
             "memory": None if os.environ.get("LIBGUESTFS_MEMSIZE") else int(self._memory),
-            "append": _SLOW_COPIES if way is Accelerator.TCG else "",
+            "append": f"{_UNGUARDED} {_SLOW_COPIES}" if way is Accelerator.TCG else _UNGUARDED,
             "cache": self._cache,
             "verbose": verbose or log.isEnabledFor(logging.DEBUG),
         }
@@ -272,19 +276,6 @@ class Appliance:
             pass
         finally:
             process.kill_group(running)
-
-
-def _memory() -> int:
-    """MiB for the appliance: not more than half of what this host can spare now."""
-    with suppress(OSError, IndexError, ValueError):
-        [line] = [
-            line
-            for line in Path("/proc/meminfo").read_text().splitlines()
-            if line.startswith("MemAvailable:")
-        ]
-        available = int(line.split()[1]) // 1024
-        return max(_LEAST_MEMORY, min(_MOST_MEMORY, available // 2))
-    return _LEAST_MEMORY
 
 
 def _libguestfs_cache() -> str:

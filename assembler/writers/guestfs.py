@@ -1,7 +1,7 @@
 """The guestfs writer: any file system that the appliance's kernel can mount.
 
-The tree travels on a second disk, an ext4 that the direct writer makes, with all owners in it;
-the appliance makes the file system and its kernel copies from one to the other.
+The tree travels on further disks, as tar archives in which all has its owner already; the appliance
+makes the file system and unpacks them, as many at once as it has processors.
 """
 
 import re
@@ -9,27 +9,38 @@ import shlex
 import shutil
 import stat
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from uuid import uuid5
+from tarfile import BLOCKSIZE
 
 from assembler import process
 from assembler.appliance.accelerator import Accelerator
-from assembler.appliance.mounts import TARGET, UNMOUNT, device, mount
+from assembler.appliance.mounts import TARGET, UNMOUNT, device, disk, mount
+from assembler.appliance.resources import processors
 from assembler.appliance.session import Appliance, Disk
-from assembler.disk.ext4_size import smallest_ext4
 from assembler.errors import HostError
 from assembler.progress import Progress, Step
 from assembler.root.tree import Node, Tree, show
 from assembler.units import KIB, MIB, format_size
 from assembler.writers import mke2fs
-from assembler.writers.demand import measure
-from assembler.writers.direct import DirectWriter
-from assembler.writers.lanes import name_roots, payload_tree, share_out
+from assembler.writers.archive import RECORD
+from assembler.writers.payload import write_payload
 from assembler.writers.protocol import FileSystem
 
-_PAYLOAD = "/run/assemble/payload"  # where the second disk is mounted in the appliance
-_LANES = 2
+# GNU tar: a symlink is to be made at once, wherever it leads; times may lie in any year, and pax
+# headers have a keyword (hdrcharset) that tar needs not know. Of an xattr that cannot be set tar
+# only tells, so that whatever it tells is a failure.
+_UNPACK = f"""\
+unpack() {{
+  said=/run/assemble/said-${{1##*/}}
+  tar --extract --blocking-factor={RECORD // BLOCKSIZE} --directory={TARGET} --absolute-names \
+    --numeric-owner --same-owner --same-permissions --xattrs --xattrs-include='*' \
+    --warning=no-timestamp --warning=no-unknown-keyword --file "$1" 2> "$said" ||
+    echo "tar failed with status $?" >> "$said"
+  cat "$said" >&2
+  test ! -s "$said"
+}}"""
+_READ_AHEAD = 2 * MIB  # bytes: fewer, larger requests to the host
+_PER_INODE = 2 * KIB  # bytes of memory that a checker may take for each inode
 
 # How each file system is made, what it is mounted with while it is filled, and how it is checked.
 _OPTIONS = {
@@ -75,15 +86,14 @@ class GuestfsWriter:
     def write(self, image: Path, target: FileSystem, tree: Tree, progress: Progress) -> None:
         """Make `target`, which is partition `target.partition` of `image`, and fill it."""
         with process.scratch_directory("assemble-payload-") as scratch:
-            payload = Path(scratch) / "payload"
-            lanes = share_out(tree, _LANES)
-            with progress.step("making the payload disk", total=target.data) as step:
-                _make_payload(payload, target, payload_tree(tree, lanes), step)
-            disks = [Disk(image), Disk(payload, read_only=True)]
-            with Appliance(disks, self._accelerator, progress) as appliance:
+            with progress.step("making the payload", total=target.data) as step:
+                archives = _make_payload(Path(scratch), target, tree, step)
+            disks = [Disk(image), *(Disk(archive, read_only=True) for archive in archives)]
+            memory = target.inodes * _PER_INODE
+            with Appliance(disks, self._accelerator, progress, memory=memory) as appliance:
                 with progress.step(f"writing {target.kind}", total=target.data) as step:
                     _make(appliance, target)
-                    _copy(appliance, target, [name for name, _ in name_roots(lanes)], step)
+                    _unpack(appliance, target, len(archives), step)
                 if self._then is not None:
                     self._then(appliance)
                 with progress.step(f"checking {target.kind}"):
@@ -91,29 +101,16 @@ class GuestfsWriter:
                     appliance.shutdown()
 
 
-def _make_payload(payload: Path, target: FileSystem, tree: Tree, step: Step) -> None:
-    """Let the direct writer make the disk that the tree travels on, in a new file."""
-    demand = measure(tree)
-    size = smallest_ext4(demand.blocks, demand.inodes)
-    with payload.open("wb") as file:
-        file.truncate(size)
-    made = replace(
-        target,
-        offset=0,
-        size=size,
-        inodes=demand.inodes,
-        label="payload",
-        uuid=uuid5(target.uuid, "payload"),  # the appliance shall not confuse the two
-    )
+def _make_payload(directory: Path, target: FileSystem, tree: Tree, step: Step) -> list[Path]:
+    """Write the archives that the tree travels in; a full disk is told with what it should have."""
     try:
-        # Whether there is room is only known afterwards: with reflinks the data take none.
-        DirectWriter().fill(payload, made, tree, step)
+        return write_payload(directory, tree, processors(), step)
     except HostError as error:
-        if shutil.disk_usage(payload.parent).free >= MIB:
+        if shutil.disk_usage(directory).free >= MIB:
             raise
         raise HostError(
-            f"TMPDIR ({payload.parents[1]}) is full: the payload disk for the appliance takes "
-            f"{format_size(demand.data)}; set TMPDIR to a directory with room"
+            f"TMPDIR ({directory.parent}) is full: the payload for the appliance takes "
+            f"{format_size(target.data)}; set TMPDIR to a directory with room"
         ) from error
 
 
@@ -150,7 +147,7 @@ _OTHERS = (
 
 
 def _make(appliance: Appliance, target: FileSystem) -> None:
-    """Make the file system with its subvolumes, and mount it and the payload."""
+    """Make the file system with its subvolumes, and mount it."""
     lines = [
         f"kind={target.kind}; modprobe $kind 2>/dev/null || :",
         f"grep -qw {target.kind} /proc/filesystems || {{ {_OTHERS}; exit 1; }}",
@@ -165,16 +162,11 @@ def _make(appliance: Appliance, target: FileSystem) -> None:
         ]
         lines += [f"umount {top}"]
     lines += mount(target.partition, target.kind, target.subvolumes, _OPTIONS[target.kind])
-    lines += [
-        f"mkdir -p {_PAYLOAD}",
-        "blockdev --setra 4096 /dev/vdb",  # 2 MiB: fewer, larger requests to the host
-        f"mount -t ext4 -o ro,noatime,noload /dev/vdb {_PAYLOAD}",
-    ]
     appliance.sh("\n".join(lines), what=f"making {target.kind} in the appliance")
 
 
-def _copy(appliance: Appliance, target: FileSystem, names: list[str], step: Step) -> None:
-    """Copy every lane of the payload at once, then the attributes of what they share."""
+def _unpack(appliance: Appliance, target: FileSystem, archives: int, step: Step) -> None:
+    """Unpack all archives at once but the last, then that one."""
     done = 0
 
     def heard(line: str) -> None:
@@ -184,24 +176,23 @@ def _copy(appliance: Appliance, target: FileSystem, names: list[str], step: Step
             step.advance(max(0, copied - done))
             done = max(done, copied)
 
-    *lanes, shared = names
+    *lanes, joints = (disk(number) for number in range(1, archives + 1))
     used = f"$(($(stat -f -c '%b - %f' {TARGET}) ))"
     block = f"$(stat -f -c %S {TARGET})"
     lines = [
+        _UNPACK,
+        f"blockdev --setra {_READ_AHEAD // 512} {' '.join(lanes)}",
         f"before={used}",
         f'while sleep 1; do echo "assemble: copied $((({used} - before) * {block}))" '
         "> /dev/console; done &",
         "watch=$!",
         "trap 'kill $watch' EXIT",
         "pids=",
-        *(f'cp -a {_PAYLOAD}/{name}/. {TARGET}/ & pids="$pids $!"' for name in lanes),
+        *(f'unpack {lane} & pids="$pids $!"' for lane in lanes),
         "for pid in $pids; do wait $pid || exit 1; done",
-        # The lanes wrote into these after they had set their times.
-        f"cp -a {_PAYLOAD}/{shared}/. {TARGET}/",
-        f"umount {_PAYLOAD}",
-        f"rmdir {_PAYLOAD}",
+        f"unpack {joints}",
     ]
-    appliance.sh("\n".join(lines), what="copying the tree in the appliance", heard=heard)
+    appliance.sh("\n".join(lines), what="unpacking the tree in the appliance", heard=heard)
 
 
 def _check(appliance: Appliance, target: FileSystem) -> None:

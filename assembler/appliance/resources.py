@@ -1,0 +1,29 @@
+"""What an appliance gets of this host."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from assembler.units import MIB
+
+_MAX_PROCESSORS = 4
+# MiB. More memory is not faster: what the appliance touches for the first time the host must give.
+_LEAST_MEMORY, _MOST_MEMORY = 384, 2048
+_MEMINFO = Path("/proc/meminfo")  # proc_meminfo(5)
+
+
+def processors() -> int:
+    """How many processors an appliance gets."""
+    return min(_MAX_PROCESSORS, len(os.sched_getaffinity(0)))
+
+
+def memory_for(extra: int) -> int:
+    """MiB for an appliance that needs `extra` bytes, if this host can spare them now."""
+    wanted = min(_MOST_MEMORY, _LEAST_MEMORY + extra // MIB)
+    with suppress(OSError, IndexError, ValueError):
+        [line] = [
+            line for line in _MEMINFO.read_text().splitlines() if line.startswith("MemAvailable:")
+        ]
+        available = int(line.split()[1]) // 1024
+        return max(_LEAST_MEMORY, min(wanted, available // 2))
+    return _LEAST_MEMORY
