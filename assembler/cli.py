@@ -18,11 +18,15 @@ from assembler import pipeline, process, report
 from assembler.appliance.accelerator import Accelerator
 from assembler.check.image import check_image, describe
 from assembler.errors import AssembleError, InternalError, RequestError, reason
+from assembler.options import (
+    add_disk_options,
+    add_messages,
+    add_root_options,
+    add_writer_options,
+)
 from assembler.progress import Progress
-from assembler.spec import LABEL_MAX, RootSpec, Spec
+from assembler.spec import RootSpec, Spec
 from assembler.store.paths import StoreRoot
-from assembler.units import MIB, parse_size
-from assembler.writers.protocol import Subvolume
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +46,10 @@ def assemble_main(argv: Sequence[str] | None = None) -> NoReturn:
         allow_abbrev=False,
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="image to write")
-    _add_root_options(parser)
-    _add_disk_options(parser)
-    _add_writer_options(parser)
-    _add_messages(parser)
+    add_root_options(parser)
+    add_disk_options(parser)
+    add_writer_options(parser)
+    add_messages(parser)
     parser.add_argument(
         "--plan", action="store_true", help="print what would be made, and write nothing"
     )
@@ -62,8 +66,8 @@ def prepare_root_main(argv: Sequence[str] | None = None) -> NoReturn:
         allow_abbrev=False,
     )
     parser.add_argument("root", type=Path, metavar="ROOT", help="directory to fill")
-    _add_root_options(parser)
-    _add_messages(parser)
+    add_root_options(parser)
+    add_messages(parser)
     options = parser.parse_args(argv)
 
     def run() -> None:
@@ -88,7 +92,7 @@ def check_image_main(argv: Sequence[str] | None = None) -> NoReturn:
         allow_abbrev=False,
     )
     parser.add_argument("image", type=Path, metavar="FILE", help="raw image to read")
-    _add_messages(parser)
+    add_messages(parser)
     options = parser.parse_args(argv)
 
     def run() -> None:
@@ -132,119 +136,6 @@ def _assemble(options: argparse.Namespace) -> None:
         print("\n".join(report.summary_lines(spec.out, summary, progress)))
 
 
-def _add_root_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what goes in")
-    group.add_argument(
-        "--system", required=True, metavar="PATH", help="toplevel store path, generation 1"
-    )
-    group.add_argument(
-        "--closure",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="SOURCE",
-        help="registration file or closureInfo directory; may be repeated "
-        "(default: ask the live store)",
-    )
-    group.add_argument(
-        "--store",
-        type=Path,
-        default=Path("/"),
-        metavar="DIR",
-        help="the files of /nix/store lie in DIR/nix/store",
-    )
-    group.add_argument(
-        "--additional-path",
-        action="append",
-        default=[],
-        metavar="PATH",
-        help="one more store path, with its closure; may be repeated",
-    )
-
-
-def _add_disk_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument_group("what goes in").add_argument(
-        "--contents",
-        type=Path,
-        metavar="FILE",
-        help="JSON list of {source, target, user, group, mode, xattrs}",
-    )
-    group = parser.add_argument_group("the disk")
-    group.add_argument(
-        "--size",
-        type=_size_or_auto,
-        default=None,
-        metavar="auto|N[KMGT]",
-        help="size of the whole image (default: auto, what goes in and --additional-space)",
-    )
-    group.add_argument(
-        "--additional-space",
-        type=_size,
-        default=512 * MIB,
-        metavar="N[KMGT]",
-        help="free space in the root file system with --size auto (default: 512M)",
-    )
-    group.add_argument(
-        "--boot-size",
-        type=_size,
-        default=256 * MIB,
-        metavar="N[KMGT]",
-        help="size of the EFI system partition (default: 256M)",
-    )
-    group.add_argument(
-        "--label", default="nixos", help="label of the root file system (default: nixos)"
-    )
-    group.add_argument(
-        "--filesystem",
-        default="ext4",
-        metavar="|".join(LABEL_MAX),
-        help="root file system (default: ext4)",
-    )
-    group.add_argument(
-        "--subvolume",
-        type=_subvolume,
-        action="append",
-        default=[],
-        metavar="NAME=PATH",
-        help="with btrfs: put what is below PATH into the subvolume NAME; may be repeated",
-    )
-    group.add_argument(
-        "--boot-loader",
-        choices=("grub", "system"),
-        default="grub",
-        help="GRUB by this tool, or the system's own installer in an appliance (default: grub)",
-    )
-
-
-def _add_writer_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("how it is written")
-    group.add_argument(
-        "--writer",
-        choices=("auto", "direct", "guestfs"),
-        default="auto",
-        help="direct makes ext4 without a virtual machine, guestfs any file system in a libguestfs "
-        "appliance (default: auto, direct where it can)",
-    )
-    group.add_argument(
-        "--accelerator",
-        choices=tuple(Accelerator),
-        default="auto",
-        help="whether the appliance uses KVM (default: auto, where it works)",
-    )
-
-
-def _add_messages(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("messages")
-    group.add_argument(
-        "--progress",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="draw progress bars (default: on a terminal)",
-    )
-    group.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice: all")
-    group.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
-
-
 def _root_spec(options: argparse.Namespace) -> RootSpec:
     return RootSpec(
         system=options.system.rstrip("/"),
@@ -261,24 +152,6 @@ def _epoch() -> int:
     if not re.fullmatch("[0-9]{1,20}", text):
         raise RequestError(f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds")
     return max(1, int(text))
-
-
-def _size(text: str) -> int:
-    try:
-        return parse_size(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _subvolume(text: str) -> Subvolume:
-    name, separator, place = text.partition("=")
-    if not separator:
-        raise argparse.ArgumentTypeError(f"{text} is not NAME=PATH")
-    return name, place if place == "/" else place.rstrip("/")
-
-
-def _size_or_auto(text: str) -> int | None:
-    return None if text == "auto" else _size(text)
 
 
 def _set_up_log(options: argparse.Namespace) -> None:

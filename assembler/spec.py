@@ -98,9 +98,10 @@ class Spec:
         lines = []
         longest = LABEL_MAX.get(self.file_system)
         if longest is None:
+            others = ", ".join(kind for kind in LABEL_MAX if kind != "ext4")
             lines.append(
                 f"--filesystem {self.file_system} cannot be made: there are ext4, and with "
-                f"--writer guestfs {', '.join(LABEL_MAX)}"
+                f"--writer guestfs {others}"
             )
         length = len(os.fsencode(self.label))
         if not 0 < length <= (longest or length) or not self.label.isprintable():

@@ -1,5 +1,6 @@
 """What goes wrong with an appliance: one line with cause and remedy, and nothing left behind."""
 
+import json
 import os
 import re
 import shutil
@@ -269,6 +270,49 @@ def test_memory_runs_out_in_the_appliance(
     ):
         appliance.sh("head -c 500M /dev/zero | tail -c 400M > /dev/null", what="testing")
     assert "set LIBGUESTFS_MEMSIZE to more than 256 (MiB)" in str(failure.value)
+
+
+def test_more_memory_than_the_host_has(run: Run) -> None:
+    line = run.fails(LIBGUESTFS_MEMSIZE="300000000")
+    assert "this host has not enough memory for an appliance of 300000000 MiB: set " in line
+
+
+def small_disk(run: Run, size: str) -> tuple[Path, str]:
+    """A place for a disk of `size`, and root's command that mounts one there."""
+    place = run.cache / "small"
+    place.mkdir(parents=True)
+    return place, f"mount -t tmpfs -o size={size},mode=1777 tmpfs {place};"
+
+
+def more_data(run: Run) -> list[str]:
+    """The options that add 16 MiB to the image."""
+    source, contents = run.cache / "data", run.cache / "contents.json"
+    source.write_bytes(os.urandom(16 << 20))
+    contents.write_text(json.dumps([{"source": str(source), "target": "/data"}]))
+    return ["--contents", str(contents)]
+
+
+def test_the_disk_of_the_image_is_full(run: Run, as_root: AsRoot) -> None:
+    """Though the data go there long after the copy, when nobody waits for them."""
+    place, mount = small_disk(run, "12m")
+    line = inside(run, as_root, mount, "--out", str(place / "disk.raw"), *more_data(run))
+    assert f"the image cannot be written, {place} has 0 B free: make room there" in line
+
+
+def test_the_disk_of_the_cache_is_full(run: Run, as_root: AsRoot) -> None:
+    place, mount = small_disk(run, "20m")
+    line = inside(run, as_root, mount, LIBGUESTFS_CACHEDIR=str(place))
+    assert f"there is no room to build the appliance in {place}: make some, or set " in line
+
+
+def test_the_disk_of_tmpdir_is_full(run: Run, as_root: AsRoot) -> None:
+    place, mount = small_disk(run, "8m")
+    done = changed(run, as_root, mount, *more_data(run), TMPDIR=str(place))
+    assert done.returncode == 1
+    [line] = [one for one in done.stderr.splitlines() if one.startswith("assemble: ")]
+    assert f"TMPDIR ({place}) is full: the payload for the appliance takes 16." in line
+    assert line.endswith("; set TMPDIR to a directory with room")
+    run.assert_clean()
 
 
 def test_a_fixed_appliance_without_home_or_var_tmp(run: Run, as_root: AsRoot) -> None:

@@ -409,3 +409,43 @@ def test_contents_whose_link_has_xattrs(system: System, tmp_path: Path) -> None:
     file.write_text(json.dumps([row]))
     line = only(refused(tmp_path / "x", *system.options, "--contents", file))
     assert "link is a symlink, which has no xattrs" in line
+
+
+def test_file_systems_and_writers_that_do_not_go_together(system: System, tmp_path: Path) -> None:
+    """All at once."""
+    options = ["--filesystem", "xfs", "--writer", "direct", "--label", "thirteen long"]
+    options += ["--subvolume", "@=/", "--subvolume", "@=relative", "--subvolume", "a/b=/"]
+    assert refused(tmp_path / "x", *system.options, *options)[-7:] == [
+        "--label 'thirteen long' is not 1 to 12 printable bytes",
+        "--writer direct makes ext4 only: take --writer guestfs for xfs",
+        "--subvolume is for --filesystem btrfs, not xfs",
+        "--subvolume @=relative: 'relative' is not an absolute, plain path",
+        "--subvolume a/b=/: a name has letters, digits and @._+- only",
+        "--subvolume: the name @ is given twice",
+        "--subvolume: the place / is given twice",
+    ]
+
+
+def test_a_file_system_that_nobody_makes(system: System, tmp_path: Path) -> None:
+    said = only(refused(tmp_path / "x", *system.options, "--filesystem", "ntfs"))
+    assert said == (
+        "--filesystem ntfs cannot be made: "
+        "there are ext4, and with --writer guestfs btrfs, xfs, f2fs"
+    )
+
+
+@pytest.mark.parametrize("given", ["@", "=/", "..=/", "@=/a/../b", "@=/a,b"])
+def test_a_subvolume_that_is_none(system: System, tmp_path: Path, given: str) -> None:
+    options = [*system.options, "--filesystem", "btrfs", "--subvolume", given]
+    assert given in refused(tmp_path / "x", *options)[-1]
+
+
+def test_a_symlink_too_long_for_xfs(system: System, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("x" * 1024)
+    contents = tmp_path / "contents.json"
+    contents.write_text(json.dumps([{"source": str(link), "target": "/etc/link"}]))
+    options = [*system.options, "--filesystem", "xfs", "--contents", contents]
+    assert only(refused(tmp_path / "x", *options)) == (
+        "/etc/link is a symlink of 1024 bytes; in XFS the longest has 1023"
+    )

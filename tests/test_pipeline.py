@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -329,3 +330,18 @@ def test_a_full_disk_leaves_what_was_there(
         assert [path.name for path in mount.iterdir()] == ["disk.raw"]
     finally:
         as_root("umount", mount)
+
+
+def test_grub_finds_its_files_in_a_subvolume(system: System, tmp_path: Path) -> None:
+    out = tmp_path / "disk.raw"
+    options = ["--filesystem", "btrfs", "--subvolume", "@=/", "--subvolume", "nix=/nix"]
+    done = assemble(system, out, *options, "--accelerator", "tcg", "--progress")
+    for step in ("making the payload", "starting the appliance", "writing btrfs"):
+        assert re.search(rf"{step}: +[0-9]+%\|", done.stderr)
+    listed = run("grub-fstest", out, "ls", "(loop0,gpt3)/@/boot/grub/").stdout.split()
+    assert "grub.cfg" in listed
+    menu = run("grub-fstest", out, "cat", "(loop0,gpt3)/@/boot/grub/grub.cfg").stdout
+    [kernel] = re.findall(r"^\s*linux (\S+)", menu, re.MULTILINE)
+    read = subprocess.run(["grub-fstest", out, "cat", f"(loop0,gpt3){kernel}"], capture_output=True)
+    assert kernel.startswith("/nix/store/")
+    assert read.stdout == system.host(kernel).read_bytes()

@@ -69,9 +69,10 @@ def _run(toplevel: str) -> str:
     """Run the installer; its words go to the console line by line, its status into a file."""
     program = shlex.quote(f"{toplevel}/bin/switch-to-configuration")
     command = f'env -i {_ENVIRONMENT} "$(command -v chroot)" {TARGET} {program} boot'
+    say = f"printf '{_MARK}%s\\n' \"$line\" > /dev/console"
     return (
         f"{{ status=0; {command} < /dev/null 2>&1 || status=$?; echo $status > {_STATUS}; }} | "
-        f"while IFS= read -r line; do printf '{_MARK}%s\\n' \"$line\" > /dev/console; done"
+        f'while IFS= read -r line || test -n "$line"; do {say}; done'
     )
 
 
