@@ -7,6 +7,11 @@ from collections.abc import Mapping, Sequence
 # are those of libguestfs 1.48, supermin 5.2, QEMU 7.2, coreutils 9 and Linux.
 _Causes = Sequence[tuple[str, str]]
 
+_KVM = (
+    r"(?P<what>failed to set MSR[^\n]*|failed to initialize kvm[^\n]*"
+    r"|Could not access KVM kernel module[^\n]*|kvm not available)"
+)
+
 _AT_THE_START: _Causes = (
     (
         r"QEMU is absent: (?P<what>\S+)",
@@ -46,11 +51,7 @@ _AT_THE_START: _Causes = (
         "this host has not enough memory for an appliance of {memory} MiB: set LIBGUESTFS_MEMSIZE "
         "to less",
     ),
-    (
-        r"(?P<what>failed to set MSR[^\n]*|failed to initialize kvm[^\n]*"
-        r"|Could not access KVM kernel module[^\n]*|kvm not available)",
-        "KVM does not work on this host ({what}), but --accelerator tcg does",
-    ),
+    (_KVM, "KVM does not work on this host ({what}), but --accelerator tcg does"),
 )
 
 _OUT_OF_MEMORY = (
@@ -96,6 +97,12 @@ def cause(said: str, facts: Mapping[str, str], *, started: bool) -> str:
             what = groups.get("what") or groups.get("kernel") or ""
             return words.format(what=what.strip(), **facts)
     return ""
+
+
+def kvm_failed(said: str) -> str:
+    """What QEMU says of KVM when it cannot use it, or ""."""
+    found = re.search(_KVM, said.replace("\r", "\n"))
+    return found["what"].strip() if found else ""
 
 
 def write_failed(log: str) -> bool:

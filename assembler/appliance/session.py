@@ -18,7 +18,7 @@ from typing import Any, Self
 from assembler import process
 from assembler.appliance import accelerator, worker
 from assembler.appliance.accelerator import Accelerator
-from assembler.appliance.faults import cause, last_resort, write_failed
+from assembler.appliance.faults import cause, kvm_failed, last_resort, write_failed
 from assembler.appliance.resources import memory_for, processors
 from assembler.errors import HostError, reason
 from assembler.progress import Progress, Step
@@ -130,9 +130,9 @@ class Appliance:
                 break
             log.debug("launch with %s: %s", way, answer["error"])
             if way is not ways[-1]:
-                why = self._cause(str(answer["error"])) or "QEMU died"
-                log.warning("the appliance does without KVM from now on: %s", why)
-                self._end_worker()
+                self._end_worker()  # so that the log has QEMU's last words
+                why = kvm_failed(f"{answer['error']}\n{self._said()}") or "QEMU died"
+                log.warning("KVM does not work on this host (%s): going on without it", why)
         else:
             # Once more, for the words that libguestfs holds back unless it is told to say all.
             self._end_worker()
