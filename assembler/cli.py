@@ -157,7 +157,10 @@ def _epoch() -> int:
 def _set_up_log(options: argparse.Namespace) -> None:
     levels = {0: logging.WARNING, 1: logging.INFO}
     level = logging.ERROR if options.quiet else levels.get(options.verbose, logging.DEBUG)
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    # On a terminal a line of ours takes the place of the bar that stands there.
+    bars = options.progress if options.progress is not None else sys.stderr and sys.stderr.isatty()
+    form = "\r\033[K%(message)s" if bars and not options.quiet else "%(message)s"
+    logging.basicConfig(level=level, format=form, stream=sys.stderr)
 
 
 def _progress(options: argparse.Namespace) -> Progress:

@@ -11,7 +11,7 @@ from assembler.appliance.session import Appliance, Disk
 from assembler.boot import bios, system
 from assembler.check.image import Report, check_image
 from assembler.disk.table import write_table
-from assembler.errors import InternalError
+from assembler.errors import HostError, InternalError
 from assembler.output import all_or_nothing, flush
 from assembler.plan import Plan, make_plan, read_request, read_root
 from assembler.progress import Progress
@@ -62,9 +62,10 @@ def assemble(spec: Spec, progress: Progress) -> Summary:
                     bios.install(image, made.layout, *made.bios)
                     _write_esp(image, made, made.esp)
             with progress.step("checking"):
-                report = check_image(image)
+                report = check_image(image, bios=made.bios is not None)
                 if report.faults:
-                    raise InternalError("; ".join(report.faults))
+                    ours = spec.boot_loader == "grub"
+                    raise (InternalError if ours else HostError)("; ".join(report.faults))
             with progress.step("flushing to the disk"):
                 flush(image)
     return Summary(made, report)

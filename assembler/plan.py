@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from assembler import process
-from assembler.appliance import kernels, session
+from assembler.appliance import kernels, resources, session
 from assembler.appliance.accelerator import attempts
 from assembler.boot.bootspec import Bootspec, read_bootspec
 from assembler.boot.grub import PREFIX, Grub, Platform, find_grub, make_core_image
@@ -29,7 +29,7 @@ from assembler.store.closure import Closure, read_closure
 from assembler.units import BLOCK, MIB, ceil_div, format_size
 from assembler.writers.demand import Demand, largest_paths, measure
 from assembler.writers.fat import esp_problems
-from assembler.writers.guestfs import tree_problems
+from assembler.writers.limits import tree_problems
 from assembler.writers.protocol import FileSystem
 
 _BYTES_PER_INODE = 16384  # inode_ratio in mke2fs.conf(5): what an ordinary ext4 has room for
@@ -84,6 +84,8 @@ def read_request(spec: Spec) -> Request:
     if missing:
         raise HostError("\n".join(missing))
     problems = spec.problems()
+    if spec.needs_appliance:
+        problems += resources.problems()
     failures: list[HostError] = []
     grubs: dict[Platform, Grub] = {}
 
@@ -148,7 +150,7 @@ def make_plan(request: Request, staging: Path) -> Plan:
         ).encode()
     build_tree(tree, scanner, staging, boot_files, source.epoch)
     add_contents(tree, scanner, request.rows, source.epoch)
-    if problems := tree_problems(spec.file_system, tree):
+    if problems := tree_problems(spec.file_system, tree, spec.subvolumes):
         raise RequestError(problems)
     demand = measure(tree)
     layout, root_size, inodes = _sizes(spec, tree, demand, identity)
@@ -195,6 +197,8 @@ def _options(request: Request) -> list[object]:
     options = [spec.root.system, spec.root.epoch, spec.label, sizes, rows]
     if spec.file_system != "ext4":
         options.append([spec.file_system, spec.subvolumes])
+    if spec.boot_loader != "grub":
+        options.append(spec.boot_loader)
     return options
 
 

@@ -36,6 +36,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
             "inodes": plan.root.inodes,
             "inodesUsed": plan.demand.inodes,
             "data": plan.demand.data,
+            "subvolumes": [{"name": name, "place": place} for name, place in plan.root.subvolumes],
         },
     }
 
@@ -49,10 +50,12 @@ def plan_lines(facts: Mapping[str, Any]) -> list[str]:
             f"{part['number']}  at {format_size(part['start']):>9}  "
             f"{format_size(part['size']):>9}  {part['name']} ({part['guid']})"
         )
+    of_all = f" of {root['inodes']:,}" if root["fileSystem"] == "ext4" else ""
     lines.append(
         f"root: {root['fileSystem']} {root['label']} ({root['uuid']}), "
-        f"{root['inodesUsed']:,} of {root['inodes']:,} inodes, {format_size(root['data'])} of data"
+        f"{root['inodesUsed']:,}{of_all} inodes, {format_size(root['data'])} of data"
     )
+    lines += [f"  {one['place']} is in the subvolume {one['name']}" for one in root["subvolumes"]]
     return lines
 
 

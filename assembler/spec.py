@@ -122,6 +122,14 @@ def _subvolume_problems(subvolumes: Sequence[Subvolume]) -> list[str]:
             lines.append(f"--subvolume {name}={place}: a name has letters, digits and @._+- only")
         if not re.fullmatch(r"/|(/[^/,\\\s]+)+", place) or {".", ".."} & set(place.split("/")):
             lines.append(f"--subvolume {name}={place}: {place!r} is not an absolute, plain path")
+    if not any(place == "/" for _, place in subvolumes):
+        # The root is the top level of the btrfs then, and shows every subvolume under its name.
+        lines += [
+            f"--subvolume {name}={place} would show in the root as /{name}, too: "
+            "give the root a subvolume of its own, as in --subvolume @=/"
+            for name, place in subvolumes
+            if place != f"/{name}"
+        ]
     for what, index in (("name", 0), ("place", 1)):
         given = [subvolume[index] for subvolume in subvolumes]
         for twice in sorted({one for one in given if given.count(one) > 1}):

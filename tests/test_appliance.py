@@ -196,6 +196,43 @@ def test_kvm_that_does_not_work(run: Run, as_root: AsRoot) -> None:
     assert "KVM does not work on this host" in inside(run, as_root, KVM, "--accelerator", "kvm")
 
 
+FAKE_QEMU = """#!/bin/sh
+case "$*" in
+  *"accel=kvm "* | *"accel=kvm,"*) echo '%s' >&2; exit 1 ;;
+  *"accel=tcg "* | *"accel=tcg,"*) %s ;;
+esac
+exec qemu-system-x86_64 "$@"
+"""
+NO_MEMORY = "qemu: cannot set up guest memory"
+
+
+def fake_qemu(run: Run, with_kvm: str, without: str = "") -> str:
+    """A QEMU that dies of one thing with KVM, and of another, or not at all, without."""
+    if not Path("/dev/kvm").exists():
+        pytest.skip("there is no /dev/kvm to open")
+    program = run.cache / "qemu"
+    program.parent.mkdir()
+    program.write_text(FAKE_QEMU % (with_kvm, f"echo '{without}' >&2; exit 1" if without else ":"))
+    program.chmod(0o755)
+    os.utime(program, (1, 1))  # libguestfs keeps what it learns of a QEMU by its size and time
+    return str(program)
+
+
+def test_what_may_pass_is_not_remembered_of_kvm(run: Run, as_root: AsRoot) -> None:
+    done = changed(run, as_root, KVM, LIBGUESTFS_HV=fake_qemu(run, NO_MEMORY))
+    assert done.returncode == 0, done.stderr
+    [told] = [line for line in done.stderr.splitlines() if "going on without it" in line]
+    assert told.startswith("the appliance does not start with KVM (this host has not enough memory")
+    assert not (run.cache / "assemble").exists()
+
+
+def test_the_cause_is_that_of_the_last_launch(run: Run, as_root: AsRoot) -> None:
+    program = fake_qemu(run, "failed to set MSR 0x10a to 0x69", NO_MEMORY)
+    done = changed(run, as_root, KVM, LIBGUESTFS_HV=program)
+    assert "going on without it" not in done.stderr
+    assert "this host has not enough memory for an appliance of " in run.failed(done.stderr, 1)
+
+
 def test_kvm_that_is_not_ours(run: Run) -> None:
     if os.access("/dev/kvm", os.R_OK | os.W_OK):
         pytest.skip("/dev/kvm is ours")
@@ -210,7 +247,9 @@ def test_qemu_is_killed_while_it_copies(run: Run) -> None:
     child = run.start("--accelerator", "tcg")
     kill(run, child, "while it copies", lambda: os.kill(run.wait_for_qemu(), signal.SIGKILL))
     said = child.communicate(timeout=100)[1]
-    assert "the appliance died: QEMU was killed" in run.failed(said, child.returncode)
+    line = run.failed(said, child.returncode)
+    assert "the appliance died (" in line
+    assert "QEMU was killed" in line
 
 
 def test_qemu_that_is_killed_at_the_start_is_started_again(run: Run) -> None:

@@ -86,7 +86,7 @@ def test_what_is_told_while_it_runs(said: str, told: str) -> None:
 @pytest.mark.parametrize("started", [False, True])
 def test_what_nobody_knows(started: bool) -> None:
     assert cause("something else", FACTS, started=started) == ""
-    assert last_resort(started=started)
+    assert "guestfs_launch failed)" in last_resort("guestfs_launch failed.\nSee", started=started)
 
 
 def test_writes_that_failed() -> None:

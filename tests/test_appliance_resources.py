@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from assembler.appliance import resources
-from assembler.appliance.resources import memory_for, processors
+from assembler.appliance.resources import memory_for, problems, processors
 from assembler.units import GIB, MIB
 
 
@@ -34,3 +34,19 @@ def test_a_host_that_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_processors() -> None:
     assert 1 <= processors() <= 4
+
+
+@pytest.mark.parametrize("memory", ["abc", "4G", "0", "-1", " 512"])
+def test_memory_that_is_no_number(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIBGUESTFS_MEMSIZE", memory)
+    assert problems() == [f"LIBGUESTFS_MEMSIZE is {memory!r}, not a number of MiB"]
+
+
+def test_a_cache_that_is_of_no_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIBGUESTFS_CACHEDIR", str(tmp_path / "absent"))
+    assert problems() == [
+        f"LIBGUESTFS_CACHEDIR {tmp_path}/absent is not a directory that you may write to"
+    ]
+    monkeypatch.setenv("LIBGUESTFS_CACHEDIR", str(tmp_path))
+    monkeypatch.setenv("LIBGUESTFS_MEMSIZE", "512")
+    assert problems() == []

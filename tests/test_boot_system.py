@@ -34,26 +34,39 @@ echo "no newline at the end of {$1}" > /boot/marker
 touch /run/left /tmp/left
 printf %s "no newline"
 """
+LEAVES_PROCESSES = b"""#!/bin/sh
+sleep 3600 &
+cd /dev
+sleep 3600 < /dev/null > /dev/null 2>&1 &
+echo done
+"""
+WITH_ESP = b"""#!/bin/sh
+set -e
+mkdir -p /boot/EFI/systemd
+echo loader > /boot/EFI/systemd/loader
+"""
 BAD = b"""#!/bin/sh
 for number in $(seq 40); do echo "line $number"; done
 exit 7
 """
 
 
-def install(image: Path, script: bytes) -> None:
+def install(image: Path, script: bytes, *, partition: int = 0, fstab: bytes = b"") -> None:
     """Write a root with an installer and a shell to `image`, and run the installer."""
-    with image.open("wb") as file:
-        file.truncate(64 * MIB)
+    if not partition:
+        with image.open("wb") as file:
+            file.truncate(64 * MIB)
     tree = Tree()
     tree.add(
         b"/bin/busybox", host_file(REPOSITORY / "build/bootstrap/busybox")._replace(mode=0o755)
     )
-    for name in (b"sh", b"readlink", b"seq", b"touch"):
+    for name in (b"sh", b"readlink", b"seq", b"touch", b"mkdir", b"sleep"):
         tree.add(b"/bin/" + name, symlink(b"busybox"))
     for name in MOUNT_POINTS:
         tree.directory(b"/" + name.encode())
     tree.directory(b"/boot")
     tree.add(f"{TOPLEVEL}/bin/switch-to-configuration".encode(), regular(script, 0o755))
+    tree.add(f"{TOPLEVEL}/etc/fstab".encode(), regular(fstab))
     target = FileSystem(
         offset=0,
         size=64 * MIB,
@@ -63,6 +76,7 @@ def install(image: Path, script: bytes) -> None:
         hash_seed=SEED,
         epoch=1,
         kind="ext4",
+        partition=partition,
         data=2 * MIB,
     )
     run = partial(system.install, toplevel=TOPLEVEL, esp=1, partitions=[1, 2, 3])
@@ -103,3 +117,26 @@ def test_a_system_without_an_installer(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(HostError, match=r"failed with status 127\n.*No such file or directory"):
         install(tmp_path / "image", b"#!/no/such/shell\n")
+
+
+def test_what_an_installer_leaves_running_is_ended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With its output still open, or with its directory on what must be unmounted."""
+    caplog.set_level(logging.INFO, system.__name__)
+    install(tmp_path / "image", LEAVES_PROCESSES)
+    assert [record.message for record in caplog.records if record.name == system.__name__] == [
+        "done"
+    ]
+
+
+def test_the_efi_system_partition_is_where_fstab_has_it(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(110 * MIB)
+    table = b"label: gpt\nstart=1MiB, size=40MiB, type=U\nstart=41MiB, size=64MiB, type=L\n"
+    output("/sbin/sfdisk", "--quiet", image, stdin=table)
+    output("/sbin/mkfs.fat", "-F", "32", "--offset", "2048", image, "40960")
+    fstab = b"/dev/disk/by-label/nixos / ext4 defaults 0 1\n/dev/vda1 /boot vfat umask=077 0 2\n"
+    install(image, WITH_ESP, partition=2, fstab=fstab)
+    assert output("mtype", "-i", f"{image}@@1M", "::EFI/systemd/loader") == b"loader\n"

@@ -168,6 +168,18 @@ def test_a_core_image_that_is_gone(image: Path) -> None:
     assert "holds no GRUB core image" in only_fault(check_image(image))
 
 
+def test_a_disk_that_nothing_boots(image: Path) -> None:
+    """Unless it must boot by BIOS, it is enough that the firmware finds something."""
+    damage(image, 0, bytes(440))
+    damage(image, start(image, 2), bytes(512))
+    assert check_image(image).faults == ()
+    assert only_fault(check_image(image, bios=True)) == "boot sector: it has no boot code"
+    subprocess.run(["mdeltree", "-i", f"{image}@@{start(image, 1)}", "::EFI"], check=True)
+    assert only_fault(check_image(image)) == (
+        "nothing boots this disk: boot sector and EFI system partition are empty"
+    )
+
+
 def test_no_image(tmp_path: Path) -> None:
     file = tmp_path / "text"
     file.write_text("not an image")

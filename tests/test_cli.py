@@ -434,6 +434,15 @@ def test_a_file_system_that_nobody_makes(system: System, tmp_path: Path) -> None
     )
 
 
+def test_a_subvolume_that_would_show_twice(system: System, tmp_path: Path) -> None:
+    """Where the root is the top level of the btrfs, in which every subvolume has its name."""
+    options = ["--filesystem", "btrfs", "--subvolume", "nix=/nix", "--subvolume", "home=/var"]
+    assert only(refused(tmp_path / "x", *system.options, *options)) == (
+        "--subvolume home=/var would show in the root as /home, too: "
+        "give the root a subvolume of its own, as in --subvolume @=/"
+    )
+
+
 @pytest.mark.parametrize("given", ["@", "=/", "..=/", "@=/a/../b", "@=/a,b"])
 def test_a_subvolume_that_is_none(system: System, tmp_path: Path, given: str) -> None:
     options = [*system.options, "--filesystem", "btrfs", "--subvolume", given]

@@ -57,13 +57,17 @@ def test_an_ext4_by_the_appliance_boots(
         assert ready[1] == demo_system
 
 
-@pytest.mark.parametrize("boot_loader", ["grub", "system"])
+@pytest.mark.parametrize(("boot_loader", "firmware"), [("grub", "efi"), ("system", "bios")])
 def test_an_xfs_boots_and_is_whole(
-    assemble_command: Path, demo_system: str, tmp_path: Path, boot_loader: str
+    assemble_command: Path,
+    demo_system: str,
+    tmp_path: Path,
+    boot_loader: str,
+    firmware: Firmware,
 ) -> None:
     options = ["--filesystem", "xfs", "--boot-loader", boot_loader]
     image = assemble(assemble_command, demo_system, tmp_path / "disk.raw", *options)
-    with Machine(image, script=CHECK_SCRIPT.encode()) as machine:
+    with Machine(image, firmware=firmware, script=CHECK_SCRIPT.encode()) as machine:
         machine.wait_for(f"^demo: ready {re.escape(demo_system)}$", timeout=BOOT_SECONDS)
         status = machine.wait_for(r"^demo: exit (\d+)$", timeout=SCRIPT_SECONDS)[1]
         log = machine.log

@@ -110,11 +110,15 @@ def write_failed(log: str) -> bool:
     return re.search(_WRITE_FAILED[0], log) is not None
 
 
-def last_resort(*, started: bool) -> str:
-    """What can be said of a dead appliance without knowing why it died."""
+def last_resort(message: str, *, started: bool) -> str:
+    """What can be said of a dead appliance without knowing why; `message` is libguestfs's."""
+    first = message.partition("\n")[0].rstrip(".")
     if not started:
-        return "the appliance did not start: the log has the last words of QEMU and of its kernel"
+        return (
+            f"the appliance did not start ({first}): the log has the last words of QEMU and of its "
+            "kernel"
+        )
     return (
-        "the appliance died: QEMU was killed, or its kernel crashed (this host may be short of "
-        "memory: LIBGUESTFS_MEMSIZE sets what the appliance takes, in MiB)"
+        f"the appliance died ({first}): QEMU was killed, or its kernel crashed (this host may be "
+        "short of memory: LIBGUESTFS_MEMSIZE sets what the appliance takes, in MiB)"
     )

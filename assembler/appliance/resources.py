@@ -1,6 +1,7 @@
 """What an appliance gets of this host."""
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,7 +10,20 @@ from assembler.units import MIB
 _MAX_PROCESSORS = 4
 # MiB. More memory is not faster: what the appliance touches for the first time the host must give.
 _LEAST_MEMORY, _MOST_MEMORY = 384, 2048
+DEFAULT_CACHE = "/var/tmp"  # LIBGUESTFS_CACHEDIR in guestfs(3)
 _MEMINFO = Path("/proc/meminfo")  # proc_meminfo(5)
+
+
+def problems() -> list[str]:
+    """What is wrong with the variables that set what an appliance gets, one line each."""
+    lines = []
+    memory = os.environ.get("LIBGUESTFS_MEMSIZE", "")
+    if memory and not re.fullmatch("[1-9][0-9]{0,9}", memory):
+        lines.append(f"LIBGUESTFS_MEMSIZE is {memory!r}, not a number of MiB")
+    cache = os.environ.get("LIBGUESTFS_CACHEDIR", "")
+    if cache and not (os.path.isdir(cache) and os.access(cache, os.W_OK | os.X_OK)):
+        lines.append(f"LIBGUESTFS_CACHEDIR {cache} is not a directory that you may write to")
+    return lines
 
 
 def processors() -> int:

@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from assembler import process
 from assembler.appliance import accelerator, worker
 from assembler.appliance.accelerator import Accelerator
 from assembler.appliance.faults import cause, kvm_failed, last_resort, write_failed
-from assembler.appliance.resources import memory_for, processors
-from assembler.errors import HostError, reason
+from assembler.appliance.logbook import Logbook
+from assembler.appliance.resources import DEFAULT_CACHE, memory_for, processors
+from assembler.errors import HostError
 from assembler.progress import Progress, Step
 from assembler.units import format_size
 
@@ -81,9 +81,9 @@ class Appliance:
         self._disks, self._asked, self._progress = disks, asked, progress
         self._scratch = process.scratch_directory("assemble-appliance-")
         self._directory = Path(self._scratch.name)
-        self._log = self._directory / "log"
+        self._log = Logbook(self._directory / "log")
         self._memory = os.environ.get("LIBGUESTFS_MEMSIZE", "") or str(memory_for(memory))
-        cache = _libguestfs_cache()
+        cache = os.environ.get("LIBGUESTFS_CACHEDIR") or DEFAULT_CACHE
         self._cache = cache if os.access(cache, os.W_OK) else str(self._directory)
         self._worker: process.Running | None = None
         self._started = False
@@ -118,12 +118,13 @@ class Appliance:
     def shutdown(self) -> None:
         """End the appliance in good order, with all in the images; otherwise raises HostError."""
         answer = self._call({"shutdown": True})
-        if "error" in answer or write_failed(self._said()):
+        if "error" in answer or write_failed(self._log.said()):
             answer.setdefault("error", "the image could not be written")
             raise self._failure("ending the appliance", answer)
 
     def _start(self, step: Step) -> None:
         ways = accelerator.attempts(self._asked)
+        without_kvm = passing = ""
         for way in ways:
             answer = self._launch(way, step)
             if "error" not in answer:
@@ -131,8 +132,10 @@ class Appliance:
             log.debug("launch with %s: %s", way, answer["error"])
             if way is not ways[-1]:
                 self._end_worker()  # so that the log has QEMU's last words
-                why = kvm_failed(f"{answer['error']}\n{self._said()}") or "QEMU died"
-                log.warning("KVM does not work on this host (%s): going on without it", why)
+                message = str(answer["error"])
+                without_kvm = kvm_failed(f"{message}\n{self._log.said()}")
+                # What is known to come of something else may not come again.
+                passing = "" if without_kvm else self._cause(message)
         else:
             # Once more, for the words that libguestfs holds back unless it is told to say all.
             self._end_worker()
@@ -141,7 +144,10 @@ class Appliance:
                 raise self._failure("starting the appliance", answer)
         self._started = True
         self._memory = str(answer["done"])
-        if Accelerator.KVM in ways:
+        if way is not ways[0]:
+            why = without_kvm or passing or "QEMU died"
+            log.warning("the appliance does not start with KVM (%s): going on without it", why)
+        if Accelerator.KVM in ways and not passing:
             accelerator.remember(kvm_fails=way is not Accelerator.KVM)
 
     def _launch(self, way: Accelerator, step: Step, *, verbose: bool = False) -> dict[str, Any]:
@@ -150,6 +156,7 @@ class Appliance:
         assert found.origin is not None
         if way is Accelerator.KVM:
             accelerator.forget_what_libguestfs_learnt(Path(self._cache))
+        self._log.begin_launch()
         self._start_worker()
         options = {
             "binding": str(Path(found.origin).parent),
@@ -176,7 +183,7 @@ class Appliance:
         }
         if len(os.fsencode(self._directory)) <= _LONGEST_RUNTIME_PATH:
             environment |= {"XDG_RUNTIME_DIR": str(self._directory)}
-        with self._log.open("ab") as said:
+        with self._log.path.open("ab") as said:
             self._worker = process.start(
                 [sys.executable, "-I", worker.__file__],
                 stdin=process.PIPE,
@@ -224,10 +231,9 @@ class Appliance:
         known = self._cause(message)
         if alive and not known:
             tail = "\n".join(message.splitlines()[-_TAIL_LINES:])
-            return HostError(f"{what}: {tail}\n{self._keep_log()}")
-        return HostError(
-            f"{what}: {known or last_resort(started=self._started)}; {self._keep_log()}"
-        )
+            return HostError(f"{what}: {tail}\n{self._log.keep(message)}")
+        why = known or last_resort(message, started=self._started)
+        return HostError(f"{what}: {why}; {self._log.keep(message)}")
 
     def _cause(self, message: str) -> str:
         image = self._disks[0].path.resolve().parent
@@ -239,23 +245,7 @@ class Appliance:
             "image": str(image),
             "free": format_size(shutil.disk_usage(image).free),
         }
-        return cause(f"{message}\n{self._said()}", facts, started=self._started)
-
-    def _said(self) -> str:
-        """The log so far."""
-        with suppress(OSError):  # where TMPDIR is full there may be none
-            return self._log.read_text(errors="replace")
-        return ""
-
-    def _keep_log(self) -> str:
-        """Put the log where it stays, and say where that is."""
-        try:
-            handle, name = tempfile.mkstemp(prefix="assemble-appliance-", suffix=".log")
-            os.close(handle)
-            shutil.copyfile(self._log, name)
-        except OSError as error:
-            return f"its log could not be kept: {reason(error)}"
-        return f"its log is {name}"
+        return cause(f"{message}\n{self._log.said()}", facts, started=self._started)
 
     def _end(self) -> None:
         self._end_worker()
@@ -276,8 +266,3 @@ class Appliance:
             pass
         finally:
             process.kill_group(running)
-
-
-def _libguestfs_cache() -> str:
-    """Where libguestfs keeps the appliance that it has built (guestfs(3), LIBGUESTFS_CACHEDIR)."""
-    return os.environ.get("LIBGUESTFS_CACHEDIR") or "/var/tmp"

@@ -88,7 +88,8 @@ class Worker:
         import guestfs  # noqa: PLC0415  # its place is known only now
 
         handle = self._guestfs = guestfs.GuestFS(python_return_dict=True)
-        handle.set_event_callback(self._heard, guestfs.EVENT_APPLIANCE | guestfs.EVENT_LIBRARY)
+        handle.set_event_callback(self._heard, guestfs.EVENT_APPLIANCE)
+        handle.set_event_callback(self._told, guestfs.EVENT_LIBRARY)
         handle.set_event_callback(self._progressed, guestfs.EVENT_PROGRESS)
         handle.set_backend("direct")
         handle.set_backend_settings(settings)
@@ -116,6 +117,11 @@ class Worker:
         *lines, self._unfinished = (self._unfinished + text.replace("\r", "")).split("\n")
         for line in lines:
             _say(line=line)
+
+    def _told(self, _event: int, _handle: int, text: str, _array: object) -> None:
+        """Words of libguestfs, a line or a part of a command at a time."""
+        sys.stderr.write(text.rstrip("\n") + "\n")
+        sys.stderr.flush()
 
     def _progressed(self, _event: int, _handle: int, _text: str, array: list[int]) -> None:
         _say(progress=array[2:4])

@@ -36,7 +36,8 @@ def install(appliance: Appliance, toplevel: str, *, esp: int, partitions: list[i
     what = "installing the system's own boot loader"
     appliance.sh(_preparation(toplevel, esp, partitions), what=what)
     appliance.sh(_run(toplevel), what=what, heard=heard)
-    status = appliance.sh(f"cat {_STATUS}; {_CLEAN_UP}", what=what).strip()
+    status = appliance.sh(f"cat {_STATUS}", what=what).strip()
+    appliance.sh(_CLEAN_UP, what=f"clearing up after {what}")
     if status != "0":
         lines = [f"{what}: {toplevel}/bin/switch-to-configuration failed with status {status}"]
         raise HostError("\n".join([*lines, *(f"  {line}" for line in said)]))
@@ -71,9 +72,18 @@ def _run(toplevel: str) -> str:
     command = f'env -i {_ENVIRONMENT} "$(command -v chroot)" {TARGET} {program} boot'
     say = f"printf '{_MARK}%s\\n' \"$line\" > /dev/console"
     return (
-        f"{{ status=0; {command} < /dev/null 2>&1 || status=$?; echo $status > {_STATUS}; }} | "
+        f"{{ status=0; {command} < /dev/null || status=$?; echo $status > {_STATUS}; "
+        f"{_END_OTHERS}; }} 2>&1 | "
         f'while IFS= read -r line || test -n "$line"; do {say}; done'
     )
 
 
-_CLEAN_UP = f"for place in dev proc sys run tmp; do umount -R {TARGET}/$place; done"
+# What an installer leaves running would keep its output open, and the file systems in use.
+_END_OTHERS = (
+    f"find /proc/[0-9]*/root -maxdepth 0 -lname '{TARGET}*' 2>/dev/null | "
+    "while IFS=/ read -r _ _ pid _; do kill -9 $pid; done"
+)
+_CLEAN_UP = (
+    "for place in dev proc sys run tmp; do "
+    f"umount -R {TARGET}/$place 2>/dev/null || {{ sleep 1; umount -R {TARGET}/$place; }}; done"
+)

@@ -64,8 +64,10 @@ class Report:
     faults: tuple[str, ...]
 
 
-def check_image(image: Path) -> Report:
+def check_image(image: Path, *, bios: bool = False) -> Report:
     """Check partition table, boot sector, ESP and Linux file systems of a raw image.
+
+    With `bios` it must boot by BIOS; otherwise it is enough that anything boots it.
 
     Nothing is written to it; its name may be any. Partitions of other kinds are not looked
     into. Raises RequestError for what is not an image with a partition table, HostError when a
@@ -79,7 +81,7 @@ def check_image(image: Path) -> Report:
         with process.scratch_directory() as scratch, ThreadPoolExecutor() as pool:
             checked = tuple(pool.map(lambda part: _check_part(alias, part, Path(scratch)), parts))
         faults += [f"{part.where}: {part.fault}" for part in checked if part.fault]
-        faults += _boot_sector_faults(alias, checked)
+        faults += _boot_sector_faults(alias, checked, bios)
         # The tools name the file that they were given; the user knows it by another name.
         told = tuple(fault.replace(str(alias), str(image)) for fault in faults)
         return Report(alias.stat().st_size, checked, told)
@@ -137,7 +139,7 @@ def _check_linux(image: Path, part: Part, scratch: Path) -> Part:
         for kind, (offset, magic) in _MAGIC.items():
             file.seek(part.start + offset)
             if file.read(len(magic)) == magic:
-                return replace(part, content=f"{kind}, not looked into")
+                return replace(part, content=f"{kind}, left to its own checker")
     return _check_ext4(image, part, scratch)
 
 
@@ -178,7 +180,10 @@ def _check_fat(image: Path, part: Part, scratch: Path) -> Part:
     if done.returncode:
         said = done.stdout.decode(errors="replace").splitlines()[1:]
         return replace(part, fault=f"fsck.fat: {' '.join(said)}")
-    return replace(part, content="FAT (EFI system partition)")
+    # The root directory takes a cluster in FAT32; EFI/BOOT/BOOTX64.EFI would take three more.
+    used = re.search(rb": \d+ files, (\d+)/\d+ clusters", done.stdout)
+    empty = ", empty" if used is not None and int(used[1]) <= 1 else ""
+    return replace(part, content=f"FAT (EFI system partition{empty})")
 
 
 def _check_bios_boot(image: Path, part: Part, _scratch: Path) -> Part:
@@ -192,7 +197,7 @@ def _check_bios_boot(image: Path, part: Part, _scratch: Path) -> Part:
     return replace(part, content="GRUB core image for BIOS")
 
 
-def _boot_sector_faults(image: Path, parts: tuple[Part, ...]) -> list[str]:
+def _boot_sector_faults(image: Path, parts: tuple[Part, ...], bios: bool) -> list[str]:
     """Whether the boot sector loads the core image from the BIOS boot partition."""
     core = next((part for part in parts if part.type_guid == _BIOS_BOOT), None)
     if core is None:
@@ -200,12 +205,20 @@ def _boot_sector_faults(image: Path, parts: tuple[Part, ...]) -> list[str]:
     with image.open("rb") as file:
         sector = file.read(SECTOR)
     if not any(sector[:_BOOT_CODE]):
-        return []  # nothing boots by BIOS, and nothing says that it should
+        return _without_boot_code(parts, bios)
     if sector[-2:] != b"\x55\xaa":
         return ["boot sector: it has no signature 55 aa"]
     lba = struct.unpack_from("<Q", sector, KERNEL_SECTOR_AT)[0]
     if lba * SECTOR != core.start:
         return [f"boot sector: it loads LBA {lba}, not the BIOS boot partition"]
+    return []
+
+
+def _without_boot_code(parts: tuple[Part, ...], bios: bool) -> list[str]:
+    if bios:
+        return ["boot sector: it has no boot code"]
+    if any(part.type_guid == _ESP and part.content.endswith(", empty)") for part in parts):
+        return ["nothing boots this disk: boot sector and EFI system partition are empty"]
     return []
 
 

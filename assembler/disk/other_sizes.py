@@ -2,7 +2,7 @@
 
 What these file systems take for themselves depends on the order in which they are filled. The
 bounds are for what mkfs.btrfs (one copy of data, two of metadata), mkfs.xfs and mkfs.f2fs make of
-a disk unless told otherwise; tests hold them against what the kernel leaves free.
+a disk unless told otherwise; tests hold those of btrfs and XFS against what the kernel leaves free.
 """
 
 from collections.abc import Mapping

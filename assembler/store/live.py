@@ -12,8 +12,8 @@ from assembler.store.registration import PathInfo
 
 _REMEDY = (
     "as an ordinary user, Nix needs a running nix-daemon or a store of your own; where there is "
-    "neither, let the store's owner write `nix-store --dump-db > registration` and pass "
-    "--closure registration"
+    "neither, let the store's owner write `nix-store --dump-db $(nix-store -qR SYSTEM) > "
+    "registration` and pass --closure registration"
 )
 _DATABASE = "/nix/var/nix/db/db.sqlite"
 _BATCH = 1000  # store paths on one command line: far below ARG_MAX

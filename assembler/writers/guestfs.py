@@ -7,7 +7,6 @@ makes the file system and unpacks them, as many at once as it has processors.
 import re
 import shlex
 import shutil
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from tarfile import BLOCKSIZE
@@ -19,7 +18,7 @@ from assembler.appliance.resources import processors
 from assembler.appliance.session import Appliance, Disk
 from assembler.errors import HostError
 from assembler.progress import Progress, Step
-from assembler.root.tree import Node, Tree, show
+from assembler.root.tree import Tree
 from assembler.units import KIB, MIB, format_size
 from assembler.writers import mke2fs
 from assembler.writers.archive import RECORD
@@ -55,19 +54,7 @@ _CHECKS = {
     "xfs": "xfs_repair -n",
     "f2fs": "fsck.f2fs --dry-run",
 }
-_XFS_SYMLINK = 1023  # bytes: XFS_SYMLINK_MAXLEN in Linux fs/xfs/libxfs/xfs_format.h, with its end
 _COPIED = re.compile(r"assemble: copied (\d+)")
-
-
-def tree_problems(kind: str, tree: Tree) -> list[str]:
-    """What in a tree the file system cannot hold though ext4 can, one line each."""
-    if kind != "xfs":
-        return []
-    return [
-        f"{show(path)} is a symlink of {node.size} bytes; in XFS the longest has {_XFS_SYMLINK}"
-        for path, node in tree.walk()
-        if isinstance(node, Node) and node.kind == stat.S_IFLNK and node.size > _XFS_SYMLINK
-    ]
 
 
 class GuestfsWriter:
@@ -103,15 +90,18 @@ class GuestfsWriter:
 
 def _make_payload(directory: Path, target: FileSystem, tree: Tree, step: Step) -> list[Path]:
     """Write the archives that the tree travels in; a full disk is told with what it should have."""
+    full = HostError(
+        f"TMPDIR ({directory.parent}) is full: the payload for the appliance takes "
+        f"{format_size(target.data)}; set TMPDIR to a directory with room"
+    )
+    if shutil.disk_usage(directory).free < target.data:
+        raise full
     try:
         return write_payload(directory, tree, processors(), step)
     except HostError as error:
         if shutil.disk_usage(directory).free >= MIB:
             raise
-        raise HostError(
-            f"TMPDIR ({directory.parent}) is full: the payload for the appliance takes "
-            f"{format_size(target.data)}; set TMPDIR to a directory with room"
-        ) from error
+        raise full from error
 
 
 def mkfs(target: FileSystem) -> str:
@@ -184,7 +174,7 @@ def _unpack(appliance: Appliance, target: FileSystem, archives: int, step: Step)
         f"blockdev --setra {_READ_AHEAD // 512} {' '.join(lanes)}",
         f"before={used}",
         f'while sleep 1; do echo "assemble: copied $((({used} - before) * {block}))" '
-        "> /dev/console; done &",
+        "> /dev/console; done > /dev/null 2>&1 &",
         "watch=$!",
         "trap 'kill $watch' EXIT",
         "pids=",
