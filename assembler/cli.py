@@ -185,6 +185,11 @@ class _Signals:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has its way
                 signal.signal(number, self._receive)
 
+    def ignore(self) -> None:
+        """Have no more of them: Python, while it ends, would take a handler of ours away."""
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         # A signal is passed over here, not with SIG_IGN, which the programs we start would inherit.
         if self.heeded:
@@ -213,7 +218,7 @@ def _end(run: Callable[[], None]) -> NoReturn:
         with suppress(OSError):  # the terminal may have gone
             for line in lines:
                 print(f"{name}: {line}", file=sys.stderr)
-    signals.heeded = False
+    signals.ignore()
     for stream in (sys.stdout, sys.stderr):
         _flush_or_drop(stream)
     sys.exit(status)
