@@ -47,6 +47,7 @@ class Part:
     size: int  # bytes
     content: str = ""  # in the user's words
     free: int = 0  # bytes, in an ext4
+    empty: bool = False  # nothing is in it, as far as this is looked at: in a FAT
     fault: str = ""  # what is wrong, in one line
 
     @property
@@ -182,8 +183,9 @@ def _check_fat(image: Path, part: Part, scratch: Path) -> Part:
         return replace(part, fault=f"fsck.fat: {' '.join(said)}")
     # The root directory takes a cluster in FAT32; EFI/BOOT/BOOTX64.EFI would take three more.
     used = re.search(rb": \d+ files, (\d+)/\d+ clusters", done.stdout)
-    empty = ", empty" if used is not None and int(used[1]) <= 1 else ""
-    return replace(part, content=f"FAT (EFI system partition{empty})")
+    empty = used is not None and int(used[1]) <= 1
+    content = f"FAT (EFI system partition{', empty' if empty else ''})"
+    return replace(part, content=content, empty=empty)
 
 
 def _check_bios_boot(image: Path, part: Part, _scratch: Path) -> Part:
@@ -217,7 +219,7 @@ def _boot_sector_faults(image: Path, parts: tuple[Part, ...], bios: bool) -> lis
 def _without_boot_code(parts: tuple[Part, ...], bios: bool) -> list[str]:
     if bios:
         return ["boot sector: it has no boot code"]
-    if any(part.type_guid == _ESP and part.content.endswith(", empty)") for part in parts):
+    if any(part.type_guid == _ESP and part.empty for part in parts):
         return ["nothing boots this disk: boot sector and EFI system partition are empty"]
     return []
 
