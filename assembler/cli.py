@@ -27,6 +27,7 @@ from assembler.options import (
 from assembler.progress import Progress
 from assembler.spec import RootSpec, Spec
 from assembler.store.paths import StoreRoot
+from assembler.writers.directory import CopyMode
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,13 @@ def prepare_root_main(argv: Sequence[str] | None = None) -> NoReturn:
     )
     parser.add_argument("root", type=Path, metavar="ROOT", help="directory to fill")
     add_root_options(parser)
+    parser.add_argument(
+        "--copy-mode",
+        choices=tuple(CopyMode),
+        default=CopyMode.AUTO,
+        help="how file data gets into ROOT: reflink shares it, hardlink makes further names of the "
+        "very same files, copy shares nothing (default: auto, reflinks where they can be made)",
+    )
     add_messages(parser)
     options = parser.parse_args(argv)
 
@@ -79,7 +87,7 @@ def prepare_root_main(argv: Sequence[str] | None = None) -> NoReturn:
             problems.append(f"the directory {options.root} is not writable")
         if problems:
             raise RequestError(problems)
-        pipeline.prepare(spec, options.root, _progress(options))
+        pipeline.prepare(spec, options.root, CopyMode(options.copy_mode), _progress(options))
 
     _end(run)
 
@@ -142,6 +150,7 @@ def _root_spec(options: argparse.Namespace) -> RootSpec:
         closures=tuple(options.closure),
         store=StoreRoot(options.store.absolute()),
         additional_paths=tuple(path.rstrip("/") for path in options.additional_path),
+        check_hashes=options.check_hashes,
         epoch=_epoch(),
     )
 

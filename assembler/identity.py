@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from assembler.store.registration import PathInfo
-
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The digest of what makes an image what it is, but for the bytes of the user's own files."""
+    """The digest of what makes an image what it is, but for the bytes of its files."""
 
     digest: bytes
 
     @classmethod
-    def of(cls, infos: Sequence[PathInfo], options: Sequence[object]) -> "Identity":
-        """From a closure's paths and hashes and the options (anything that JSON can write)."""
-        facts = [[(info.path, info.nar_hash) for info in infos], list(options)]
+    def of(cls, paths: Sequence[str], options: Sequence[object]) -> "Identity":
+        """From a closure's paths and the options (anything that JSON can write).
+
+        Not from the paths' hashes: some sources know them only when all is read.
+        """
+        facts = [list(paths), list(options)]
         return cls(hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest())
 
     def uuid(self, name: str) -> UUID:

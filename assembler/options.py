@@ -21,8 +21,15 @@ def add_root_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SOURCE",
-        help="registration file or closureInfo directory; may be repeated "
-        "(default: ask the live store)",
+        help="closureInfo directory, registration, exportReferencesGraph, structured attributes "
+        "(JSON), or an export; - is standard input; may be repeated (default: ask the live store)",
+    )
+    group.add_argument(
+        "--check-hashes",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="hash store paths while they are read, and compare with the registration (default: "
+        "those that come with a --closure)",
     )
     group.add_argument(
         "--store",

@@ -11,14 +11,21 @@ from assembler.appliance.session import Appliance, Disk
 from assembler.boot import bios, system
 from assembler.check.image import Report, check_image
 from assembler.disk.table import write_table
-from assembler.errors import HostError, InternalError
+from assembler.errors import HostError, InternalError, RequestError
 from assembler.output import all_or_nothing, flush
 from assembler.plan import Plan, make_plan, read_request, read_root
 from assembler.progress import Progress
-from assembler.root.copy_store import copy_store
-from assembler.root.prepare import prepare_root
+from assembler.root.build import digests, scan_store
+from assembler.root.files import Files
+from assembler.root.prepare import inside, prepare_root
+from assembler.root.scan import Scanner
+from assembler.root.tree import Tree
 from assembler.spec import RootSpec, Spec
+from assembler.store.closure import Closure
+from assembler.store.paths import STORE
+from assembler.writers.demand import measure
 from assembler.writers.direct import DirectWriter
+from assembler.writers.directory import CopyMode, copy_problems, copy_store
 from assembler.writers.fat import write_esp
 from assembler.writers.guestfs import GuestfsWriter
 
@@ -31,13 +38,15 @@ class Summary:
     report: Report
 
 
-def plan(spec: Spec, progress: Progress, staging: Path) -> Plan:
-    """Decide everything about an image and write nothing of it; `staging` is an empty directory.
+def plan(spec: Spec, progress: Progress, scratch: Path) -> Plan:
+    """Decide everything about an image and write nothing of it; `scratch` is an empty directory.
 
     Raises RequestError with every problem of the request, HostError when a tool fails.
     """
     with progress.step("reading the closure"):
-        request = read_request(spec)
+        request = read_request(spec, scratch)
+    staging = scratch / "root"
+    staging.mkdir()
     with progress.step("preparing the root"):
         return make_plan(request, staging)
 
@@ -48,8 +57,8 @@ def assemble(spec: Spec, progress: Progress) -> Summary:
     Raises RequestError with every problem of the request, HostError when a tool or the disk
     fails, InternalError when the finished image is not what it should be.
     """
-    with process.scratch_directory() as staging:
-        made = plan(spec, progress, Path(staging))
+    with process.scratch_directory() as scratch:
+        made = plan(spec, progress, Path(scratch))
         with all_or_nothing(spec.out) as image:
             with progress.step("partitioning"):
                 os.truncate(image, made.layout.size)
@@ -106,14 +115,25 @@ def _write_esp(image: Path, made: Plan, files: Mapping[str, bytes]) -> None:
     )
 
 
-def prepare(spec: RootSpec, root: Path, progress: Progress) -> None:
+def prepare(spec: RootSpec, root: Path, mode: CopyMode, progress: Progress) -> None:
     """Fill `root` with the skeleton, the database and copies of the store paths.
 
     Raises RequestError with every problem of the request, HostError when a tool or the disk fails.
     """
-    with progress.step("reading the closure"):
-        closure = read_root(spec)
-    with progress.step("preparing the root"):
-        prepare_root(root, closure, spec.store, spec.system, epoch=spec.epoch)
-    with progress.step("copying the store paths"):
-        copy_store(root, closure, spec.store)
+    with process.scratch_directory() as scratch:
+        with progress.step("reading the closure"):
+            files = Files(spec.store, Path(scratch), unpack=root)
+            closure = read_root(spec, files)
+            tree = Tree()
+            closure = scan_store(tree, Scanner(tree), closure, files)
+            if problems := copy_problems(root, tree, mode):
+                raise RequestError(problems)
+
+        def prepare_database(hashed: Closure) -> None:
+            with progress.step("preparing the root"):
+                prepare_root(root, hashed, files, spec.system, epoch=spec.epoch)
+
+        tree.digests = digests(closure, spec.check_hashes, prepare_database)
+        inside(root, STORE).mkdir(parents=True, exist_ok=True)
+        with progress.step("copying the store paths", total=measure(tree).data) as step:
+            copy_store(root, tree, step, mode)

@@ -10,6 +10,7 @@ from pathlib import Path
 from assembler.appliance.accelerator import Accelerator
 from assembler.output import NAME_MAX, destination
 from assembler.store.paths import StoreRoot, is_store_path
+from assembler.store.sources import STANDARD_INPUT
 from assembler.units import MIB, format_size
 from assembler.writers.protocol import Subvolume
 
@@ -29,6 +30,7 @@ class RootSpec:
     closures: tuple[Path, ...] = ()
     store: StoreRoot = field(default_factory=StoreRoot)
     additional_paths: tuple[str, ...] = ()
+    check_hashes: bool | None = None  # None: those that the live store does not vouch for
     epoch: int = 1  # seconds since 1970: SOURCE_DATE_EPOCH
 
     def problems(self) -> list[str]:
@@ -42,11 +44,13 @@ class RootSpec:
                 lines.append(
                     f"{option} {path} is not a store path: it should be /nix/store/<hash>-<name>"
                 )
-            elif not os.path.lexists(self.store.host(path)):
+            elif not self.closures and not os.path.lexists(self.store.host(path)):
                 lines.append(f"{option} {path} does not exist")
         for closure in self.closures:
-            if not closure.exists():
+            if closure != STANDARD_INPUT and not os.path.exists(closure):
                 lines.append(f"--closure {closure} does not exist")
+        if self.closures.count(STANDARD_INPUT) > 1:
+            lines.append("--closure -: standard input can be read only once")
         if not 0 <= self.epoch <= _MAX_EPOCH:
             lines.append(f"SOURCE_DATE_EPOCH {self.epoch} is not a time that ext4 can hold")
         return lines

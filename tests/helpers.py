@@ -8,9 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from assembler.progress import Step
+from assembler.root.build import scan_store
+from assembler.root.files import Files
+from assembler.root.scan import Scanner
+from assembler.root.tree import Tree
 from assembler.store.closure import Closure, read_closure
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo
+from assembler.writers.directory import CopyMode, copy_store
 from tests.systems import System
 
 
@@ -35,7 +41,29 @@ def real_info(root: Path, path: str, references: Sequence[str] = ()) -> PathInfo
 def closure_of(system: System) -> tuple[Closure, StoreRoot]:
     """The closure of a test's system, and its store."""
     store = StoreRoot(system.root)
-    return read_closure([system.registration], store, system.toplevel, []), store
+    return read([system.registration], store, system.toplevel), store
+
+
+def read(
+    sources: Sequence[Path], store: StoreRoot, system: str, additional: Sequence[str] = ()
+) -> Closure:
+    """The closure of sources none of which is an export."""
+    receive = Files(store, Path("/nonexistent")).receive
+    return read_closure(sources, store, system, additional, receive)
+
+
+def store_tree(closure: Closure, store: StoreRoot) -> Tree:
+    """The tree of a closure's store paths."""
+    tree = Tree()
+    scan_store(tree, Scanner(tree), closure, Files(store, Path("/nonexistent")))
+    return tree
+
+
+def copy_closure(
+    root: Path, closure: Closure, store: StoreRoot, mode: CopyMode = CopyMode.AUTO
+) -> None:
+    """Copy the store paths of a closure into `root`."""
+    copy_store(root, store_tree(closure, store), Step(None), mode)
 
 
 def verify(root: Path) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from assembler.root import skeleton
 from assembler.root.build import build_tree, scan_store
+from assembler.root.files import Files
 from assembler.root.prepare import prepare_root
 from assembler.root.scan import Scanner
 from assembler.root.tree import Directory, Node, Tree
@@ -31,7 +32,7 @@ def built(system: System, staging: Path, boot: dict[str, bytes]) -> Tree:
     prepare_root(staging, closure, store, system.toplevel, epoch=EPOCH)
     tree = Tree(mtime=EPOCH)
     scanner = Scanner(tree)
-    scan_store(scanner, closure, store)
+    scan_store(tree, scanner, closure, Files(store, staging))
     build_tree(tree, scanner, staging, boot, EPOCH)
     return tree
 

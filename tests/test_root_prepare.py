@@ -8,12 +8,11 @@ import pytest
 
 from assembler.errors import HostError, RequestError
 from assembler.root import skeleton
-from assembler.root.copy_store import copy_store
 from assembler.root.prepare import find_shell, prepare_root
-from assembler.store.closure import Closure, read_closure
+from assembler.store.closure import Closure
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo
-from tests.helpers import closure_of, nix_store, output, verify
+from tests.helpers import closure_of, copy_closure, nix_store, output, read, verify
 from tests.systems import System, make_system, store_path
 
 
@@ -95,7 +94,7 @@ def test_what_was_there_stays(tmp_path: Path, system: System) -> None:
 def test_with_the_store_paths_nix_finds_no_fault(tmp_path: Path, system: System) -> None:
     root = prepare(tmp_path / "root", system)
     closure, store = closure_of(system)
-    copy_store(root, closure, store)
+    copy_closure(root, closure, store)
     assert verify(root) == ""
     listed = nix_store(root, "--query", "--requisites", system.toplevel).decode().split()
     assert sorted(listed) == closure.paths
@@ -104,9 +103,9 @@ def test_with_the_store_paths_nix_finds_no_fault(tmp_path: Path, system: System)
 def test_the_demo_system_with_its_store_paths_is_without_fault(
     demo_system: str, tmp_path: Path
 ) -> None:
-    closure = read_closure([], StoreRoot(), demo_system, [])
+    closure = read([], StoreRoot(), demo_system)
     prepare_root(tmp_path, closure, StoreRoot(), demo_system, epoch=1)
-    copy_store(tmp_path, closure, StoreRoot())
+    copy_closure(tmp_path, closure, StoreRoot())
     assert verify(tmp_path) == ""
     dump = nix_store(tmp_path, "--query", "--requisites", demo_system).decode().split()
     assert sorted(dump) == closure.paths

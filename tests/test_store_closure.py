@@ -6,14 +6,21 @@ from pathlib import Path
 import pytest
 
 from assembler.errors import RequestError
-from assembler.store.closure import Closure, read_closure, read_source
+from assembler.root.files import Files
+from assembler.store.closure import Closure
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo, format_registration
-from tests.helpers import closure_of, output
+from assembler.store.sources import read_source
+from tests.helpers import closure_of, output, read
 from tests.systems import make_system, store_path
 
 A, B, C = store_path(1, "a"), store_path(2, "b"), store_path(3, "c")
 HASH = "0" * 64
+
+
+def source(path: Path) -> list[PathInfo]:
+    """What a source registers that is no export."""
+    return read_source(path, Files(StoreRoot(), Path("/nonexistent")).receive)
 
 
 def test_merging_sorts_and_keeps_one_of_each() -> None:
@@ -72,7 +79,7 @@ def test_a_store_path_may_be_a_dangling_link(tmp_path: Path) -> None:
 def test_a_closure_info_directory_is_a_source(tmp_path: Path) -> None:
     infos = [PathInfo(A, HASH, 1, ())]
     (tmp_path / "registration").write_bytes(format_registration(infos))
-    assert read_source(tmp_path) == read_source(tmp_path / "registration") == infos
+    assert source(tmp_path) == source(tmp_path / "registration") == infos
 
 
 @pytest.mark.parametrize(
@@ -87,7 +94,7 @@ def test_a_closure_info_directory_is_a_source(tmp_path: Path) -> None:
 def test_what_is_no_source_is_told(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(RequestError, match=words) as caught:
-        read_source(tmp_path / "file")
+        source(tmp_path / "file")
     assert f"{tmp_path}/file" in str(caught.value)
 
 
@@ -95,16 +102,16 @@ def test_what_is_no_source_is_told(tmp_path: Path, content: bytes, words: str) -
 def test_a_source_that_cannot_be_read_is_told(tmp_path: Path, name: str) -> None:
     (tmp_path / "locked").mkdir(mode=0)
     with pytest.raises(RequestError, match="cannot read the closure"):
-        read_source(tmp_path / name)
+        source(tmp_path / name)
 
 
 def test_a_registration_needs_no_store(tmp_path: Path) -> None:
     (tmp_path / "r").write_bytes(format_registration([PathInfo(A, HASH, 1, ())]))
-    assert read_closure([tmp_path / "r"], StoreRoot(tmp_path), A, [A]).paths == [A]
+    assert read([tmp_path / "r"], StoreRoot(tmp_path), A, [A]).paths == [A]
 
 
 def test_the_live_store_knows_the_demo_system(demo_system: str) -> None:
-    closure = read_closure([], StoreRoot(), demo_system, [])
+    closure = read([], StoreRoot(), demo_system)
     listed = output("nix-store", "--query", "--requisites", demo_system).decode().split()
     assert closure.paths == sorted(listed)
     assert closure.problems(StoreRoot(), [demo_system]) == []
@@ -112,7 +119,7 @@ def test_the_live_store_knows_the_demo_system(demo_system: str) -> None:
 
 def test_an_additional_path_brings_its_closure(demo_system: str, tmp_path: Path) -> None:
     (tmp_path / "r").write_bytes(format_registration([PathInfo(A, HASH, 1, ())]))
-    closure = read_closure([tmp_path / "r"], StoreRoot(), A, [demo_system])
+    closure = read([tmp_path / "r"], StoreRoot(), A, [demo_system])
     listed = output("nix-store", "--query", "--requisites", demo_system).decode().split()
     assert set(closure.paths) == {A, *listed}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from assembler.errors import HostError
 from assembler.progress import Step
-from assembler.root.tree import Directory, Sparse, regular, symlink
+from assembler.root.tree import Directory, Sparse, Tree, regular, symlink
 from assembler.writers.archive import RECORD, Archive
 from tests.helpers import directory, output
 from tests.readback import digest
@@ -36,7 +36,7 @@ def unpack(archive: Path, top: Path) -> None:
 
 
 def test_what_tar_lists(tmp_path: Path) -> None:
-    with Archive(tmp_path / "a", Step(None)) as archive:
+    with Archive(tmp_path / "a", Tree(), Step(None)) as archive:
         archive.directory(b".", Directory(0o755))
         archive.directory(b"d", Directory(0o1775, uid=7, gid=30000, mtime=0x1_0000_0000))
         large = regular(b"hello", 0o4755, mtime=0x3_7FFF_FFFF)._replace(uid=0xFFFFFFFE, gid=65536)
@@ -55,7 +55,7 @@ def test_what_tar_lists(tmp_path: Path) -> None:
 
 def test_xattrs(tmp_path: Path) -> None:
     xattrs = (("security.capability", CAPABILITY), ("user.a=b%c", b"\xff\n=\0"))
-    with Archive(tmp_path / "a", Step(None)) as archive:
+    with Archive(tmp_path / "a", Tree(), Step(None)) as archive:
         archive.regular(b"ping", regular(b"x", 0o755)._replace(xattrs=xattrs), b"")
         archive.directory(b"d", Directory(xattrs=(("user.note", b"z"),)))
     options = ["--xattrs", "--xattrs-include=*", "--warning=no-unknown-keyword"]
@@ -73,7 +73,7 @@ def test_contents_from_memory_and_from_the_host(size: int, tmp_path: Path) -> No
     content = os.urandom(size)
     (tmp_path / "source").write_bytes(content)
     unnamed = host_file(tmp_path / "source")._replace(data=None)
-    with Archive(tmp_path / "a", Step(None)) as archive:
+    with Archive(tmp_path / "a", Tree(), Step(None)) as archive:
         archive.regular(b"1", regular(content), b"")
         archive.regular(b"2", host_file(tmp_path / "source"), b"")
         archive.regular(b"3", unnamed, os.fsencode(tmp_path / "source"))
@@ -85,7 +85,7 @@ def test_contents_from_memory_and_from_the_host(size: int, tmp_path: Path) -> No
 def test_holes_stay_holes(name: bytes, tmp_path: Path) -> None:
     source = tmp_path / "source"
     node = sparse_file(source, SPARSE[name])
-    with Archive(tmp_path / "a", Step(None)) as archive:
+    with Archive(tmp_path / "a", Tree(), Step(None)) as archive:
         archive.regular(b"before", regular(b"1"), b"")
         archive.regular(b"d/\xff" + name, node, b"")
         archive.regular(b"e", node._replace(data=Sparse(None, SPARSE[name][1])), bytes(source))
@@ -102,7 +102,7 @@ def test_holes_stay_holes(name: bytes, tmp_path: Path) -> None:
 def test_any_name_and_target(above: bytes, name: bytes, target: bytes) -> None:
     with directory() as scratch:
         full = above + b"/" + name
-        with Archive(scratch / "a", Step(None)) as archive:
+        with Archive(scratch / "a", Tree(), Step(None)) as archive:
             archive.directory(above, Directory())
             archive.regular(full, regular(b"x"), b"")
             archive.symlink(above + b"/" + name[:-1] + b"\x01", symlink(target))
@@ -121,6 +121,6 @@ def test_a_file_that_is_shorter_than_was_seen(tmp_path: Path) -> None:
     node = host_file(tmp_path / "source")._replace(size=5)
     with (
         pytest.raises(HostError, match="source: it became shorter while it was read"),
-        Archive(tmp_path / "a", Step(None)) as archive,
+        Archive(tmp_path / "a", Tree(), Step(None)) as archive,
     ):
         archive.regular(b"x", node, b"")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assembler.errors import RequestError
-from assembler.store.paths import StoreRoot, store_path_of
+from assembler.store.paths import Store, store_path_of
 
 _DOCUMENT = "boot.json"
 _SYSTEM = "x86_64-linux"
@@ -29,7 +29,7 @@ class Bootspec:
     toplevel: str
 
 
-def read_bootspec(store: StoreRoot, system: str) -> Bootspec:
+def read_bootspec(store: Store, system: str) -> Bootspec:
     """Read the bootspec of the store path `system`; raises RequestError with every problem."""
     path = f"{system}/{_DOCUMENT}"
     try:
@@ -92,7 +92,7 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and value.isprintable()
 
 
-def _file_problems(store: StoreRoot, path: str, fields: dict[str, Any]) -> list[str]:
+def _file_problems(store: Store, path: str, fields: dict[str, Any]) -> list[str]:
     """Which files it names that are not there."""
     problems = []
     for name in ("init", "kernel", "initrd"):
@@ -103,7 +103,7 @@ def _file_problems(store: StoreRoot, path: str, fields: dict[str, Any]) -> list[
             problems.append(f"{path}: {name} {file} is not in /nix/store")
             continue
         try:
-            if not store.host(store.resolve(file)).is_file():
+            if not store.is_file(store.resolve(file)):
                 problems.append(f"{path}: {name} {file} is not a file")
         except RequestError as error:
             problems.append(f"{path}: {name} {error}")

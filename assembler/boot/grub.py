@@ -9,10 +9,11 @@ from pathlib import Path
 from uuid import UUID
 
 from assembler import process
-from assembler.errors import HostError
-from assembler.store.paths import StoreRoot
+from assembler.errors import HostError, RequestError
+from assembler.store.paths import Store
 
 _MKIMAGE = "grub-mkimage"
+_MODULE_LIST = "moddep.lst"  # in every directory of modules
 PREFIX = "/boot/grub"  # where the core image looks for grub.cfg in the root file system
 _HOST_PREFIX = Path("/usr")
 
@@ -56,7 +57,7 @@ class Grub:
         return (self.modules / "boot.img").read_bytes()
 
 
-def find_grub(platform: Platform, store: StoreRoot, paths: Iterable[str]) -> Grub:
+def find_grub(platform: Platform, store: Store, paths: Iterable[str]) -> Grub:
     """Find GRUB in the store paths given, else on the host.
 
     grub-mkimage is the one beside the modules, so that both are of one version, or the host's
@@ -95,11 +96,23 @@ def make_core_image(
         return core.read_bytes()
 
 
-def _in_closure(platform: Platform, store: StoreRoot, paths: Iterable[str]) -> Iterator[Path]:
+def _in_closure(platform: Platform, store: Store, paths: Iterable[str]) -> Iterator[Path]:
     for path in sorted(paths):
         # nixpkgs installs to the store path itself, a distribution's package below usr/.
-        for prefix in (store.host(path), store.host(path) / "usr"):
-            yield from _modules_below(prefix, platform)
+        for prefix in (path, f"{path}/usr"):
+            modules = f"{prefix}/lib/grub/{platform}"
+            if _is_file(store, f"{modules}/{_MODULE_LIST}"):
+                if _is_file(store, f"{prefix}/bin/{_MKIMAGE}"):
+                    store.host(f"{prefix}/bin/{_MKIMAGE}")  # where _beside will look for it
+                yield store.host(modules)
+
+
+def _is_file(store: Store, path: str) -> bool:
+    """Whether the image will have a file at a path, links followed."""
+    try:
+        return store.is_file(store.resolve(path))
+    except RequestError:
+        return False
 
 
 def _on_host(platform: Platform) -> Iterator[Path]:
@@ -112,7 +125,7 @@ def _on_host(platform: Platform) -> Iterator[Path]:
 
 def _modules_below(prefix: Path, platform: Platform) -> Iterator[Path]:
     modules = prefix / "lib" / "grub" / platform
-    if os.path.isfile(modules / "moddep.lst"):
+    if os.path.isfile(modules / _MODULE_LIST):
         yield modules
 
 

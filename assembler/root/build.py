@@ -1,20 +1,57 @@
 """Build the Tree out of the store paths and the staging directory, with their owners."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from assembler.root import skeleton
+from assembler.root.files import Files
+from assembler.root.nar_tree import nar_size
 from assembler.root.scan import Metadata, Scanner
-from assembler.root.tree import Tree, regular
+from assembler.root.tree import Digests, Late, Node, Tree, origin, regular
 from assembler.store.closure import Closure
-from assembler.store.paths import StoreRoot
+from assembler.store.paths import STORE
 
 
-def scan_store(scanner: Scanner, closure: Closure, store: StoreRoot) -> None:
-    """Add every store path of the closure; raises HostError for what cannot be read."""
+def scan_store(tree: Tree, scanner: Scanner, closure: Closure, files: Files) -> Closure:
+    """Add every store path of the closure; returns the closure with the sizes of all NARs.
+
+    Raises HostError for what cannot be read, RequestError where another size is registered.
+    """
+    sizes = {}
     for path in closure.paths:
-        scanner.add(str(store.host(path)), os.fsencode(path))
+        target = os.fsencode(path)
+        if path in files.trees:
+            tree.add(target, files.trees[path])
+        else:
+            scanner.add(str(files.host(path)), target)
+        top = tree.get(target)
+        assert top is not None
+        sizes[path] = nar_size(top)
+    return closure.with_sizes(sizes)
+
+
+def digests(closure: Closure, check: bool | None, complete: Callable[[Closure], None]) -> Digests:
+    """What to hash while the store paths of a closure are read; see `Closure.unread` for `check`.
+
+    When it is done, `complete` is given the closure with all hashes.
+    """
+
+    def settle(hashes: Mapping[bytes, str]) -> None:
+        found = {f"{STORE}/{os.fsdecode(name)}": digest for name, digest in hashes.items()}
+        complete(closure.with_hashes(found))
+
+    names = (os.fsencode(path.removeprefix(f"{STORE}/")) for path in closure.unread(check))
+    return Digests(frozenset(names), settle)
+
+
+def await_file(tree: Tree, path: bytes) -> None:
+    """Let a host file that the tree has be read when all else was."""
+    node = tree.get(path)
+    holder = tree.directory(path.rpartition(b"/")[0])
+    assert isinstance(node, Node)
+    source, _ = origin(node.data, os.fsencode(holder.source) + b"/" + path.rpartition(b"/")[2])
+    tree.add(path, node._replace(data=Late(os.fsdecode(source))))
 
 
 def add_staging(tree: Tree, scanner: Scanner, staging: Path, epoch: int) -> None:

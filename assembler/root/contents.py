@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 from assembler.errors import RequestError
 from assembler.root.scan import Metadata, Scanner
 from assembler.root.tree import Directory, Tree, Xattrs
-from assembler.store.paths import STORE, StoreRoot
+from assembler.store.paths import STORE, Store, store_path_of
 
 # Fixed ids of NixOS: nixos/modules/misc/ids.nix in nixpkgs. Names from /etc/passwd and
 # /etc/group among the contents come before these.
@@ -47,7 +47,7 @@ class Row:
     xattrs: Xattrs  # of the source itself, not of what is below a directory
 
 
-def read_contents(file: Path, store: StoreRoot) -> list[Row]:
+def read_contents(file: Path, store: Store) -> list[Row]:
     """Read a JSON list of rows; raises RequestError with every problem in it."""
     try:
         raw = json.loads(file.read_bytes())
@@ -74,7 +74,7 @@ def read_contents(file: Path, store: StoreRoot) -> list[Row]:
 class _Reader:
     """Turns JSON rows into Rows and gathers what is wrong with them."""
 
-    def __init__(self, store: StoreRoot, raw: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, store: Store, raw: Sequence[dict[str, Any]]) -> None:
         self.problems: list[str] = []
         self._store = store
         self._users = {**_USERS, **self._database(raw, "/etc/passwd")}
@@ -83,6 +83,9 @@ class _Reader:
     def _host(self, source: str) -> str:
         """Where a source lies: store paths in the store given, others as they stand."""
         if source.startswith(STORE + "/"):
+            top = store_path_of(source)
+            if "*" in source and top is not None:
+                self._store.host(top)  # whole, that what is in it can be matched
             return str(self._store.host(source))
         return source
 

@@ -13,10 +13,10 @@ from assembler.errors import HostError, RequestError, reason
 from assembler.root import skeleton
 from assembler.store.closure import Closure
 from assembler.store.database import make_database, put_file
-from assembler.store.paths import STORE, StoreRoot, store_path_of
+from assembler.store.paths import STORE, Store, store_path_of
 
 
-def find_shell(store: StoreRoot, system: str, paths: Sequence[str]) -> str:
+def find_shell(store: Store, system: str, paths: Sequence[str]) -> str:
     """The program that `/bin/sh` shall be: the toplevel's own, else one of the closure's.
 
     Raises RequestError, naming what was looked for, when the closure has no shell.
@@ -41,9 +41,7 @@ def _shell_rank(path: str) -> tuple[int, str]:
     return ranks.index(True), path
 
 
-def prepare_root(
-    root: Path, closure: Closure, store: StoreRoot, system: str, *, epoch: int
-) -> None:
+def prepare_root(root: Path, closure: Closure, store: Store, system: str, *, epoch: int) -> None:
     """Make the skeleton, the Nix database and the system profile in `root`.
 
     `epoch` (seconds) is the registration time of every path. Modes are set where the caller owns

@@ -1,7 +1,9 @@
 """The Tree: every inode that the image will hold, with the owner it will have there."""
 
+import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from assembler.errors import RequestError
@@ -21,10 +23,44 @@ class Sparse(NamedTuple):
     segments: tuple[tuple[int, int], ...]
 
 
+class Slice(NamedTuple):
+    """The bytes of a host file from `start` on, as many as the Node's size says."""
+
+    path: str
+    start: int
+
+
+class Late(NamedTuple):
+    """A host file whose bytes are right only when all other data was read; its size always is."""
+
+    path: str
+
+
 # Where the bytes come from: the host file of the same name in the directory's `source`, a host
-# file of any name, the bytes themselves (a symlink's target is always given so), or a file with
-# holes.
-Data = str | bytes | Sparse | None
+# file of any name, the bytes themselves (a symlink's target is always given so), a file with
+# holes, part of a file, or a file that is read last.
+Data = str | bytes | Sparse | Slice | Late | None
+
+
+def origin(data: Data, usual: bytes) -> tuple[bytes, int]:
+    """The host path that data is read from, and the byte there at which it starts.
+
+    `usual` is the path where the data does not tell one.
+    """
+    match data:
+        case Slice(path, start):
+            return os.fsencode(path), start
+        case Sparse(path, _) | Late(path) | (str() as path) if path is not None:
+            return os.fsencode(path), 0
+    return usual, 0
+
+
+def segments(node: "Node") -> Iterator[tuple[int, int]]:
+    """The (offset, length) in bytes of a file that hold data; offsets are multiples of BLOCK."""
+    if isinstance(node.data, Sparse):
+        yield from node.data.segments
+    elif node.size:
+        yield 0, node.size
 
 
 class Node(NamedTuple):
@@ -61,6 +97,19 @@ class Directory:
         self.children: dict[bytes, Directory | Node] = {}
 
 
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """What is to be hashed while the data of a Tree is read: `names` in the store.
+
+    When all but Late files was read, `settle` is given the hashes (name → hexadecimal SHA-256 of
+    the NAR) and makes the Late files right. It raises RequestError where a hash is not as it must
+    be.
+    """
+
+    names: frozenset[bytes] = frozenset()
+    settle: Callable[[Mapping[bytes, str]], None] = lambda _hashes: None
+
+
 def regular(content: bytes, mode: int = 0o644, *, mtime: int = NIX_MTIME) -> Node:
     """A root-owned file with the content given."""
     return Node(stat.S_IFREG, mode, len(content), content, mtime=mtime)
@@ -83,6 +132,7 @@ class Tree:
         self.mtime = mtime  # of directories that are made on the way to something
         self.root = Directory(mtime=mtime)
         self.names: list[int] = [0]  # how many names each hard-link group has
+        self.digests = Digests()
 
     def new_group(self) -> int:
         """Open a hard-link group; every Node added with its number counts as one name."""
@@ -142,6 +192,25 @@ class Tree:
                 stack += [
                     (base + name, node.children[name]) for name in sorted(node.children)[::-1]
                 ]
+
+
+def visit(top: Directory) -> Iterator[tuple[bytes, Directory | Node, bool]]:
+    """All below a directory, in the order of a NAR: (name, what it is, whether it begins).
+
+    A directory comes twice, before and after what it holds; the top itself does not come.
+    """
+    stack: list[tuple[bytes, Directory | Node, bool]] = _reversed_entries(top)
+    while stack:
+        name, node, begins = step = stack.pop()
+        if begins and isinstance(node, Directory):
+            stack.append((name, node, False))
+            stack += _reversed_entries(node)
+        yield step
+
+
+def _reversed_entries(directory: Directory) -> list[tuple[bytes, Directory | Node, bool]]:
+    children = directory.children
+    return [(name, children[name], True) for name in sorted(children, reverse=True)]
 
 
 def show(path: bytes) -> str:

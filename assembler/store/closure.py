@@ -1,14 +1,14 @@
 """The closure: which store paths must be on the machine, with their registration."""
 
-import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assembler.errors import RequestError
-from assembler.store import live, registration
-from assembler.store.paths import StoreRoot
+from assembler.store import live
+from assembler.store.paths import Store, StoreRoot
 from assembler.store.registration import PathInfo
+from assembler.store.sources import Receive, read_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,7 @@ class Closure:
     """Store paths in order, closed under references (`problems` says where they are not)."""
 
     infos: tuple[PathInfo, ...]
+    vouched: frozenset[str] = frozenset()  # paths whose hash is the word of the live store
 
     @property
     def paths(self) -> list[str]:
@@ -29,31 +30,94 @@ class Closure:
         problems = []
         for info in infos:
             known = merged.setdefault(info.path, info)
-            if known.nar_hash != info.nar_hash:
+            if None not in (known.nar_hash, info.nar_hash) and known.nar_hash != info.nar_hash:
                 problems.append(
                     f"{info.path} is registered with two hashes: "
                     f"sha256:{known.nar_hash} and sha256:{info.nar_hash}"
                 )
-            elif known.nar_size != info.nar_size:
+            elif None not in (known.nar_size, info.nar_size) and known.nar_size != info.nar_size:
                 problems.append(
                     f"{info.path} is registered with two sizes: "
                     f"{known.nar_size} and {info.nar_size}"
                 )
             elif set(known.references) != set(info.references):
                 problems.append(f"{info.path} is registered with different references")
+            merged[info.path] = known._replace(
+                nar_hash=known.nar_hash or info.nar_hash, nar_size=known.nar_size or info.nar_size
+            )
         if problems:
             raise RequestError(problems)
         return cls(tuple(merged[path] for path in sorted(merged)))
 
-    def problems(self, store: StoreRoot, required: Sequence[str]) -> list[str]:
+    @property
+    def is_hashed(self) -> bool:
+        """Whether all hashes are known."""
+        return all(info.nar_hash is not None for info in self.infos)
+
+    @property
+    def is_sized(self) -> bool:
+        """Whether all NAR sizes are known."""
+        return all(info.nar_size is not None for info in self.infos)
+
+    def with_dummies(self) -> "Closure":
+        """With zeros for the hashes that are unknown: in a database they take as much room."""
+        infos = (info._replace(nar_hash=info.nar_hash or "0" * 64) for info in self.infos)
+        return replace(self, infos=tuple(infos))
+
+    def unread(self, check: bool | None) -> frozenset[str]:
+        """The paths to hash while their files are read.
+
+        Always those whose hash is unknown; with `check` all, with None those that the live store
+        does not vouch for.
+        """
+        return frozenset(
+            info.path
+            for info in self.infos
+            if info.nar_hash is None or check or (check is None and info.path not in self.vouched)
+        )
+
+    def with_sizes(self, sizes: Mapping[str, int]) -> "Closure":
+        """With the NAR sizes that the files have; raises RequestError where others are registered.
+
+        `sizes` has bytes for every path.
+        """
+        problems = [
+            f"{info.path} does not match its registration: its files make a NAR of "
+            f"{sizes[info.path]} bytes, {info.nar_size} are registered"
+            for info in self.infos
+            if info.nar_size not in (None, sizes[info.path])
+        ]
+        if problems:
+            raise RequestError(problems)
+        infos = (info._replace(nar_size=sizes[info.path]) for info in self.infos)
+        return replace(self, infos=tuple(infos))
+
+    def with_hashes(self, hashes: Mapping[str, str]) -> "Closure":
+        """With hashes that were found; raises RequestError where others are registered.
+
+        `hashes` has a hexadecimal SHA-256 for the paths that were hashed.
+        """
+        problems = [
+            f"{info.path} does not match its registration: expected sha256:{info.nar_hash}, "
+            f"got sha256:{hashes[info.path]}"
+            for info in self.infos
+            if info.nar_hash is not None and hashes.get(info.path, info.nar_hash) != info.nar_hash
+        ]
+        if problems:
+            raise RequestError(problems)
+        infos = (
+            info._replace(nar_hash=hashes.get(info.path, info.nar_hash)) for info in self.infos
+        )
+        return replace(self, infos=tuple(infos))
+
+    def problems(self, store: Store, required: Sequence[str]) -> list[str]:
         """One line for each path that is absent from the store or from the closure."""
         paths = set(self.paths)
         lines = [f"{path} is not in the closure" for path in required if path not in paths]
         for info in self.infos:
-            try:
-                store.host(info.path).lstat()
-            except OSError as error:
-                lines.append(f"{info.path} is in the closure but cannot be read: {error.strerror}")
+            fault = store.fault(info.path)
+            if fault:
+                lines.append(f"{info.path} is in the closure but cannot be read: {fault}")
             lines += [
                 f"{info.path} refers to {reference}, which is not in the closure"
                 for reference in info.references
@@ -63,9 +127,13 @@ class Closure:
 
 
 def read_closure(
-    sources: Sequence[Path], store: StoreRoot, system: str, additional: Sequence[str]
+    sources: Sequence[Path],
+    store: StoreRoot,
+    system: str,
+    additional: Sequence[str],
+    receive: Receive,
 ) -> Closure:
-    """The closure of `system` and the `additional` paths.
+    """The closure of `system` and the `additional` paths; files of exports go to `receive`.
 
     With no `sources`, the live store is asked; it is asked too for additional paths that no
     source registers. Raises RequestError for a source that is none, HostError when Nix fails.
@@ -74,7 +142,7 @@ def read_closure(
     infos: list[PathInfo] = []
     for source in sources:
         try:
-            infos += read_source(source)
+            infos += read_source(source, receive)
         except RequestError as error:
             problems += error.problems
     if problems:
@@ -83,21 +151,6 @@ def read_closure(
     wanted = [path for path in additional if path not in known]
     if not sources:
         wanted.insert(0, system)
-    if wanted:
-        infos += live.query(store, wanted)
-    return Closure.merge(infos)
-
-
-def read_source(source: Path) -> list[PathInfo]:
-    """Read one closureInfo directory or registration file; raises RequestError."""
-    file = source / "registration" if os.path.isdir(source) else source
-    try:
-        text = file.read_bytes().decode()
-    except OSError as error:
-        raise RequestError(f"cannot read the closure {file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise RequestError(f"{file} is not a registration: it is not text") from None
-    infos = registration.parse(text, str(file))
-    if not infos:
-        raise RequestError(f"{file} is not a registration: it is empty")
-    return infos
+    vouched = live.query(store, wanted) if wanted else []
+    closure = Closure.merge([*infos, *vouched])
+    return replace(closure, vouched=frozenset(info.path for info in vouched))

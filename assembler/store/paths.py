@@ -3,8 +3,10 @@
 import errno
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import quote
 
 from assembler.errors import RequestError, reason
@@ -30,6 +32,22 @@ def store_path_of(path: str) -> str | None:
     return match[0]
 
 
+class Store(Protocol):
+    """Where the files of store paths can be looked at. Paths are the image's, absolute."""
+
+    def fault(self, path: str) -> str:
+        """Why nothing can be read at `path`, its last link not followed; empty when it can."""
+
+    def host(self, path: str) -> Path:
+        """Where `path` lies on this host; the last link is not followed."""
+
+    def resolve(self, path: str) -> str:
+        """Follow every symlink as the image will see it; raises RequestError."""
+
+    def is_file(self, path: str) -> bool:
+        """Whether there is a regular file at `path`, no link followed."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoreRoot:
     """A directory that stands for `/`: the files of `/nix/store` lie in `<root>/nix/store`.
@@ -51,34 +69,63 @@ class StoreRoot:
         """Where the image's absolute `path` lies on this host; the last link is not followed."""
         return self.root / path.lstrip("/")
 
+    def fault(self, path: str) -> str:
+        """Why nothing can be read at `path`; empty when it can."""
+        try:
+            self.host(path).lstat()
+        except OSError as error:
+            return error.strerror or str(error)
+        return ""
+
+    def is_file(self, path: str) -> bool:
+        """Whether there is a regular file at `path`, no link followed."""
+        return os.path.isfile(self.host(path)) and not os.path.islink(self.host(path))
+
+    def link(self, path: str) -> str | None:
+        """The target of the symlink at `path`, None where something else is; raises OSError."""
+        try:
+            return os.readlink(self.host(path))
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return None
+            raise
+
     def resolve(self, path: str) -> str:
         """Follow every symlink of an absolute `path` as the image will see it.
 
         Links into `/nix/store` are followed below this root, not on the host. Raises
         RequestError when something on the way is absent or the links go round.
         """
-        pending = [part for part in reversed(path.split("/")) if part]
-        done: list[str] = []
-        links = 0
-        while pending:
-            part = pending.pop()
-            if part in (".", ".."):
-                done = done[:-1] if part == ".." else done
-                continue
-            here = self.host("/".join([*done, part]))
-            try:
-                target = os.readlink(here)
-            except OSError as error:
-                if error.errno == errno.EINVAL:  # not a link
-                    done.append(part)
-                    continue
-                raise RequestError(f"{path} does not exist: {reason(error)}") from None
-            except ValueError:  # a NUL, or a surrogate that stands for no byte
-                raise RequestError(f"{path!r} is no file name") from None
-            links += 1
-            if links > _MAX_LINKS:
-                raise RequestError(f"{path}: too many levels of symbolic links")
-            if target.startswith("/"):
-                done = []
-            pending += [piece for piece in reversed(target.split("/")) if piece]
-        return "/" + "/".join(done)
+        return follow(path, self.link)
+
+
+def follow(path: str, link: Callable[[str], str | None]) -> str:
+    """Follow every symlink of an absolute `path`; `link` gives the target of one, else None.
+
+    Raises RequestError when something on the way is absent (`link` raises OSError) or the links
+    go round.
+    """
+    pending = [part for part in reversed(path.split("/")) if part]
+    done: list[str] = []
+    links = 0
+    while pending:
+        part = pending.pop()
+        if part in (".", ".."):
+            done = done[:-1] if part == ".." else done
+            continue
+        try:
+            target = link("/" + "/".join([*done, part]))
+        except OSError as error:
+            raise RequestError(f"{path} does not exist: {reason(error)}") from None
+        except ValueError:  # a NUL, or a surrogate that stands for no byte
+            raise RequestError(f"{path!r} is no file name") from None
+        if target is None:
+            done.append(part)
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            raise RequestError(f"{path}: too many levels of symbolic links")
+        if target.startswith("/"):
+            done = []
+        pending += [piece for piece in reversed(target.split("/")) if piece]
+    return "/" + "/".join(done)

@@ -17,12 +17,13 @@ _MAX_NUMBER = (1 << 63) - 1  # an integer column of SQLite
 class PathInfo(NamedTuple):
     """One valid store path, as the table ValidPaths has it.
 
-    Its deriver is left out: only some sources know it, and one closure must give one image.
+    Its deriver is left out: only some sources know it, and one closure must give one image. Some
+    know neither hash nor size: what is None is found out when the files are read.
     """
 
     path: str
-    nar_hash: str  # sha256 in hexadecimal
-    nar_size: int  # bytes
+    nar_hash: str | None  # sha256 in hexadecimal
+    nar_size: int | None  # bytes
     references: tuple[str, ...]
 
 
@@ -54,11 +55,12 @@ def parse_hash(text: str) -> str:
     return digits
 
 
-def parse(text: str, source: str) -> list[PathInfo]:
+def parse(text: str, source: str, *, hashes: bool = True) -> list[PathInfo]:
     """Read the lines that `nix-store --load-db` takes and closureInfo writes.
 
-    `source` names where they come from, for messages. Raises RequestError, naming the line, when
-    they are cut short or are not a registration.
+    Without `hashes`, those that exportReferencesGraph makes: there is neither hash nor size in
+    them. `source` names where they come from, for messages. Raises RequestError, naming the line,
+    when they are cut short or are not a registration.
     """
     lines = text.split("\n")
     if lines.pop() != "":
@@ -92,11 +94,13 @@ def parse(text: str, source: str) -> list[PathInfo]:
     while position < len(lines):
         start = position
         path = take_path("a store path")
-        try:
-            nar_hash = parse_hash(take("the hash"))
-        except ValueError as error:
-            raise RequestError(f"{source}, line {position}: {error}") from None
-        nar_size = take_number("the size", 1)
+        nar_hash, nar_size = None, None
+        if hashes:
+            try:
+                nar_hash = parse_hash(take("the hash"))
+            except ValueError as error:
+                raise RequestError(f"{source}, line {position}: {error}") from None
+            nar_size = take_number("the size", 1)
         take("the deriver")
         count = take_number("the number of references", 0)
         references = tuple(take_path("a reference") for _ in range(count))
@@ -105,9 +109,10 @@ def parse(text: str, source: str) -> list[PathInfo]:
 
 
 def format_registration(infos: Iterable[PathInfo]) -> bytes:
-    """Write what `nix-store --load-db` reads."""
-    lines = []
+    """Write what `nix-store --load-db` reads; every hash and size must be known."""
+    lines: list[str] = []
     for info in infos:
+        assert info.nar_hash is not None
         lines += [info.path, info.nar_hash, str(info.nar_size), ""]
         lines += [str(len(info.references)), *info.references]
     return "".join(line + "\n" for line in lines).encode()

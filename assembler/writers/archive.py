@@ -7,7 +7,7 @@ GNU tar manual, "Storing Sparse Files").
 
 import os
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tarfile import BLOCKSIZE, TarInfo
 from types import TracebackType
@@ -15,9 +15,9 @@ from typing import Self
 
 from assembler.errors import HostError, reason
 from assembler.progress import Step
-from assembler.root.tree import Directory, Node, Sparse, Xattrs
+from assembler.root.tree import Directory, Node, Sparse, Tree, Xattrs
 from assembler.units import MIB, round_up
-from assembler.writers.copier import Copier
+from assembler.writers.data import DataSender
 
 RECORD = MIB  # bytes: what tar reads at once; the archive is a whole number of them
 _END = 2 * BLOCKSIZE  # bytes of zeros that end an archive
@@ -30,11 +30,12 @@ class Archive:
     or a file cannot be read.
     """
 
-    def __init__(self, path: Path, step: Step) -> None:
+    def __init__(self, path: Path, tree: Tree, step: Step) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._position = 0
         try:
-            self._copier = Copier(path, step)
+            self.sender = DataSender(path, tree, step)
+            self.sender.__enter__()
         except BaseException:
             os.close(self._file)
             raise
@@ -49,7 +50,7 @@ class Archive:
         trace: TracebackType | None,
     ) -> None:
         try:
-            self._copier.__exit__(kind, error, trace)
+            self.sender.__exit__(kind, error, trace)
             if kind is None:
                 os.ftruncate(self._file, round_up(self._position + _END, RECORD))
         finally:
@@ -75,10 +76,10 @@ class Archive:
             self._header(name, tarfile.REGTYPE, node, size=node.size)
             self._put(data)
         elif isinstance(data, Sparse):
-            self._sparse(name, node, data, os.fsencode(data.path) if data.path else source)
+            self._sparse(name, node, data, source)
         else:
             self._header(name, tarfile.REGTYPE, node, size=node.size)
-            self._copy(os.fsencode(data) if data else source, 0, node.size)
+            self._send(node, source, [(0, node.size)] if node.size else [])
         self._position = round_up(self._position, BLOCKSIZE)
 
     def _sparse(self, name: bytes, node: Node, data: Sparse, source: bytes) -> None:
@@ -98,8 +99,7 @@ class Archive:
         }
         self._header(b"GNUSparseFile.0", tarfile.REGTYPE, node, size=size, pax=about)
         self._put(text)
-        for start, length in segments:
-            self._copy(source, start, length)
+        self._send(node, source, data.segments)
 
     def _header(
         self,
@@ -129,10 +129,13 @@ class Archive:
             raise HostError("writing the payload: the disk that holds it is full")
         self._position += len(data)
 
-    def _copy(self, path: bytes, start: int, length: int) -> None:
-        if length:
-            self._copier.copy(path, start, self._position, length)
+    def _send(self, node: Node, source: bytes, segments: Iterable[tuple[int, int]]) -> None:
+        """Let the data follow of which a file consists."""
+        runs = []
+        for start, length in segments:
+            runs.append((start, self._position, length))
             self._position += length
+        self.sender.send(node, source, runs)
 
 
 def _text(name: bytes) -> str:

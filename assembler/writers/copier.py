@@ -1,5 +1,6 @@
 """Feeds the copy workers: file data goes kernel-to-kernel while this process makes metadata."""
 
+import fcntl
 import os
 import sys
 from pathlib import Path
@@ -13,22 +14,25 @@ from assembler.writers import copy_worker
 # are no faster than one, since the kernel lets one process at a time write to a file.
 _WORKERS = 2
 _PIECE = 8 << 20  # bytes: how finely a large file is shared out among the workers
-_LONGEST_PATH = copy_worker.PACKET - copy_worker.HEADER.size
+_LONG_PIPE = 1 << 20  # bytes: the most that an ordinary user may ask for (pipe(7))
+_LONGEST = copy_worker.PACKET - copy_worker.HEADER.size
 
 
 class Copier:
     """Copies ranges of host files into an image; a context manager that waits for the end.
 
-    A failed copy raises HostError, naming the file, from whichever call notices it first.
+    A failed copy raises HostError, naming the file, from whichever call notices it first. With one
+    worker, it can hash what goes by (`open` to `close`); `digests` has name → hexadecimal SHA-256,
+    complete after the end.
     """
 
-    def __init__(self, image: Path, step: Step) -> None:
+    def __init__(self, image: Path, step: Step, *, workers: int = _WORKERS) -> None:
         requests, self._requests = os.pipe2(os.O_CLOEXEC | os.O_DIRECT)
         self._reports, reports = os.pipe()
         command: list[process.Arg] = [sys.executable, "-IS", copy_worker.__file__, image]
         self._workers: list[process.Running] = []
         try:
-            for _ in range(_WORKERS):
+            for _ in range(workers):
                 self._workers.append(process.start(command, stdin=requests, stdout=reports))
         except BaseException:
             self._end_workers()
@@ -37,9 +41,13 @@ class Copier:
             os.close(requests)
             os.close(reports)
         os.set_blocking(self._reports, False)
+        if workers == 1:  # there may be much to do for one while others are free
+            fcntl.fcntl(self._requests, fcntl.F_SETPIPE_SZ, _LONG_PIPE)
         self._packet = bytearray()
         self._heard = b""
         self._step = step
+        self.digests: dict[bytes, str] = {}
+        self.asked = 0  # bytes to read, so far
 
     @property
     def pids(self) -> list[int]:
@@ -48,14 +56,42 @@ class Copier:
 
     def copy(self, path: bytes, start: int, target: int, length: int) -> None:
         """Copy `length` bytes at `start` in the file at `path` to `target` in the image."""
-        if len(path) > _LONGEST_PATH:
-            raise HostError(f"copying file data: {os.fsdecode(path)}: the path is too long")
         for skip in range(0, length, _PIECE):
             piece = min(_PIECE, length - skip)
-            record = copy_worker.HEADER.pack(len(path), start + skip, target + skip, piece) + path
-            if len(self._packet) + len(record) > copy_worker.PACKET:
-                self._send()
-            self._packet += record
+            self._ask(copy_worker.COPY, path, start + skip, target + skip, piece)
+
+    def open(self, name: bytes) -> None:
+        """Begin the hash called `name`."""
+        self._ask(copy_worker.OPEN, name)
+
+    def literal(self, data: bytes) -> None:
+        """Hash bytes that are given."""
+        for start in range(0, len(data), _LONGEST):
+            self._ask(copy_worker.LITERAL, data[start : start + _LONGEST])
+
+    def hash(self, path: bytes, start: int, length: int) -> None:
+        """Hash bytes of a file that are not copied."""
+        self._ask(copy_worker.HASH, path, start, 0, length)
+
+    def zeros(self, length: int) -> None:
+        """Hash zeros, which a hole stands for."""
+        if length:
+            self._ask(copy_worker.ZEROS, length=length)
+
+    def close(self) -> None:
+        """End the hash."""
+        self._ask(copy_worker.CLOSE)
+
+    def _ask(
+        self, what: int, text: bytes = b"", start: int = 0, target: int = 0, length: int = 0
+    ) -> None:
+        if len(text) > _LONGEST:
+            raise HostError(f"copying file data: {os.fsdecode(text)}: the path is too long")
+        record = copy_worker.HEADER.pack(what, len(text), start, target, length) + text
+        if len(self._packet) + len(record) > copy_worker.PACKET:
+            self._send()
+        self._packet += record
+        self.asked += length
 
     def _send(self) -> None:
         """Hand the gathered records to whichever worker is free first."""
@@ -77,7 +113,11 @@ class Copier:
         for line in lines:
             if line.startswith(b"!"):
                 raise HostError(f"copying file data: {os.fsdecode(line[1:])}")
-            self._step.advance(int(line))
+            if line.startswith(b"="):
+                name, _, digest = line[1:].partition(b" ")
+                self.digests[name] = digest.decode()
+            else:
+                self._step.advance(int(line))
         return bool(heard)
 
     def _finish(self) -> None:

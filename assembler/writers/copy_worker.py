@@ -1,9 +1,13 @@
 """Copies file data into the image, in processes of their own beside the one that makes metadata.
 
 Run as a script with the image's path; it stands alone so that it starts in a few milliseconds.
-Standard input is a pipe in packet mode (pipe(2), O_DIRECT), which several workers share: every
-packet holds whole records, a header (see HEADER) and the path of a file to read. Standard output
-carries lines: the bytes copied since the last one, or `!<message>` for what ended the worker.
+Standard input is a pipe in packet mode (pipe(2), O_DIRECT), which several workers may share: every
+packet holds whole records, a header (see HEADER) and the path of a file to read, or other bytes.
+Standard output carries lines: the bytes copied since the last one, `=<name> <hash>` for a hash that
+is complete, or `!<message>` for what ended the worker.
+
+Between OPEN and CLOSE, which need a pipe of the worker's own, all that goes by is hashed: data is
+read for that and copied at once, while it is still in the page cache.
 """
 
 import contextlib
@@ -11,17 +15,23 @@ import errno
 import os
 import struct
 import sys
+from typing import TYPE_CHECKING
 
-# Length of the path, offset in the file, offset in the image, bytes to copy.
-HEADER = struct.Struct("<HQQQ")
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+# What to do, length of the path or bytes, offset in the file, offset in the image, bytes to copy.
+HEADER = struct.Struct("<BHQQQ")
+COPY, OPEN, LITERAL, HASH, ZEROS, CLOSE = range(6)
 PACKET = 4096  # bytes: PIPE_BUF, the most that one packet holds
 _REPORT = 8 << 20  # bytes between two reports
+_PIECE = 1 << 18  # bytes: stays in the processor's cache between reading and hashing
 
 # What copy_file_range says where these two files can only be copied by other means.
 _NO_SHARING = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
 
-def _copy_range(source: int, image: int, start: int, target: int, length: int) -> int:
+def copy_range(source: int, image: int, start: int, target: int, length: int) -> int:
     """Copy inside the kernel, sharing blocks where the file system can; returns bytes copied."""
     done = 0
     try:
@@ -34,7 +44,14 @@ def _copy_range(source: int, image: int, start: int, target: int, length: int) -
         if error.errno not in _NO_SHARING:
             raise
     if done < length:
-        os.lseek(image, target + done, os.SEEK_SET)
+        done += send_range(source, image, start + done, target + done, length - done)
+    return done
+
+
+def send_range(source: int, image: int, start: int, target: int, length: int) -> int:
+    """Copy inside the kernel and share nothing; returns bytes copied."""
+    os.lseek(image, target, os.SEEK_SET)
+    done = 0
     while done < length:
         n = os.sendfile(image, source, start + done, length - done)
         if n == 0:
@@ -43,33 +60,95 @@ def _copy_range(source: int, image: int, start: int, target: int, length: int) -
     return done
 
 
-def serve(image_path: str) -> None:
-    """Copy what standard input asks for until it ends; raises OSError with the file's name."""
-    image = os.open(image_path, os.O_WRONLY | os.O_CLOEXEC)
-    path, source = b"", -1
-    unreported = 0
-    while packet := os.read(0, PACKET):
-        position = 0
-        while position < len(packet):
-            size, start, target, length = HEADER.unpack_from(packet, position)
-            position += HEADER.size + size
-            wanted = packet[position - size : position]
-            if wanted != path:
-                if source >= 0:
-                    os.close(source)
-                path, source = wanted, os.open(wanted, os.O_RDONLY | os.O_CLOEXEC)
-            if _copy_range(source, image, start, target, length) != length:
-                raise OSError(0, "it became shorter while it was read", path)
-            unreported += length
-        if unreported >= _REPORT:
-            os.write(1, b"%d\n" % unreported)
-            unreported = 0
-    os.write(1, b"%d\n" % unreported)
+def hash_range(digest: "_Hash", source: int, start: int, length: int) -> int:
+    """Let bytes of a file go into a hash; returns how many there were."""
+    buffer = memoryview(bytearray(min(length, _PIECE)))
+    done = 0
+    while done < length:
+        n = os.preadv(source, [buffer[: length - done]], start + done)
+        if n == 0:
+            break
+        digest.update(buffer[:n])
+        done += n
+    return done
+
+
+def hash_zeros(digest: "_Hash", length: int) -> None:
+    """Let zeros go into a hash."""
+    zeros = memoryview(bytes(min(length, _PIECE)))
+    for done in range(0, length, _PIECE):
+        digest.update(zeros[: length - done])
+
+
+class Worker:
+    """Does what records ask for; raises OSError with the name of the file that failed."""
+
+    def __init__(self, image_path: str) -> None:
+        self._image = os.open(image_path, os.O_WRONLY | os.O_CLOEXEC)
+        self._path, self._source = b"", -1
+        self._digest: _Hash | None = None
+        self._name = b""
+        self._unreported = 0
+
+    def serve(self) -> None:
+        """Do all that standard input asks for until it ends."""
+        while packet := os.read(0, PACKET):
+            position = 0
+            while position < len(packet):
+                what, size, start, target, length = HEADER.unpack_from(packet, position)
+                position += HEADER.size + size
+                self._do(what, packet[position - size : position], start, target, length)
+            if self._unreported >= _REPORT:
+                self._report()
+        self._report()
+
+    def _report(self) -> None:
+        os.write(1, b"%d\n" % self._unreported)
+        self._unreported = 0
+
+    def _do(self, what: int, text: bytes, start: int, target: int, length: int) -> None:
+        digest = self._digest
+        if what == OPEN:
+            import hashlib  # noqa: PLC0415 - takes 10 ms, which most workers can spare
+
+            self._digest, self._name = hashlib.sha256(), text
+            return
+        if what in (COPY, HASH):
+            self._open(text)
+        if digest is not None:
+            if what == LITERAL:
+                digest.update(text)
+            elif what == ZEROS:
+                hash_zeros(digest, length)
+            elif what == CLOSE:
+                os.write(1, b"=%s %s\n" % (self._name, digest.hexdigest().encode()))
+                self._digest = None
+        if what == COPY:
+            # In pieces, so that what was read to be hashed is still in memory when it is copied.
+            for skip in range(0, length, _REPORT):
+                piece = min(_REPORT, length - skip)
+                if digest is not None:
+                    self._whole(hash_range(digest, self._source, start + skip, piece), piece)
+                copied = copy_range(self._source, self._image, start + skip, target + skip, piece)
+                self._whole(copied, piece)
+            self._unreported += length
+        elif what == HASH and digest is not None:
+            self._whole(hash_range(digest, self._source, start, length), length)
+
+    def _open(self, path: bytes) -> None:
+        if path != self._path:
+            if self._source >= 0:
+                os.close(self._source)
+            self._path, self._source = path, os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _whole(self, done: int, length: int) -> None:
+        if done != length:
+            raise OSError(0, "it became shorter while it was read", self._path)
 
 
 if __name__ == "__main__":
     try:
-        serve(sys.argv[1])
+        Worker(sys.argv[1]).serve()
     except BrokenPipeError:  # who asked has gone
         sys.exit(1)
     except OSError as failure:

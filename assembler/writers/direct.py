@@ -7,16 +7,16 @@ e2fsck indexes the directories while the last of the data is still being copied.
 import os
 import re
 import stat
-from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from assembler import process
 from assembler.errors import HostError, InternalError
 from assembler.progress import Progress, Step
-from assembler.root.tree import Directory, Node, Sparse, Tree
+from assembler.root.tree import Directory, Node, Tree, segments, visit
 from assembler.units import BLOCK, ceil_div
 from assembler.writers import libext2fs
-from assembler.writers.copier import Copier
+from assembler.writers.data import DataSender, settle
 from assembler.writers.ext4 import FAST_SYMLINK, Attributes, Ext4, mapped
 from assembler.writers.mke2fs import make_ext4
 from assembler.writers.protocol import FileSystem
@@ -53,10 +53,11 @@ class DirectWriter:
             hash_seed=target.hash_seed,
             epoch=target.epoch,
         )
-        with Copier(image, step) as copier:
+        with DataSender(image, tree, step) as sender:
             with Ext4(image, target.offset) as ext4:
-                _Filler(ext4, copier, image, target.offset, tree).fill()
+                _Filler(ext4, sender, image, target.offset, tree).fill()
             index_directories(image, target.offset, target.epoch)
+        settle(tree, [sender], step)
 
 
 def index_directories(image: Path, offset: int, epoch: int) -> None:
@@ -75,60 +76,70 @@ def index_directories(image: Path, offset: int, epoch: int) -> None:
             raise InternalError(f"e2fsck found fault with the file system: {line.decode()}")
 
 
+class _Open(NamedTuple):
+    """A directory that is being filled."""
+
+    directory: Directory
+    ino: int
+    prefix: bytes  # the host directory with its slash
+    entries: list[tuple[bytes, int, int]]
+
+
 class _Filler:
     """Puts one Tree into one open file system."""
 
-    def __init__(self, ext4: Ext4, copier: Copier, image: Path, offset: int, tree: Tree) -> None:
-        self._ext4, self._copier, self._tree = ext4, copier, tree
+    def __init__(
+        self, ext4: Ext4, sender: DataSender, image: Path, offset: int, tree: Tree
+    ) -> None:
+        self._ext4, self._sender, self._tree = ext4, sender, tree
         self._path, self._image = image, -1
         self._offset = offset
         self._groups: dict[int, int] = {}  # hard-link group → inode number
 
     def fill(self) -> None:
-        """Write every inode, parents before children, the files of a directory together."""
+        """Write every inode in the order of a NAR, a directory after all that is below it."""
         self._image = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
         try:
             self._ext4.forget_root_block()
-            lost_and_found = (b"lost+found", self._ext4.lost_and_found(), _DIRECTORY)
-            root = libext2fs.ROOT_INODE
-            pending: list[tuple[Directory, int, int]] = [(self._tree.root, root, root)]
-            while pending:
-                directory, ino, parent = pending.pop()
-                entries = [(b".", ino, _DIRECTORY), (b"..", parent, _DIRECTORY)]
-                if ino == root:
-                    entries.append(lost_and_found)
-                subdirectories = []
-                prefix = os.fsencode(directory.source) + b"/"
-                for name, node in sorted(directory.children.items()):
-                    if isinstance(node, Directory):
-                        number = self._ext4.new_inode(directory=True)
-                        entries.append((name, number, _DIRECTORY))
-                        subdirectories.append((node, number, ino))
-                    else:
-                        entries.append((name, *self._write_node(node, name, prefix)))
-                self._write_directory(ino, directory, entries)
-                pending += reversed(subdirectories)
+            top = _open(self._tree.root, libext2fs.ROOT_INODE, libext2fs.ROOT_INODE)
+            top.entries.append((b"lost+found", self._ext4.lost_and_found(), _DIRECTORY))
+            above, store = [top], self._tree.get(b"/nix/store")
+            for name, node, begins in visit(self._tree.root):
+                here = above[-1]
+                if begins:
+                    in_store = here.directory is store
+                    self._sender.begin(name, node, store_path=in_store)
+                if not isinstance(node, Directory):
+                    here.entries.append((name, *self._write_node(node, here.prefix + name)))
+                    self._sender.end(node)
+                elif begins:
+                    number = self._ext4.new_inode(directory=True)
+                    here.entries.append((name, number, _DIRECTORY))
+                    above.append(_open(node, number, here.ino))
+                else:
+                    self._write_directory(above.pop())
+                    self._sender.end(node)
+            self._write_directory(top)
         finally:
             os.close(self._image)
 
-    def _write_directory(
-        self, ino: int, node: Directory, entries: list[tuple[bytes, int, int]]
-    ) -> None:
-        links = sum(
-            kind == _DIRECTORY for _, _, kind in entries
-        )  # its name, `.`, each child's `..`
+    def _write_directory(self, done: _Open) -> None:
+        node, entries = done.directory, done.entries
+        # its name, `.`, each child's `..`
+        links = sum(kind == _DIRECTORY for _, _, kind in entries)
         about = Attributes(stat.S_IFDIR | node.mode, node.uid, node.gid, node.mtime, links)
-        self._ext4.write_directory(ino, about, entries)
+        self._ext4.write_directory(done.ino, about, entries)
         if node.xattrs:
-            self._ext4.set_xattrs(ino, node.xattrs)
+            self._ext4.set_xattrs(done.ino, node.xattrs)
 
-    def _write_node(self, node: Node, name: bytes, prefix: bytes) -> tuple[int, int]:
+    def _write_node(self, node: Node, path: bytes) -> tuple[int, int]:
         """Write a file or symlink unless another name of it was; returns inode and type.
 
-        `prefix` and `name` make the host path of a file whose node does not tell it.
+        `path` is the host path of a file whose node does not tell it.
         """
         kind = _SYMLINK if node.kind == stat.S_IFLNK else _REGULAR
         if node.group in self._groups:
+            self._sender.mention(node, path)
             return self._groups[node.group], kind
         ino = self._ext4.new_inode(directory=False)
         links = 1
@@ -140,7 +151,7 @@ class _Filler:
             assert isinstance(node.data, bytes)
             self._ext4.write_inode(ino, about, node.size, symlink=node.data)
         else:
-            self._write_data(ino, about, node, prefix + name)
+            self._write_data(ino, about, node, path)
         if node.xattrs:
             self._ext4.set_xattrs(ino, node.xattrs)
         return ino, kind
@@ -157,13 +168,12 @@ class _Filler:
         self._ext4.write_inode(ino, about, node.size, extents)
         if isinstance(data, bytes):
             return
-        named = data.path if isinstance(data, Sparse) else data
-        if named is not None:
-            path = os.fsencode(named)
-        for logical, physical_start, count in extents:
-            start = logical * BLOCK
-            length = min(count * BLOCK, node.size - start)
-            self._copier.copy(path, start, self._offset + physical_start * BLOCK, length)
+        runs = []
+        for logical, start, count in extents:
+            offset = logical * BLOCK
+            length = min(count * BLOCK, node.size - offset)
+            runs.append((offset, self._offset + start * BLOCK, length))
+        self._sender.send(node, path, runs)
 
     def _put(self, data: bytes, physical: list[tuple[int, int]]) -> None:
         """Write bytes that we hold ourselves to the extents given."""
@@ -174,9 +184,7 @@ class _Filler:
                 raise HostError("writing ext4: the disk that holds the image is full")
 
 
-def segments(node: Node) -> Iterator[tuple[int, int]]:
-    """The (offset, length) in bytes that need blocks, offsets being multiples of BLOCK."""
-    if isinstance(node.data, Sparse):
-        yield from node.data.segments
-    elif node.size:
-        yield 0, node.size
+def _open(directory: Directory, ino: int, parent: int) -> _Open:
+    """A directory about to be filled, with the two entries that each has."""
+    entries = [(b".", ino, _DIRECTORY), (b"..", parent, _DIRECTORY)]
+    return _Open(directory, ino, os.fsencode(directory.source) + b"/", entries)

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from assembler.progress import Step
-from assembler.root.tree import Directory, Tree
+from assembler.root.tree import Directory, Node, Tree, visit
 from assembler.writers.archive import Archive
+from assembler.writers.data import DataSender, settle
 from assembler.writers.lanes import share_out
+
+_TOP, _STORE = b".", b"nix/store"
 
 
 def write_payload(directory: Path, tree: Tree, lanes: int, step: Step) -> list[Path]:
@@ -19,52 +22,69 @@ def write_payload(directory: Path, tree: Tree, lanes: int, step: Step) -> list[P
     directories that got entries after their times had been set.
     """
     shared_out = share_out(tree, lanes)
-    first_names: dict[int, bytes] = {}  # hard-link group → the name that is unpacked as a file
-    links = []
     late = {_relative(path): shared for path, shared in shared_out.shared}
-    archives = []
+    first_names: dict[int, bytes] = {}  # hard-link group → the name that is unpacked as a file
+    links: list[tuple[bytes, Node]] = []
+    archives: list[Path] = []
+    senders: list[DataSender] = []
     for number, root in enumerate(shared_out.roots):
         archives.append(directory / f"lane-{number}")
-        with Archive(archives[-1], step) as archive:
-            for path, holder in _directories(root):
-                archive.directory(path, holder)
-                source = os.fsencode(holder.source)
-                for name, node in sorted(holder.children.items()):
-                    if isinstance(node, Directory):
-                        continue
-                    full = _below(path, name)
-                    if node.group and first_names.setdefault(node.group, full) != full:
-                        links.append((full, node))
-                        late.setdefault(path, holder)
-                    elif node.kind == stat.S_IFLNK:
-                        archive.symlink(full, node)
-                    else:
-                        archive.regular(full, node, source + b"/" + name)
+        with Archive(archives[-1], tree, step) as archive:
+            senders.append(archive.sender)
+            for holder, path in _fill(archive, root, first_names, links):
+                late.setdefault(path, holder)
     archives.append(directory / "joints")
-    with Archive(archives[-1], step) as archive:
+    with Archive(archives[-1], tree, step) as archive:
         for full, node in links:
             archive.link(full, first_names[node.group], node)
         for path, holder in late.items():
             archive.directory(path, holder)
+    settle(tree, senders, step)
     return archives
 
 
-def _directories(root: Directory) -> Iterator[tuple[bytes, Directory]]:
-    """Every directory with its path from the top, parents first."""
-    pending = [(b".", root)]
-    while pending:
-        path, holder = pending.pop()
-        yield path, holder
-        pending += [
-            (_below(path, name), child)
-            for name, child in sorted(holder.children.items(), reverse=True)
-            if isinstance(child, Directory)
-        ]
+def _fill(
+    archive: Archive,
+    root: Directory,
+    first_names: dict[int, bytes],
+    links: list[tuple[bytes, Node]],
+) -> Iterator[tuple[Directory, bytes]]:
+    """Write all of a lane but further names of files, which are added to `links`.
+
+    Yields the directories, with their paths, that will hold such names.
+    """
+    archive.directory(_TOP, root)
+    above = [(root, _TOP)]
+    for name, node, begins in visit(root):
+        holder, path = above[-1]
+        full = _below(path, name)
+        if begins:
+            archive.sender.begin(name, node, store_path=path == _STORE)
+        if isinstance(node, Directory):
+            if begins:
+                archive.directory(full, node)
+                above.append((node, full))
+                continue
+            above.pop()
+        elif node.group and first_names.setdefault(node.group, full) != full:
+            links.append((full, node))
+            archive.sender.mention(node, _source(holder, name))
+            yield holder, path
+        elif node.kind == stat.S_IFLNK:
+            archive.symlink(full, node)
+        else:
+            archive.regular(full, node, _source(holder, name))
+        archive.sender.end(node)
+
+
+def _source(holder: Directory, name: bytes) -> bytes:
+    """The host path of a file that does not tell it."""
+    return os.fsencode(holder.source) + b"/" + name
 
 
 def _below(path: bytes, name: bytes) -> bytes:
-    return name if path == b"." else path + b"/" + name
+    return name if path == _TOP else path + b"/" + name
 
 
 def _relative(path: bytes) -> bytes:
-    return path.strip(b"/") or b"."
+    return path.strip(b"/") or _TOP

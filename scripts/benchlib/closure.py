@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assembler import process
-from assembler.root.copy_store import copy_store
+from assembler.progress import Step
+from assembler.root.build import scan_store
+from assembler.root.files import Files
+from assembler.root.scan import Scanner
+from assembler.root.tree import Tree
 from assembler.store import live
 from assembler.store.closure import Closure
 from assembler.store.paths import STORE, StoreRoot
 from assembler.store.registration import PathInfo, format_registration
 from assembler.units import MIB, round_up
+from assembler.writers.directory import copy_store
 from benchlib.fill import Filler
 
 _NIX32 = "0123456789abcdfghijklmnpqrsvwxyz"
@@ -53,7 +58,9 @@ def copy_live(root: Path, system: str) -> Load:
     """Copy the closure of `system` out of the live store into a store at `root`; HostError."""
     infos = live.query(StoreRoot(), [system])
     (root / "nix/store").mkdir(parents=True)
-    copy_store(root, Closure.merge(infos), StoreRoot())
+    tree = Tree()
+    scan_store(tree, Scanner(tree), Closure.merge(infos), Files(StoreRoot(), root))
+    copy_store(root, tree, Step(None))
     return _register(root, system, infos)
 
 

@@ -1,0 +1,124 @@
+"""Where the files of a closure are: in a store, in an export that stays as it is, or unpacked."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from assembler.errors import HostError, reason
+from assembler.root.nar_tree import Indexer
+from assembler.root.restore import Restorer
+from assembler.root.tree import Directory, Node, origin, parts
+from assembler.store.export import Receiver
+from assembler.store.paths import STORE, StoreRoot, follow, store_path_of
+
+
+class Files:
+    """The files of store paths, wherever they are; a `Store` (store/paths.py).
+
+    `base` has what no export brought. What of an export is needed as a file of the host is taken
+    out below `scratch`, which is a directory, and so are exports that arrive by a pipe, unless
+    they are to be unpacked into `unpack`/nix/store.
+    """
+
+    def __init__(self, base: StoreRoot, scratch: Path, unpack: Path | None = None) -> None:
+        self.base = base
+        self.trees: dict[str, Directory | Node] = {}  # store path → what an export holds
+        self._unpacked = StoreRoot(unpack or scratch / "unpacked")
+        self._restorers: list[Restorer] = []
+        self._taken_out = scratch / "taken-out"
+
+    def receive(self, path: Path | None) -> Receiver:
+        """Who takes the files of an export, which can be read again at `path`, or only once."""
+        if path is not None:
+            return Indexer(os.fspath(path.absolute()), self.trees)
+        self._restorers.append(Restorer(self._unpacked.root))
+        return self._restorers[-1]
+
+    def _root(self, path: str) -> StoreRoot:
+        top = store_path_of(path)
+        unpacked = any(top in restorer.paths for restorer in self._restorers)
+        return self._unpacked if unpacked else self.base
+
+    def _node(self, path: str) -> Directory | Node | None:
+        """What of an export is at a path below a store path that it holds; None for nothing."""
+        top = store_path_of(path) or ""
+        node: Directory | Node | None = self.trees[top]
+        for name in parts(os.fsencode(path.removeprefix(top))):
+            if not isinstance(node, Directory):
+                return None
+            node = node.children.get(name)
+        return node
+
+    def _is_held(self, path: str) -> bool:
+        return store_path_of(path) in self.trees
+
+    def fault(self, path: str) -> str:
+        """Why nothing can be read at `path`; empty when it can."""
+        if not self._is_held(path):
+            return self._root(path).fault(path)
+        return "" if self._node(path) is not None else os.strerror(errno.ENOENT)
+
+    def is_file(self, path: str) -> bool:
+        """Whether there is a regular file at `path`, no link followed."""
+        if not self._is_held(path):
+            return self._root(path).is_file(path)
+        node = self._node(path)
+        return isinstance(node, Node) and node.kind == stat.S_IFREG
+
+    def link(self, path: str) -> str | None:
+        """The target of the symlink at `path`, None where something else is; raises OSError."""
+        if STORE.startswith(path):  # an export alone makes no /nix on the host
+            return None
+        if not self._is_held(path):
+            return self._root(path).link(path)
+        node = self._node(path)
+        if node is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        if isinstance(node, Directory) or node.kind != stat.S_IFLNK:
+            return None
+        assert isinstance(node.data, bytes)
+        return os.fsdecode(node.data)
+
+    def resolve(self, path: str) -> str:
+        """Follow every symlink as the image will see it; raises RequestError."""
+        return follow(path, self.link)
+
+    def host(self, path: str) -> Path:
+        """Where `path` lies on this host, taken out of its export if need be.
+
+        There may be nothing. Raises HostError when the disk is full.
+        """
+        if not self._is_held(path):
+            return self._root(path).host(path)
+        target = self._taken_out / path.lstrip("/")
+        node = self._node(path)
+        if node is not None and not os.path.lexists(target):
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _take_out(node, target)
+            except OSError as error:
+                raise HostError(f"taking files out of the export: {reason(error)}") from None
+        return target
+
+
+def _take_out(top: Directory | Node, target: Path) -> None:
+    """Make files out of what an export holds."""
+    pending: list[tuple[Directory | Node, Path]] = [(top, target)]
+    while pending:
+        node, path = pending.pop()
+        if isinstance(node, Directory):
+            path.mkdir(exist_ok=True)
+            pending += [(child, path / os.fsdecode(n)) for n, child in node.children.items()]
+        elif node.kind == stat.S_IFLNK:
+            assert isinstance(node.data, bytes)
+            path.symlink_to(os.fsdecode(node.data))
+        else:
+            source, start = origin(node.data, b"")
+            with open(source, "rb") as export, path.open("xb") as file:
+                sent = 0
+                while sent < node.size:
+                    sent += os.sendfile(
+                        file.fileno(), export.fileno(), start + sent, node.size - sent
+                    )
+            path.chmod(node.mode)

@@ -1,0 +1,87 @@
+"""Closure sources: what a `--closure` is, told by its content, and what it registers."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from assembler.errors import HostError, RequestError, reason
+from assembler.store import nar, registration
+from assembler.store.attributes import parse_json
+from assembler.store.export import Receiver, is_export, read_export
+from assembler.store.paths import STORE
+from assembler.store.registration import PathInfo
+from assembler.store.stream import Stream
+
+STANDARD_INPUT = Path("-")
+_START = 64  # bytes that tell what a file is
+
+# Makes the receiver of an export's files out of the path at which they can be read again, by
+# position; None for a pipe, where they cannot.
+Receive = Callable[[Path | None], Receiver]
+
+
+def read_source(source: Path, receive: Receive) -> list[PathInfo]:
+    """Read a closureInfo directory, a registration, a graph, structured attributes or an export.
+
+    `-` is standard input. Raises RequestError for what is none of these, or wrong, and HostError
+    for what cannot be read.
+    """
+    if source == STANDARD_INPUT:
+        name, file = "standard input", Path(f"/proc/{os.getpid()}/fd/0")
+    else:
+        file = source / "registration" if os.path.isdir(source) else source
+        name = str(file)
+    with _opened(source, file) as handle:
+        try:
+            stream = Stream(handle)
+            if is_export(stream.peek(_START)):
+                infos = read_export(stream, name, receive(file if stream.seekable else None))
+            else:
+                infos = _parse(stream.rest(), name)
+        except OSError as error:
+            raise HostError(f"cannot read {name}: {reason(error)}") from None
+    if not infos:
+        raise RequestError(f"{name} registers no store path")
+    counts = Counter(info.path for info in infos)
+    if twice := [path for path in counts if counts[path] > 1]:
+        raise RequestError([f"{name}: {path} is there twice" for path in twice])
+    return infos
+
+
+@contextmanager
+def _opened(source: Path, file: Path) -> Iterator[int]:
+    """A file descriptor for a source, closed in the end unless it is standard input."""
+    if source == STANDARD_INPUT:
+        yield 0
+        return
+    try:
+        handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise RequestError(f"cannot read the closure {file}: {error.strerror}") from None
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _parse(content: bytes, name: str) -> list[PathInfo]:
+    """The registration that a text is."""
+    start = content[:_START].lstrip()
+    if start.startswith((b"{", b"[")):
+        return parse_json(content, name)
+    if content.startswith(nar.HEADER):
+        raise RequestError(
+            f"{name} is a NAR, which names no store path: take what `nix-store --export` writes"
+        )
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        raise RequestError(f"{name} is not a registration: it is not text") from None
+    if not text:
+        raise RequestError(f"{name} is not a registration: it is empty")
+    # Second in a registration is a hash, in a graph the deriver, which may be empty.
+    second = text.split("\n", 2)[1:2] or ["none"]
+    graph = second[0] == "" or second[0].startswith(STORE)
+    return registration.parse(text, name, hashes=not graph)
