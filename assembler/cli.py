@@ -142,6 +142,9 @@ def _root_spec(options: argparse.Namespace) -> RootSpec:
         closures=tuple(options.closure),
         store=StoreRoot(options.store.absolute()),
         additional_paths=tuple(path.rstrip("/") for path in options.additional_path),
+        generations=tuple(options.generation),
+        channel=options.channel and options.channel.rstrip("/"),
+        configuration=options.configuration,
         epoch=_epoch(),
     )
 

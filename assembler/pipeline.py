@@ -114,6 +114,15 @@ def prepare(spec: RootSpec, root: Path, progress: Progress) -> None:
     with progress.step("reading the closure"):
         closure = read_root(spec)
     with progress.step("preparing the root"):
-        prepare_root(root, closure, spec.store, spec.system, epoch=spec.epoch)
+        prepare_root(
+            root,
+            closure,
+            spec.store,
+            spec.system,
+            epoch=spec.epoch,
+            generations=spec.generations,
+            channel=spec.channel,
+            configuration=spec.configuration,
+        )
     with progress.step("copying the store paths"):
         copy_store(root, closure, spec.store)

@@ -1,5 +1,6 @@
 """From a request to everything that will be written, decided before a byte is."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,12 +18,13 @@ from assembler.boot.subvolumes import locate
 from assembler.disk import other_sizes
 from assembler.disk.ext4_size import free_after_mke2fs, smallest_ext4
 from assembler.disk.layout import Layout, hybrid
-from assembler.errors import HostError, RequestError
+from assembler.errors import HostError, RequestError, reason
 from assembler.identity import Identity
 from assembler.root.build import build_tree, scan_store
-from assembler.root.contents import Row, add_contents, read_contents
+from assembler.root.contents import Row, add_contents, read_contents, rows_with
 from assembler.root.prepare import find_shell, prepare_root
 from assembler.root.scan import Scanner
+from assembler.root.skeleton import CONFIGURATION
 from assembler.root.tree import Tree, show
 from assembler.spec import LABEL_MAX, RootSpec, Spec
 from assembler.store.closure import Closure, read_closure
@@ -66,8 +68,8 @@ class Plan:
 
 def read_root(spec: RootSpec) -> Closure:
     """The closure of a request for a root; raises RequestError with every problem."""
-    closure = read_closure(spec.closures, spec.store, spec.system, spec.additional_paths)
-    problems = closure.problems(spec.store, [spec.system, *spec.additional_paths])
+    closure = read_closure(spec.closures, spec.store, spec.system, spec.further_paths)
+    problems = closure.problems(spec.store, [spec.system, *spec.further_paths])
     if not problems:
         find_shell(spec.store, spec.system, closure.paths)
         return closure
@@ -105,6 +107,12 @@ def read_request(spec: Spec) -> Request:
     with gather():
         if spec.contents is not None:
             rows = read_contents(spec.contents, spec.root.store)
+            problems += [
+                f"--configuration and the --contents row for {row.target}, {row.source}, both "
+                f"make {CONFIGURATION}"
+                for row in rows_with(rows, CONFIGURATION)
+                if spec.root.configuration is not None
+            ]
     if not spec.root.problems():
         with gather():
             bootspec = read_bootspec(spec.root.store, spec.root.system)
@@ -133,7 +141,15 @@ def make_plan(request: Request, staging: Path) -> Plan:
     # Nix and GRUB's tools work in processes of their own, so they may run while we scan.
     with ThreadPoolExecutor() as pool:
         prepared = pool.submit(
-            prepare_root, staging, closure, source.store, source.system, epoch=source.epoch
+            prepare_root,
+            staging,
+            closure,
+            source.store,
+            source.system,
+            epoch=source.epoch,
+            generations=source.generations,
+            channel=source.channel,
+            configuration=source.configuration,
         )
         cores = {
             platform: pool.submit(
@@ -195,11 +211,25 @@ def _options(request: Request) -> list[object]:
     ]
     sizes = [spec.size, spec.additional_space, spec.boot_size]
     options = [spec.root.system, spec.root.epoch, spec.label, sizes, rows]
+    more = [sorted(spec.root.generations), spec.root.channel, _digest(spec.root.configuration)]
+    if any(more):
+        options.append(more)
     if spec.file_system != "ext4":
         options.append([spec.file_system, spec.subvolumes])
     if spec.boot_loader != "grub":
         options.append(spec.boot_loader)
     return options
+
+
+def _digest(file: Path | None) -> str | None:
+    """The SHA-256 of a file in hexadecimal; raises HostError."""
+    if file is None:
+        return None
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise HostError(f"cannot read {reason(error)}") from None
 
 
 def _sizes(spec: Spec, tree: Tree, demand: Demand, identity: Identity) -> tuple[Layout, int, int]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assembler.appliance.accelerator import Accelerator
+from assembler.errors import RequestError
 from assembler.output import NAME_MAX, destination
+from assembler.root.skeleton import Generation
 from assembler.store.paths import StoreRoot, is_store_path
 from assembler.units import MIB, format_size
 from assembler.writers.protocol import Subvolume
@@ -18,6 +20,8 @@ from assembler.writers.protocol import Subvolume
 LABEL_MAX = {"ext4": 16, "btrfs": 255, "xfs": 12, "f2fs": 255}
 _MAX_ROOT = 8 << 40  # bytes: half of what 32 bits of block numbers reach, for GRUB and growth
 _MAX_BOOT = 1 << 40  # bytes: 2²⁸ clusters of 4 KiB
+# parseName in Nix's src/libstore/profiles.cc reads 32 bits, and the next generation needs a number.
+_MAX_GENERATION = (1 << 32) - 2
 _MAX_EPOCH = 0x3_7FFF_FFFF  # seconds: the last that ext4's 34-bit times can hold
 
 
@@ -29,27 +33,87 @@ class RootSpec:
     closures: tuple[Path, ...] = ()
     store: StoreRoot = field(default_factory=StoreRoot)
     additional_paths: tuple[str, ...] = ()
+    generations: tuple[Generation, ...] = ()  # of the system profile
+    channel: str | None = None  # store path of root's channels
+    configuration: Path | None = None  # what becomes /etc/nixos/configuration.nix
     epoch: int = 1  # seconds since 1970: SOURCE_DATE_EPOCH
+
+    @property
+    def further_paths(self) -> list[str]:
+        """The store paths, besides the system, whose closures are on the machine, too."""
+        channels = [] if self.channel is None else [self.channel]
+        return [*self.additional_paths, *(path for _, path in self.generations), *channels]
 
     def problems(self) -> list[str]:
         """One line for each thing that cannot be right."""
         lines = []
         for option, path in (
-            ("--system", self.system),
-            *(("--additional-path", path) for path in self.additional_paths),
+            ("--system ", self.system),
+            *(("--additional-path ", path) for path in self.additional_paths),
+            *((f"--generation {number}=", path) for number, path in self.generations),
+            *(("--channel ", path) for path in [self.channel] if path is not None),
         ):
             if not is_store_path(path):
                 lines.append(
-                    f"{option} {path} is not a store path: it should be /nix/store/<hash>-<name>"
+                    f"{option}{path} is not a store path: it should be /nix/store/<hash>-<name>"
                 )
             elif not os.path.lexists(self.store.host(path)):
-                lines.append(f"{option} {path} does not exist")
+                lines.append(f"{option}{path} does not exist")
+            elif option == "--channel ":
+                lines += _channel_problems(path, self.store)
+        lines += _generation_problems(self.generations)
+        lines += _configuration_problems(self.configuration)
         for closure in self.closures:
             if not closure.exists():
                 lines.append(f"--closure {closure} does not exist")
         if not 0 <= self.epoch <= _MAX_EPOCH:
             lines.append(f"SOURCE_DATE_EPOCH {self.epoch} is not a time that ext4 can hold")
         return lines
+
+
+def _generation_problems(generations: Sequence[Generation]) -> list[str]:
+    lines = [
+        f"--generation {number}={path}: the numbers are 1 to {_MAX_GENERATION}"
+        for number, path in generations
+        if not 1 <= number <= _MAX_GENERATION
+    ]
+    numbers = [number for number, _ in generations]
+    for twice in sorted({number for number in numbers if numbers.count(number) > 1}):
+        paths = " and ".join(path for number, path in generations if number == twice)
+        lines.append(f"--generation {twice} is given twice: {paths}")
+    return lines
+
+
+def _channel_problems(channel: str, store: StoreRoot) -> list[str]:
+    """Why `<nixpkgs>` would not be found in a channel, with the NIX_PATH that NixOS sets."""
+
+    def has(path: str) -> bool:
+        try:
+            store.resolve(f"{channel}/{path}")
+        except RequestError:
+            return False
+        return True
+
+    # A nixpkgs tree has a directory nixos, too, which would be taken for nixpkgs.
+    if has("default.nix"):
+        return [
+            f"--channel {channel} is a Nix expression itself, as a nixpkgs tree is: it should be "
+            "a directory that holds the tree as nixos/"
+        ]
+    if not has("nixos/default.nix") and not has("nixpkgs/default.nix"):
+        return [f"--channel {channel} has neither nixos/default.nix nor nixpkgs/default.nix"]
+    return []
+
+
+def _configuration_problems(file: Path | None) -> list[str]:
+    # Not Path.is_file and the like, which raise for a directory that may not be entered.
+    if file is None or (os.path.isfile(file) and os.access(file, os.R_OK)):
+        return []
+    if os.path.isfile(file):
+        fault = "may not be read"
+    else:
+        fault = "is not a file" if os.path.exists(file) else "does not exist"
+    return [f"--configuration {file} {fault}"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
