@@ -17,6 +17,7 @@ from assembler.plan import Plan, make_plan, read_request, read_root
 from assembler.progress import Progress
 from assembler.root.copy_store import copy_store
 from assembler.root.prepare import prepare_root
+from assembler.root.target import unfinished
 from assembler.spec import RootSpec, Spec
 from assembler.writers.direct import DirectWriter
 from assembler.writers.fat import write_esp
@@ -113,16 +114,17 @@ def prepare(spec: RootSpec, root: Path, progress: Progress) -> None:
     """
     with progress.step("reading the closure"):
         closure = read_root(spec)
-    with progress.step("preparing the root"):
-        prepare_root(
-            root,
-            closure,
-            spec.store,
-            spec.system,
-            epoch=spec.epoch,
-            generations=spec.generations,
-            channel=spec.channel,
-            configuration=spec.configuration,
-        )
-    with progress.step("copying the store paths"):
-        copy_store(root, closure, spec.store)
+    with unfinished(root):
+        with progress.step("preparing the root"):
+            prepare_root(
+                root,
+                closure,
+                spec.store,
+                spec.system,
+                epoch=spec.epoch,
+                generations=spec.generations,
+                channel=spec.channel,
+                configuration=spec.configuration,
+            )
+        with progress.step("copying the store paths"):
+            copy_store(root, closure, spec.store)
