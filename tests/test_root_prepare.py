@@ -170,11 +170,12 @@ def test_nix_takes_the_links_for_roots_of_its_garbage_collector(
     assert (root / CHANNEL[1:] / "nixos/default.nix").is_file()
 
 
-def test_nix_finds_the_channel(demo_system: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["nixos", "nixpkgs"])
+def test_nix_finds_the_channel(demo_system: str, tmp_path: Path, name: str) -> None:
     """A channel in the live store, so that the links that the root holds lead somewhere here."""
-    tree = tmp_path / "nixos-23.05"
-    (tree / "nixos").mkdir(parents=True)
-    (tree / "nixos/default.nix").write_text(f"{{ }} # {tmp_path}")
+    tree = tmp_path / "channels"
+    (tree / name).mkdir(parents=True)
+    (tree / name / "default.nix").write_text(f"{{ }} # {tmp_path}")
     channel = output("nix-store", "--add", tree).decode().strip()
     try:
         closure = read_closure([], StoreRoot(), demo_system, [channel])
@@ -186,7 +187,7 @@ def test_nix_finds_the_channel(demo_system: str, tmp_path: Path) -> None:
             "env", f"NIX_PATH=nixpkgs={channels}/nixos:nixos-config=/none:{channels}",
             "nix-instantiate", "--find-file", "nixpkgs",
         ).decode().strip()  # fmt: skip
-        assert os.path.realpath(found) == f"{channel}/nixos"
+        assert os.path.realpath(found) == f"{channel}/{name}"
     finally:
         output("nix-store", "--delete", channel)
 
