@@ -25,6 +25,7 @@ from assembler.options import (
     add_writer_options,
 )
 from assembler.progress import Progress
+from assembler.root.target import target_problems
 from assembler.spec import RootSpec, Spec
 from assembler.store.paths import StoreRoot
 from assembler.writers.directory import CopyMode
@@ -75,16 +76,17 @@ def prepare_root_main(argv: Sequence[str] | None = None) -> NoReturn:
         help="how file data gets into ROOT: reflink shares it, hardlink makes further names of the "
         "very same files, copy shares nothing (default: auto, reflinks where they can be made)",
     )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="fill a directory that is neither empty nor a prepared root, or this machine's own",
+    )
     add_messages(parser)
     options = parser.parse_args(argv)
 
     def run() -> None:
         spec = _root_spec(options)
-        problems = spec.problems()
-        if not options.root.is_dir():
-            problems.append(f"{options.root} is not a directory")
-        elif not os.access(options.root, os.W_OK | os.X_OK):
-            problems.append(f"the directory {options.root} is not writable")
+        problems = spec.problems() + target_problems(options.root, force=options.force)
         if problems:
             raise RequestError(problems)
         pipeline.prepare(spec, options.root, CopyMode(options.copy_mode), _progress(options))
@@ -151,6 +153,9 @@ def _root_spec(options: argparse.Namespace) -> RootSpec:
         store=StoreRoot(options.store.absolute()),
         additional_paths=tuple(path.rstrip("/") for path in options.additional_path),
         check_hashes=options.check_hashes,
+        generations=tuple(options.generation),
+        channel=options.channel and options.channel.rstrip("/"),
+        configuration=options.configuration,
         epoch=_epoch(),
     )
 

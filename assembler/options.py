@@ -1,19 +1,21 @@
 """The options of the commands, in the groups that `--help` shows."""
 
 import argparse
+import re
 from pathlib import Path
 
 from assembler.appliance.accelerator import Accelerator
+from assembler.root.skeleton import Generation
 from assembler.spec import LABEL_MAX
 from assembler.units import MIB, parse_size
 from assembler.writers.protocol import Subvolume
 
 
 def add_root_options(parser: argparse.ArgumentParser) -> None:
-    """Add what goes in: system, closure, store and further paths."""
+    """Add what goes in: system, closure, store, further paths, generations, channel."""
     group = parser.add_argument_group("what goes in")
     group.add_argument(
-        "--system", required=True, metavar="PATH", help="toplevel store path, generation 1"
+        "--system", required=True, metavar="PATH", help="toplevel store path that is booted"
     )
     group.add_argument(
         "--closure",
@@ -44,6 +46,26 @@ def add_root_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="PATH",
         help="one more store path, with its closure; may be repeated",
+    )
+    group.add_argument(
+        "--generation",
+        type=_generation,
+        action="append",
+        default=[],
+        metavar="N=PATH",
+        help="generation of the system profile, with its closure; may be repeated (default: "
+        "--system is generation 1, or one more than the last that is given)",
+    )
+    group.add_argument(
+        "--channel",
+        metavar="PATH",
+        help="store path with root's channels, as nixos/ in it, with its closure",
+    )
+    group.add_argument(
+        "--configuration",
+        type=Path,
+        metavar="FILE",
+        help="what becomes /etc/nixos/configuration.nix",
     )
 
 
@@ -145,6 +167,13 @@ def _subvolume(text: str) -> Subvolume:
     if not separator:
         raise argparse.ArgumentTypeError(f"{text} is not NAME=PATH")
     return name, place if place == "/" else place.rstrip("/")
+
+
+def _generation(text: str) -> Generation:
+    number, separator, path = text.partition("=")
+    if not separator or not re.fullmatch("[0-9]{1,20}", number):
+        raise argparse.ArgumentTypeError(f"{text} is not N=PATH with a number N")
+    return int(number), path.rstrip("/")
 
 
 def _size_or_auto(text: str) -> int | None:

@@ -13,16 +13,18 @@ from assembler.check.image import Report, check_image
 from assembler.disk.table import write_table
 from assembler.errors import HostError, InternalError, RequestError
 from assembler.output import all_or_nothing, flush
-from assembler.plan import Plan, make_plan, read_request, read_root
+from assembler.plan import Plan, fill_skeleton, make_plan, read_request, read_root
 from assembler.progress import Progress
 from assembler.root.build import digests, scan_store
 from assembler.root.files import Files
-from assembler.root.prepare import inside, prepare_root
+from assembler.root.prepare import inside
 from assembler.root.scan import Scanner
+from assembler.root.skeleton import DATABASE
+from assembler.root.target import unfinished
 from assembler.root.tree import Tree
 from assembler.spec import RootSpec, Spec
 from assembler.store.closure import Closure
-from assembler.store.paths import STORE
+from assembler.store.database import make_database
 from assembler.writers.demand import measure
 from assembler.writers.direct import DirectWriter
 from assembler.writers.directory import CopyMode, copy_problems, copy_store
@@ -118,9 +120,15 @@ def _write_esp(image: Path, made: Plan, files: Mapping[str, bytes]) -> None:
 def prepare(spec: RootSpec, root: Path, mode: CopyMode, progress: Progress) -> None:
     """Fill `root` with the skeleton, the database and copies of the store paths.
 
-    Raises RequestError with every problem of the request, HostError when a tool or the disk fails.
+    The database comes last. Raises RequestError with every problem of the request, HostError when
+    a tool or the disk fails.
     """
-    with process.scratch_directory() as scratch:
+
+    def make_database_of(hashed: Closure) -> None:
+        with progress.step("making the Nix database"):
+            make_database(hashed.infos, inside(root, DATABASE), spec.epoch)
+
+    with process.scratch_directory() as scratch, unfinished(root):
         with progress.step("reading the closure"):
             files = Files(spec.store, Path(scratch), unpack=root)
             closure = read_root(spec, files)
@@ -128,12 +136,8 @@ def prepare(spec: RootSpec, root: Path, mode: CopyMode, progress: Progress) -> N
             closure = scan_store(tree, Scanner(tree), closure, files)
             if problems := copy_problems(root, tree, mode):
                 raise RequestError(problems)
-
-        def prepare_database(hashed: Closure) -> None:
-            with progress.step("preparing the root"):
-                prepare_root(root, hashed, files, spec.system, epoch=spec.epoch)
-
-        tree.digests = digests(closure, spec.check_hashes, prepare_database)
-        inside(root, STORE).mkdir(parents=True, exist_ok=True)
+        with progress.step("preparing the root"):
+            fill_skeleton(spec, root, closure, files)
+        tree.digests = digests(closure, spec.check_hashes, make_database_of)
         with progress.step("copying the store paths", total=measure(tree).data) as step:
             copy_store(root, tree, step, mode)

@@ -1,7 +1,8 @@
 """From a request to everything that will be written, decided before a byte is."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,14 +16,14 @@ from assembler.boot.grub import PREFIX, Grub, Platform, find_grub, make_core_ima
 from assembler.boot.grub_cfg import grub_cfg
 from assembler.boot.subvolumes import locate
 from assembler.disk.layout import Layout
-from assembler.errors import HostError, RequestError
+from assembler.errors import HostError, RequestError, reason
 from assembler.identity import Identity
 from assembler.root.build import await_file, build_tree, digests, scan_store
-from assembler.root.contents import Row, add_contents, read_contents
+from assembler.root.contents import Row, add_contents, read_contents, rows_with
 from assembler.root.files import Files
-from assembler.root.prepare import find_shell, inside, prepare_root
+from assembler.root.prepare import channel_problems, find_shell, inside, make_skeleton
 from assembler.root.scan import Scanner
-from assembler.root.skeleton import DATABASE
+from assembler.root.skeleton import CONFIGURATION, DATABASE
 from assembler.root.tree import Tree
 from assembler.sizes import decide_sizes
 from assembler.spec import LABEL_MAX, RootSpec, Spec
@@ -66,13 +67,30 @@ class Plan:
 def read_root(spec: RootSpec, files: Files) -> Closure:
     """The closure of a request for a root; raises RequestError with every problem."""
     closure = read_closure(
-        spec.closures, spec.store, spec.system, spec.additional_paths, files.receive
+        spec.closures, spec.store, spec.system, spec.further_paths, files.receive
     )
-    problems = closure.problems(files, [spec.system, *spec.additional_paths])
+    problems = closure.problems(files, [spec.system, *spec.further_paths])
     if not problems:
+        if spec.channel is not None and spec.brings_files:
+            problems = channel_problems(spec.channel, files)
         find_shell(files, spec.system, closure.paths)
-        return closure
-    raise RequestError(problems)
+    if problems:
+        raise RequestError(problems)
+    return closure
+
+
+def fill_skeleton(spec: RootSpec, root: Path, closure: Closure, files: Files) -> None:
+    """Make all of a root but the store paths and their database; see `make_skeleton`."""
+    make_skeleton(
+        root,
+        closure.paths,
+        files,
+        spec.system,
+        epoch=spec.epoch,
+        generations=spec.generations,
+        channel=spec.channel,
+        configuration=spec.configuration,
+    )
 
 
 def read_request(spec: Spec, scratch: Path) -> Request:
@@ -117,6 +135,12 @@ def read_request(spec: Spec, scratch: Path) -> Request:
     with gather():
         if spec.contents is not None:
             rows = read_contents(spec.contents, files)
+            problems += [
+                f"--configuration and the --contents row for {row.target}, {row.source}, both "
+                f"make {CONFIGURATION}"
+                for row in rows_with(rows, CONFIGURATION)
+                if spec.root.configuration is not None
+            ]
     if problems:
         raise RequestError([*dict.fromkeys(problems), *map(str, failures)])
     if failures:
@@ -135,7 +159,7 @@ def make_plan(request: Request, staging: Path) -> Plan:
     locate_in_btrfs = partial(locate, subvolumes=spec.subvolumes)
     tree = Tree(mtime=source.epoch)
     scanner = Scanner(tree)
-    # GRUB's tools work in processes of their own, so they may run while we scan.
+    # Nix and GRUB's tools work in processes of their own, so they may run while we scan.
     with ThreadPoolExecutor() as pool:
         cores = {
             platform: pool.submit(
@@ -143,9 +167,12 @@ def make_plan(request: Request, staging: Path) -> Plan:
             )
             for platform, grub in request.grubs.items()
         }
-        early = _prepare(pool, request, closure, staging) if closure.is_sized else None
+        early = pool.submit(_prepare, request, closure, staging) if closure.is_sized else None
         closure = scan_store(tree, scanner, closure, request.files)
-        (early or _prepare(pool, request, closure, staging)).result()
+        if early is not None:
+            early.result()
+        else:
+            _prepare(request, closure, staging)
     boot_files = {}
     if request.grubs:
         boot_files[f"{PREFIX}/grub.cfg"] = grub_cfg(
@@ -188,19 +215,10 @@ def make_plan(request: Request, staging: Path) -> Plan:
     return Plan(layout, tree, demand, root, bios, esp, identity)
 
 
-def _prepare(
-    pool: ThreadPoolExecutor, request: Request, closure: Closure, staging: Path
-) -> "Future[None]":
-    """Prepare the root beside what we do; Nix works in a process of its own."""
+def _prepare(request: Request, closure: Closure, staging: Path) -> None:
     root = request.spec.root
-    return pool.submit(
-        prepare_root,
-        staging,
-        closure.with_dummies(),
-        request.files,
-        root.system,
-        epoch=root.epoch,
-    )
+    fill_skeleton(root, staging, closure, request.files)
+    make_database(closure.with_dummies().infos, inside(staging, DATABASE), root.epoch)
 
 
 def _options(request: Request) -> list[object]:
@@ -221,8 +239,22 @@ def _options(request: Request) -> list[object]:
     ]
     sizes = [spec.size, spec.additional_space, spec.boot_size]
     options = [spec.root.system, spec.root.epoch, spec.label, sizes, rows]
+    more = [sorted(spec.root.generations), spec.root.channel, _digest(spec.root.configuration)]
+    if any(more):
+        options.append(more)
     if spec.file_system != "ext4":
         options.append([spec.file_system, spec.subvolumes])
     if spec.boot_loader != "grub":
         options.append(spec.boot_loader)
     return options
+
+
+def _digest(file: Path | None) -> str | None:
+    """The SHA-256 of a file in hexadecimal; raises HostError."""
+    if file is None:
+        return None
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise HostError(f"cannot read {reason(error)}") from None

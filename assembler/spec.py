@@ -9,8 +9,10 @@ from pathlib import Path
 
 from assembler.appliance.accelerator import Accelerator
 from assembler.output import NAME_MAX, destination
+from assembler.root.prepare import channel_problems
+from assembler.root.skeleton import Generation
 from assembler.store.paths import StoreRoot, is_store_path
-from assembler.store.sources import STANDARD_INPUT
+from assembler.store.sources import STANDARD_INPUT, brings_files
 from assembler.units import MIB, format_size
 from assembler.writers.protocol import Subvolume
 
@@ -19,6 +21,8 @@ from assembler.writers.protocol import Subvolume
 LABEL_MAX = {"ext4": 16, "btrfs": 255, "xfs": 12, "f2fs": 255}
 _MAX_ROOT = 8 << 40  # bytes: half of what 32 bits of block numbers reach, for GRUB and growth
 _MAX_BOOT = 1 << 40  # bytes: 2²⁸ clusters of 4 KiB
+# parseName in Nix's src/libstore/profiles.cc reads 32 bits, and the next generation needs a number.
+_MAX_GENERATION = (1 << 32) - 2
 _MAX_EPOCH = 0x3_7FFF_FFFF  # seconds: the last that ext4's 34-bit times can hold
 
 
@@ -31,21 +35,42 @@ class RootSpec:
     store: StoreRoot = field(default_factory=StoreRoot)
     additional_paths: tuple[str, ...] = ()
     check_hashes: bool | None = None  # None: those that the live store does not vouch for
+    generations: tuple[Generation, ...] = ()  # of the system profile
+    channel: str | None = None  # store path of root's channels
+    configuration: Path | None = None  # what becomes /etc/nixos/configuration.nix
     epoch: int = 1  # seconds since 1970: SOURCE_DATE_EPOCH
+
+    @property
+    def further_paths(self) -> list[str]:
+        """The store paths, besides the system, whose closures are on the machine, too."""
+        channels = [] if self.channel is None else [self.channel]
+        return [*self.additional_paths, *(path for _, path in self.generations), *channels]
+
+    @property
+    def brings_files(self) -> bool:
+        """Whether files may come from elsewhere than the store: out of an export."""
+        return any(map(brings_files, self.closures))
 
     def problems(self) -> list[str]:
         """One line for each thing that cannot be right."""
         lines = []
+        elsewhere = self.brings_files
         for option, path in (
-            ("--system", self.system),
-            *(("--additional-path", path) for path in self.additional_paths),
+            ("--system ", self.system),
+            *(("--additional-path ", path) for path in self.additional_paths),
+            *((f"--generation {number}=", path) for number, path in self.generations),
+            *(("--channel ", path) for path in [self.channel] if path is not None),
         ):
             if not is_store_path(path):
                 lines.append(
-                    f"{option} {path} is not a store path: it should be /nix/store/<hash>-<name>"
+                    f"{option}{path} is not a store path: it should be /nix/store/<hash>-<name>"
                 )
-            elif not self.closures and not os.path.lexists(self.store.host(path)):
-                lines.append(f"{option} {path} does not exist")
+            elif not elsewhere and not os.path.lexists(self.store.host(path)):
+                lines.append(f"{option}{path} does not exist")
+            elif not elsewhere and option == "--channel ":
+                lines += channel_problems(path, self.store)
+        lines += _generation_problems(self.generations)
+        lines += _configuration_problems(self.configuration)
         for closure in self.closures:
             if closure != STANDARD_INPUT and not os.path.exists(closure):
                 lines.append(f"--closure {closure} does not exist")
@@ -54,6 +79,30 @@ class RootSpec:
         if not 0 <= self.epoch <= _MAX_EPOCH:
             lines.append(f"SOURCE_DATE_EPOCH {self.epoch} is not a time that ext4 can hold")
         return lines
+
+
+def _generation_problems(generations: Sequence[Generation]) -> list[str]:
+    lines = [
+        f"--generation {number}={path}: the numbers are 1 to {_MAX_GENERATION}"
+        for number, path in generations
+        if not 1 <= number <= _MAX_GENERATION
+    ]
+    numbers = [number for number, _ in generations]
+    for twice in sorted({number for number in numbers if numbers.count(number) > 1}):
+        paths = " and ".join(path for number, path in generations if number == twice)
+        lines.append(f"--generation {twice} is given twice: {paths}")
+    return lines
+
+
+def _configuration_problems(file: Path | None) -> list[str]:
+    # Not Path.is_file and the like, which raise for a directory that may not be entered.
+    if file is None or (os.path.isfile(file) and os.access(file, os.R_OK)):
+        return []
+    if os.path.isfile(file):
+        fault = "may not be read"
+    else:
+        fault = "is not a file" if os.path.exists(file) else "does not exist"
+    return [f"--configuration {file} {fault}"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,17 @@ def make_system(root: Path) -> System:
     return System(root, toplevel, registration, tuple(references))
 
 
+def add_path(system: System, path: str, files: dict[str, bytes]) -> Path:
+    """Put a store path with these files beside the system; gives a registration of it alone."""
+    for name, content in files.items():
+        file = system.host(path) / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    registration = system.root / f"registration-{Path(path).name}"
+    registration.write_text(_register(system.root, path, []))
+    return registration
+
+
 def _bootspec(toplevel: str, kernel: str, initrd: str) -> str:
     return json.dumps(
         {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conftest import AsRoot
-from tests.systems import System, make_system, store_path
+from tests.systems import System, add_path, make_system, store_path
 
 BIN = Path(sys.executable).parent
 
@@ -458,3 +458,96 @@ def test_a_symlink_too_long_for_xfs(system: System, tmp_path: Path) -> None:
     assert only(refused(tmp_path / "x", *options)) == (
         "/etc/link is a symlink of 1024 bytes; in XFS the longest has 1023"
     )
+
+
+@pytest.mark.parametrize("command", ["assemble", "prepare-root"])
+def test_every_bad_part_of_the_skeleton_is_named(
+    system: System, tmp_path: Path, command: str
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    target = ["--out", root / "disk.raw"] if command == "assemble" else [root]
+    options = [
+        "--generation", "0=/home/me/system", "--generation", f"3={store_path(9, 'gone')}",
+        "--channel", system.paths[2], "--configuration", "/nonexistent",
+    ]  # fmt: skip
+    done = run(command, *target, *system.options, *options)
+    assert done.returncode == 2
+    for told in (
+        "--generation 0=/home/me/system is not a store path",
+        "--generation 0=/home/me/system: the numbers are 1 to",
+        f"--generation 3={store_path(9, 'gone')} does not exist",
+        f"--channel {system.paths[2]} has neither",
+        "--configuration /nonexistent does not exist",
+    ):
+        assert told in done.stderr
+    assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize("given", ["7", "=/x", "x=/x", "-1=/x", "1.5=/x", f"{'9' * 5000}=/x"])
+def test_generation_without_a_number(system: System, tmp_path: Path, given: str) -> None:
+    told = refused(tmp_path / "x", *system.options, f"--generation={given}")
+    assert told[-1].endswith(f"{given} is not N=PATH with a number N")
+
+
+@pytest.mark.parametrize("option", ["--channel", "--generation"])
+def test_what_is_outside_the_closure(system: System, tmp_path: Path, option: str) -> None:
+    """With a registration the store is asked for the rest; here it has no database."""
+    path = store_path(7, "nixos-23.05")
+    add_path(system, path, {"nixos/default.nix": b"{ }"})
+    given = f"2={path}" if option == "--generation" else path
+    line = only(refused(tmp_path / "x", *system.options, option, given))
+    assert f"{system.root} holds no Nix database" in line
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("configuration.nix", "/etc/nixos/configuration.nix"),
+        ("nixos", "/etc/nixos"),
+        ("etc", "etc/"),
+        ("etc/*", "/etc"),
+    ],
+)
+def test_two_configurations(system: System, tmp_path: Path, source: str, target: str) -> None:
+    (tmp_path / "etc/nixos").mkdir(parents=True)
+    (tmp_path / "nixos").symlink_to("etc/nixos")
+    for name in ("configuration.nix", "etc/nixos/configuration.nix"):
+        (tmp_path / name).write_text("{ }")
+    rows = tmp_path / "rows.json"
+    rows.write_text(json.dumps([{"source": str(tmp_path / source), "target": target}]))
+    options = ["--contents", rows, "--configuration", tmp_path / "configuration.nix"]
+    line = only(refused(tmp_path / "x", *system.options, *options))
+    assert line.startswith("--configuration and the --contents row for /etc")
+    assert line.endswith("both make /etc/nixos/configuration.nix")
+
+
+def test_contents_beside_the_configuration(system: System, tmp_path: Path) -> None:
+    (tmp_path / "nixos").mkdir()
+    (tmp_path / "nixos/hardware-configuration.nix").write_text("{ }")
+    (tmp_path / "configuration.nix").write_text("{ }")
+    rows = tmp_path / "rows.json"
+    rows.write_text(json.dumps([{"source": str(tmp_path / "nixos"), "target": "/etc/nixos"}]))
+    options = ["--contents", rows, "--configuration", tmp_path / "configuration.nix"]
+    done = run("assemble", "--out", tmp_path / "x", "--plan", *system.options, *options)
+    assert done.returncode == 0, done.stderr
+
+
+def test_prepare_root_with_all_that_can_be_asked_for(tmp_path: Path) -> None:
+    system = make_system(tmp_path / "store")
+    channel, root = store_path(7, "nixos-23.05"), tmp_path / "root"
+    registration = add_path(system, channel, {"nixos/default.nix": b"{ }"})
+    (tmp_path / "configuration.nix").write_bytes(b"{ } # caf\xe9")
+    root.mkdir()
+    done = run(
+        "prepare-root", root, *system.options, "--closure", registration,
+        "--channel", f"{channel}/", "--configuration", tmp_path / "configuration.nix",
+        "--generation", f"4={system.paths[2]}/",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert os.readlink(root / "nix/var/nix/profiles/system") == "system-5-link"
+    assert os.readlink(root / "nix/var/nix/profiles/system-5-link") == system.toplevel
+    assert os.readlink(root / "nix/var/nix/profiles/system-4-link") == system.paths[2]
+    query = ["nix-store", "--store", f"local?root={root}", "--query", "--requisites", channel]
+    assert subprocess.run(query, capture_output=True, text=True).stdout.split() == [channel]
+    assert (root / "etc/nixos/configuration.nix").read_bytes() == b"{ } # caf\xe9"

@@ -17,7 +17,7 @@ import pytest
 
 from conftest import AsRoot
 from tests import readback
-from tests.systems import System, make_system
+from tests.systems import System, add_path, make_system, store_path
 from tests.trees import CAPABILITY, parse
 
 ASSEMBLE = Path(sys.executable).parent / "assemble"
@@ -167,6 +167,72 @@ def test_contents_arrive_with_owner_mode_and_xattrs(system: System, tmp_path: Pa
     assert "User:  4711   Group:   100" in stat
     assert "security.capability (20)" in stat
     assert "program" in debugfs(out, "cat /usr/bin/ping")
+
+
+def full_options(system: System, place: Path) -> dict[str, list[str | Path]]:
+    """What can be asked for beyond the usual skeleton; its store paths are put into the store."""
+    channel = store_path(7, "nixos-23.05")
+    registration = add_path(system, channel, {"nixos/default.nix": b"{ }"})
+    configuration = place / "configuration.nix"
+    configuration.write_bytes(b"{ } # caf\xe9\n")
+    configuration.chmod(0o600)
+    return {
+        "channel": ["--closure", registration, "--channel", channel],
+        "configuration": ["--configuration", configuration],
+        "generations": [
+            "--generation", f"4={system.toplevel}", "--generation", f"9={system.paths[2]}",
+        ],
+    }  # fmt: skip
+
+
+def test_generations_channel_and_configuration_arrive(tmp_path: Path) -> None:
+    system, out = make_system(tmp_path / "store"), tmp_path / "disk.raw"
+    options = [arg for given in full_options(system, tmp_path).values() for arg in given]
+    assemble(system, out, *options, SOURCE_DATE_EPOCH="1000000000")
+    for path, mode in (
+        ("/root/.nix-defexpr", "0700"),
+        ("/etc/nixos", "0755"),
+        ("/etc/nixos/configuration.nix", "0644"),
+        ("/nix/var/nix/gcroots/per-user/root", "0755"),
+        ("/var/empty", "0555"),
+    ):
+        stat = debugfs(out, f"stat {path}")
+        assert f"Mode:  {mode}" in stat
+        assert "User:     0   Group:     0" in stat
+        assert "mtime: 0x3b9aca00" in stat
+    profiles = "/nix/var/nix/profiles"
+    for link, target in {
+        f"{profiles}/system": "system-4-link",
+        f"{profiles}/system-4-link": system.toplevel,
+        f"{profiles}/system-9-link": system.paths[2],
+        f"{profiles}/per-user/root/channels": "channels-1-link",
+        f"{profiles}/per-user/root/channels-1-link": store_path(7, "nixos-23.05"),
+        "/root/.nix-defexpr/channels": f"{profiles}/per-user/root/channels",
+    }.items():
+        assert re.search(f'Fast link dest: "{target}"|^{target}', link_facts(out, link), re.M)
+    debugfs(out, f"dump /etc/nixos/configuration.nix {tmp_path}/copy")
+    assert (tmp_path / "copy").read_bytes() == (tmp_path / "configuration.nix").read_bytes()
+
+
+def link_facts(image: Path, link: str) -> str:
+    """What debugfs tells of a symlink: its target is in the inode, or in a block of its own."""
+    return debugfs(image, f"stat {link}") + debugfs(image, f"cat {link}")
+
+
+def test_every_part_of_the_skeleton_makes_another_image(tmp_path: Path) -> None:
+    system = make_system(tmp_path / "store")
+    options = full_options(system, tmp_path)
+
+    def disk_guid(*given: str | Path) -> str:
+        plan = assemble(system, tmp_path / "x", "--plan", "--json", *given).stdout
+        return str(json.loads(plan)["diskGuid"])
+
+    guids = {disk_guid(), *(disk_guid(*given) for given in options.values())}
+    (tmp_path / "configuration.nix").write_bytes(b"{ changed = true; }")
+    guids.add(disk_guid(*options["configuration"]))
+    assert len(guids) == 5
+    one, two = options["generations"][:2], options["generations"][2:]
+    assert disk_guid(*one, *two) == disk_guid(*two, *one)
 
 
 def test_a_fixed_size_is_exact(system: System, tmp_path: Path) -> None:

@@ -27,9 +27,20 @@ def tree(system: System, tmp_path_factory: pytest.TempPathFactory) -> Tree:
     return built(system, tmp_path_factory.mktemp("staging"), BOOT)
 
 
-def built(system: System, staging: Path, boot: dict[str, bytes]) -> Tree:
+def built(
+    system: System, staging: Path, boot: dict[str, bytes], configuration: Path | None = None
+) -> Tree:
+    """The tree of a system, with a channel where it has a configuration."""
     closure, store = closure_of(system)
-    prepare_root(staging, closure, store, system.toplevel, epoch=EPOCH)
+    prepare_root(
+        staging,
+        closure,
+        store,
+        system.toplevel,
+        epoch=EPOCH,
+        channel=system.paths[2] if configuration else None,
+        configuration=configuration,
+    )
     tree = Tree(mtime=EPOCH)
     scanner = Scanner(tree)
     scan_store(tree, scanner, closure, Files(store, staging))
@@ -72,6 +83,29 @@ def test_the_trees_files_are_those_of_the_staging_and_the_boot_loader(tree: Tree
         "/nix/var/nix/db/db.sqlite",
         "/nix/var/nix/db/schema",
     }
+
+
+def test_what_only_some_roots_have(system: System, tmp_path: Path) -> None:
+    file, staging = tmp_path / "configuration.nix", tmp_path / "staging"
+    file.write_bytes(b"{ }")
+    file.chmod(0o600)
+    staging.mkdir()
+    tree = built(system, staging, BOOT, file)
+    places = (*skeleton.CHANNEL_DIRECTORIES, *skeleton.CONFIGURATION_DIRECTORIES)
+    for place in places:
+        found = tree.get(place.path.encode())
+        assert isinstance(found, Directory)
+        assert (found.mode, found.uid, found.gid) == (place.mode, place.uid, place.gid)
+        assert found.mtime == EPOCH
+    for path in (skeleton.CONFIGURATION, "/root/.nix-defexpr/channels"):
+        node = tree.get(path.encode())
+        assert isinstance(node, Node)
+        assert node.mode == (0o644 if path == skeleton.CONFIGURATION else 0o777)
+        assert (node.uid, node.gid, node.mtime) == (0, 0, EPOCH)
+    usual = tmp_path / "usual"
+    usual.mkdir()
+    without = built(system, usual, BOOT)
+    assert [without.get(place.path.encode()) for place in places] == [None, None]
 
 
 def test_without_grub_there_is_no_directory_for_it(system: System, tmp_path: Path) -> None:

@@ -59,6 +59,9 @@ def add_staging(tree: Tree, scanner: Scanner, staging: Path, epoch: int) -> None
     scanner.add(str(staging), b"/", Metadata(mode=0o644, mtime=epoch))
     for place in skeleton.DIRECTORIES:
         set_place(tree, place, epoch)
+    for place in (*skeleton.CHANNEL_DIRECTORIES, *skeleton.CONFIGURATION_DIRECTORIES):
+        if tree.get(place.path.encode()) is not None:
+            set_place(tree, place, epoch)
 
 
 def set_place(tree: Tree, place: skeleton.Place, epoch: int) -> None:

@@ -256,6 +256,19 @@ def add_contents(tree: Tree, scanner: Scanner, rows: Sequence[Row], epoch: int) 
         raise RequestError(problems)
 
 
+def rows_with(rows: Sequence[Row], path: str) -> list[Row]:
+    """The rows that put something at the image's absolute `path`: itself or in a directory."""
+    return [
+        row
+        for row in rows
+        if row.target == path
+        or (
+            path.startswith(row.target.rstrip("/") + "/")
+            and os.path.lexists(row.source + path.removeprefix(row.target.rstrip("/")))
+        )
+    ]
+
+
 def _is_directory(source: str) -> bool:
     return os.path.isdir(source) and not os.path.islink(source)
 

@@ -4,9 +4,12 @@ It needs no privilege and assumes nothing of its caller: the directory may be a 
 directory in a Nix build or the mounted disk of an installer.
 """
 
+import logging
 import os
-import stat
-from collections.abc import Sequence
+import posixpath
+import re
+import shutil
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from assembler.errors import HostError, RequestError, reason
@@ -15,63 +18,190 @@ from assembler.store.closure import Closure
 from assembler.store.database import make_database, put_file
 from assembler.store.paths import STORE, Store, store_path_of
 
+log = logging.getLogger(__name__)
+
 
 def find_shell(store: Store, system: str, paths: Sequence[str]) -> str:
     """The program that `/bin/sh` shall be: the toplevel's own, else one of the closure's.
 
-    Raises RequestError, naming what was looked for, when the closure has no shell.
+    NixOS takes bashInteractive; plain bash is the next best. Raises RequestError, naming what
+    was looked for, when the closure has no shell.
     """
-    usual, known = f"{system}/sw/bin/sh", set(paths)
-    for candidate in [usual, *(f"{path}/bin/sh" for path in sorted(paths, key=_shell_rank))]:
+    found = _find_program(store, system, paths, "sh", ("bash-interactive", "bash"))
+    if found is None:
+        raise RequestError(
+            f"the closure has no shell for /bin/sh: neither {system}/sw/bin/sh nor bin/sh in any "
+            "store path exists"
+        )
+    return found
+
+
+def find_env(store: Store, system: str, paths: Sequence[str]) -> str | None:
+    """The program that `/usr/bin/env` shall be, or None: NixOS can do without, as with no sh."""
+    return _find_program(store, system, paths, "env", ("coreutils",))
+
+
+def _find_program(
+    store: Store, system: str, paths: Sequence[str], name: str, packages: Sequence[str]
+) -> str | None:
+    """A program, all links followed: the toplevel's own, else that of one of the store paths.
+
+    Packages whose names start as `packages` say come first, in that order.
+    """
+
+    def rank(path: str) -> tuple[int, str]:
+        package = path[len(STORE) + 34 :]
+        return [*(package.startswith(start) for start in packages), True].index(True), path
+
+    known = set(paths)
+    candidates = (f"{path}/bin/{name}" for path in sorted(paths, key=rank))
+    for candidate in (f"{system}/sw/bin/{name}", *candidates):
         try:
-            shell = store.resolve(candidate)
+            program = store.resolve(candidate)
         except RequestError:
             continue
-        if store_path_of(shell) in known:
-            return shell
-    raise RequestError(
-        f"the closure has no shell for /bin/sh: neither {usual} nor bin/sh in any store path exists"
-    )
+        if store_path_of(program) in known:
+            return program
+    return None
 
 
-def _shell_rank(path: str) -> tuple[int, str]:
-    """NixOS takes bashInteractive; plain bash is the next best."""
-    name = path[len(STORE) + 34 :]
-    ranks = [name.startswith("bash-interactive"), name.startswith("bash"), True]
-    return ranks.index(True), path
+def channel_problems(channel: str, store: Store) -> list[str]:
+    """Why `<nixpkgs>` would not be found in a channel, with the NIX_PATH that NixOS sets."""
+
+    def has(path: str) -> bool:
+        try:
+            store.resolve(f"{channel}/{path}")
+        except RequestError:
+            return False
+        return True
+
+    # A nixpkgs tree has a directory nixos, too, which would be taken for nixpkgs.
+    if has("default.nix"):
+        return [
+            f"--channel {channel} is a Nix expression itself, as a nixpkgs tree is: it should be "
+            "a directory that holds the tree as nixos/"
+        ]
+    if not has("nixos/default.nix") and not has("nixpkgs/default.nix"):
+        return [f"--channel {channel} has neither nixos/default.nix nor nixpkgs/default.nix"]
+    return []
 
 
-def prepare_root(root: Path, closure: Closure, store: Store, system: str, *, epoch: int) -> None:
-    """Make the skeleton, the Nix database and the system profile in `root`.
+def prepare_root(
+    root: Path,
+    closure: Closure,
+    store: Store,
+    system: str,
+    *,
+    epoch: int,
+    generations: Sequence[skeleton.Generation] = (),
+    channel: str | None = None,
+    configuration: Path | None = None,
+) -> None:
+    """Make the skeleton (see `make_skeleton`) and the Nix database in `root`.
 
-    `epoch` (seconds) is the registration time of every path. Modes are set where the caller owns
-    the directory and owners where the caller is root; the owners in an image come from the Tree
-    instead. The store paths themselves are not copied. Raises RequestError for a closure
-    without a shell and for what stands where a directory should, HostError when the directory
-    cannot be filled.
+    `epoch` (seconds) is the registration time of every path. Raises RequestError and HostError.
     """
-    links = skeleton.links(system, find_shell(store, system, closure.paths))
-    strangers = [
-        f"{directory} is not a directory"
-        for directory in (inside(root, place.path) for place in skeleton.DIRECTORIES[1:])
-        if os.path.lexists(directory) and not stat.S_ISDIR(directory.lstat().st_mode)
-    ]
-    if strangers:  # a symlink might lead out of the root
-        raise RequestError(strangers)
+    make_skeleton(
+        root,
+        closure.paths,
+        store,
+        system,
+        epoch=epoch,
+        generations=generations,
+        channel=channel,
+        configuration=configuration,
+    )
+    make_database(closure.infos, inside(root, skeleton.DATABASE), epoch)
+
+
+def make_skeleton(
+    root: Path,
+    paths: Sequence[str],
+    store: Store,
+    system: str,
+    *,
+    epoch: int,
+    generations: Sequence[skeleton.Generation] = (),
+    channel: str | None = None,
+    configuration: Path | None = None,
+) -> None:
+    """Make in `root` all that NixOS has besides `paths`, its store paths, and their database.
+
+    `epoch` (seconds) is the time of the configuration. `generations` and `channel` are as in
+    `skeleton.links`; `configuration` is the host's file to copy as NixOS's. What is in `root`
+    already stays, unless something is put in its place. Modes are set where the caller owns
+    the directory and owners where the caller is root; the owners in an image come from the Tree
+    instead. Raises RequestError, before anything is made, for a closure without a shell and for
+    what stands where something else should, HostError when the directory cannot be filled.
+    """
+    links = skeleton.links(
+        system,
+        find_shell(store, system, paths),
+        env=find_env(store, system, paths),
+        generations=generations,
+        channel=channel,
+    )
+    places, files = [*skeleton.DIRECTORIES], [*skeleton.FILES]
+    if channel is not None:
+        places += skeleton.CHANNEL_DIRECTORIES
+    if configuration is not None:
+        places += skeleton.CONFIGURATION_DIRECTORIES
+        files.append(skeleton.CONFIGURATION)
+    if problems := _obstacles(root, places, [*files, *links]):
+        raise RequestError(problems)
     try:
-        for place in skeleton.DIRECTORIES:
+        for place in places:
             directory = inside(root, place.path)
             directory.mkdir(exist_ok=True)
             _claim(directory, place)
         for path, content in skeleton.FILES.items():
             put_file(inside(root, path), content)
+        if configuration is not None:
+            _copy_file(configuration, inside(root, skeleton.CONFIGURATION), epoch)
         for path, target in links.items():
             link = inside(root, path)
             link.unlink(missing_ok=True)
             link.symlink_to(target)
-        make_database(closure.infos, inside(root, skeleton.DATABASE), epoch)
+        _tell_of_strays(root, set(paths))
     except OSError as error:
         raise HostError(f"cannot prepare {root}: {reason(error)}") from None
+
+
+def _obstacles(root: Path, places: Sequence[skeleton.Place], others: Sequence[str]) -> list[str]:
+    """One line for each thing in `root` that is no directory, or one, and should not be so."""
+    lines = []
+    for place in places[1:]:
+        directory = inside(root, place.path)
+        # A symlink is none either: it might lead out of the root.
+        if os.path.lexists(directory) and not _is_directory(directory):
+            lines.append(f"{directory} is not a directory")
+    for path in others:
+        if _is_directory(inside(root, path)):
+            lines.append(f"{inside(root, path)} is a directory")
+    return lines
+
+
+def _is_directory(path: Path) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+def _copy_file(source: Path, target: Path, epoch: int) -> None:
+    """Copy a file of any size to where all may read it, whatever was there."""
+    target.unlink(missing_ok=True)
+    shutil.copyfile(source, target)
+    target.chmod(0o644)
+    os.utime(target, (epoch, epoch))
+
+
+def _tell_of_strays(root: Path, known: Set[str]) -> None:
+    """Warn of generations that were there before and that the new database does not know."""
+    for profile in (skeleton.SYSTEM_PROFILE, skeleton.CHANNEL_PROFILE):
+        pattern = posixpath.basename(profile) + "-[0-9]+-link"
+        for link in sorted(inside(root, profile).parent.iterdir()):
+            if re.fullmatch(pattern, link.name) and link.is_symlink():
+                target = os.readlink(link)
+                if target not in known:
+                    log.warning("%s stays, but %s is not in the closure", link, target)
 
 
 def inside(root: Path, path: str) -> Path:

@@ -4,12 +4,15 @@ Owners and modes are those that nixos-install and Nix's own installer leave; wha
 here, the activation script of the system makes at every boot.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 NIXBLD_GID = 30000  # nixbld in nixpkgs' nixos/modules/misc/ids.nix
 
 SYSTEM_PROFILE = "/nix/var/nix/profiles/system"
+CHANNEL_PROFILE = "/nix/var/nix/profiles/per-user/root/channels"
 DATABASE = "/nix/var/nix/db"
+CONFIGURATION = "/etc/nixos/configuration.nix"
 
 
 class Place(NamedTuple):
@@ -39,6 +42,8 @@ DIRECTORIES = (
     Place(DATABASE),
     Place("/nix/var/nix/gcroots"),
     Place("/nix/var/nix/gcroots/auto"),
+    Place("/nix/var/nix/gcroots/per-user"),
+    Place("/nix/var/nix/gcroots/per-user/root"),
     Place("/nix/var/nix/profiles"),
     Place("/nix/var/nix/profiles/per-user"),
     Place("/nix/var/nix/profiles/per-user/root"),
@@ -52,8 +57,16 @@ DIRECTORIES = (
     Place("/usr"),
     Place("/usr/bin"),
     Place("/var"),
+    Place("/var/empty", 0o555),
+    Place("/var/lib"),
+    Place("/var/log"),
     Place("/var/tmp", 0o1777),
 )
+
+# Directories that exist only where something is put into them. An empty .nix-defexpr would keep
+# nix-env from making the links in it; its mode is what nixos-install gives it.
+CHANNEL_DIRECTORIES = (Place("/root/.nix-defexpr", 0o700),)
+CONFIGURATION_DIRECTORIES = (Place("/etc/nixos"),)
 
 # Directories that exist only where the boot loader puts files into them.
 BOOT_DIRECTORIES = (Place("/boot/grub", 0o700),)
@@ -62,12 +75,47 @@ BOOT_DIRECTORIES = (Place("/boot/grub", 0o700),)
 FILES = {"/etc/NIXOS": b""}
 
 
-def links(system: str, shell: str) -> dict[str, str]:
-    """Path → target of the skeleton's symlinks, for a toplevel and a shell's store path."""
-    return {
+Generation = tuple[int, str]  # its number and the toplevel's store path
+
+
+def current_generation(system: str, generations: Sequence[Generation]) -> int:
+    """Which generation of the system profile `system` is: the last that has its path.
+
+    Where none has, it comes after them all, as `nix-env --set` would number it.
+    """
+    own = [number for number, path in generations if path == system]
+    return max(own) if own else max((number for number, _ in generations), default=0) + 1
+
+
+def links(
+    system: str,
+    shell: str,
+    *,
+    env: str | None = None,
+    generations: Sequence[Generation] = (),
+    channel: str | None = None,
+) -> dict[str, str]:
+    """Path → target of the skeleton's symlinks, for a toplevel and a shell's path in the store.
+
+    `env` is the program for `/usr/bin/env`, `generations` are those of the system profile, and
+    `channel` is the store path with root's channels, as `nixos-install --channel` takes it.
+    """
+    current = current_generation(system, generations)
+    made = {
         "/bin/sh": shell,
+        # These two dangle until the activation script has made what they lead to.
+        "/nix/var/nix/gcroots/booted-system": "/run/booted-system",
+        "/nix/var/nix/gcroots/current-system": "/run/current-system",
         "/nix/var/nix/gcroots/profiles": "/nix/var/nix/profiles",
-        SYSTEM_PROFILE: "system-1-link",
-        f"{SYSTEM_PROFILE}-1-link": system,
+        SYSTEM_PROFILE: f"system-{current}-link",
         "/var/run": "/run",
     }
+    for number, path in (*generations, (current, system)):
+        made[f"{SYSTEM_PROFILE}-{number}-link"] = path
+    if env is not None:
+        made["/usr/bin/env"] = env
+    if channel is not None:
+        made[CHANNEL_PROFILE] = "channels-1-link"
+        made[f"{CHANNEL_PROFILE}-1-link"] = channel
+        made["/root/.nix-defexpr/channels"] = CHANNEL_PROFILE
+    return made

@@ -50,6 +50,21 @@ def read_source(source: Path, receive: Receive) -> list[PathInfo]:
     return infos
 
 
+def brings_files(source: Path) -> bool:
+    """Whether a source is, or may turn out to be, an export, which has the files in it."""
+    if source == STANDARD_INPUT:
+        return True
+    if os.path.isdir(source):
+        return False
+    if not os.path.isfile(source):
+        return os.path.exists(source)  # a pipe
+    try:
+        with source.open("rb") as file:
+            return is_export(file.read(_START))
+    except OSError:
+        return False  # told when it is read
+
+
 @contextmanager
 def _opened(source: Path, file: Path) -> Iterator[int]:
     """A file descriptor for a source, closed in the end unless it is standard input."""

@@ -1,0 +1,104 @@
+"""Which directories `prepare-root` may fill, and the mark of one that it has not finished."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from assembler.errors import HostError, RequestError, reason
+from assembler.root import skeleton
+
+UNFINISHED = ".prepare-root-unfinished"
+
+# What an installer may have put into a new root before: boot partitions that it mounted, and what
+# nixos-generate-config wrote. And mkfs makes a lost+found, in each file system that is mounted.
+_OTHERS = frozenset(("boot", "efi", "etc/nixos"))
+_LOST = "lost+found"
+
+
+def target_problems(root: Path, *, force: bool) -> list[str]:
+    """Why `prepare-root` should not fill `root`; `force` lets any directory pass.
+
+    Filled are a directory without files, but for what an installer puts there, and one that
+    was prepared before, wholly or in part.
+    """
+    if not os.path.isdir(root):
+        return [f"{root} is not a directory"]
+    if not force and os.path.samefile(root, "/"):
+        return [f"{root} is the root of this machine: --force fills it all the same"]
+    if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
+        return [f"the directory {root} may not be read and written"]
+    if not force and not _is_prepared(root) and (stranger := _find_stranger(root)):
+        return [
+            f"{root} is neither empty nor a prepared root: there is {stranger}; "
+            "--force fills it all the same"
+        ]
+    return []
+
+
+def _is_prepared(root: Path) -> bool:
+    """Whether `prepare-root` has filled `root`, or has begun to."""
+
+    def is_file(name: str) -> bool:
+        try:
+            return stat.S_ISREG(os.lstat(root / name).st_mode)
+        except OSError:
+            return False
+
+    return is_file(UNFINISHED) or (
+        is_file("etc/NIXOS") and is_file(f"{skeleton.DATABASE.lstrip('/')}/schema")
+    )
+
+
+def _find_stranger(root: Path) -> Path | None:
+    """Something in `root` that is no directory, or a directory that cannot be looked into.
+
+    Empty directories may be where file systems are mounted, as subvolumes of a btrfs often are.
+    """
+    pending = [root]
+    while pending:
+        here = pending.pop()
+        try:
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    path = here / entry.name
+                    if not entry.is_dir(follow_symlinks=False):
+                        return path
+                    if entry.name != _LOST and str(path.relative_to(root)) not in _OTHERS:
+                        pending.append(path)
+        except OSError:
+            return here
+    return None
+
+
+@contextmanager
+def unfinished(root: Path) -> Iterator[None]:
+    """Have `root` marked as unfinished for as long as it is being filled, and when that fails.
+
+    The mark is the first thing made and the last that goes, so that whenever a run is killed,
+    the next one knows the directory for its own. A new mark goes, too, where a RequestError comes
+    before anything else was made. Raises HostError.
+    """
+    mark = root / UNFINISHED
+    with _telling(root):
+        before = {*os.listdir(root)}
+        if is_new := UNFINISHED not in before:
+            mark.touch(exist_ok=False)
+    try:
+        yield
+    except RequestError:
+        with _telling(root):
+            if is_new and {*os.listdir(root)} == {*before, UNFINISHED}:
+                mark.unlink()
+        raise
+    with _telling(root):
+        mark.unlink()
+
+
+@contextmanager
+def _telling(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise HostError(f"cannot prepare {root}: {reason(error)}") from None
