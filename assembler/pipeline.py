@@ -17,7 +17,7 @@ from assembler.plan import Plan, fill_skeleton, make_plan, read_request, read_ro
 from assembler.progress import Progress
 from assembler.root.build import digests, scan_store
 from assembler.root.files import Files
-from assembler.root.prepare import inside
+from assembler.root.prepare import inside, stamp
 from assembler.root.scan import Scanner
 from assembler.root.skeleton import DATABASE
 from assembler.root.target import unfinished
@@ -137,7 +137,8 @@ def prepare(spec: RootSpec, root: Path, mode: CopyMode, progress: Progress) -> N
             if problems := copy_problems(root, tree, mode):
                 raise RequestError(problems)
         with progress.step("preparing the root"):
-            fill_skeleton(spec, root, closure, files)
+            made = fill_skeleton(spec, root, closure, files)
         tree.digests = digests(closure, spec.check_hashes, make_database_of)
         with progress.step("copying the store paths", total=measure(tree).data) as step:
             copy_store(root, tree, step, mode)
+        stamp(root, made, spec.epoch)

@@ -79,9 +79,9 @@ def read_root(spec: RootSpec, files: Files) -> Closure:
     return closure
 
 
-def fill_skeleton(spec: RootSpec, root: Path, closure: Closure, files: Files) -> None:
+def fill_skeleton(spec: RootSpec, root: Path, closure: Closure, files: Files) -> list[str]:
     """Make all of a root but the store paths and their database; see `make_skeleton`."""
-    make_skeleton(
+    return make_skeleton(
         root,
         closure.paths,
         files,

@@ -1,16 +1,23 @@
 """Store paths in a directory, against nix-store --optimise, stat and diff."""
 
 import os
+import shutil
 import stat
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from assembler.errors import HostError
+from assembler.progress import Step
+from assembler.root.tree import Digests, Node, Slice, Tree
 from assembler.store.closure import Closure
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import format_registration
-from tests.helpers import copy_closure, nix_store, output, real_info, verify
+from assembler.writers.directory import CopyMode, copy_problems, copy_store
+from conftest import AsRoot
+from tests.helpers import copy_closure, nix_store, output, real_info, store_tree, verify
 from tests.systems import store_path
 
 A, B, C = store_path(1, "a"), store_path(2, "b"), store_path(3, "c")
@@ -166,3 +173,186 @@ def test_cp_and_the_copy_agree(root: Path, source: Path, tmp_path: Path) -> None
     copy(root, source)
     output("cp", "-r", source / A[1:], tmp_path / "plain")
     assert output("diff", "-r", "--no-dereference", tmp_path / "plain", root / A[1:]) == b""
+
+
+@pytest.fixture
+def canonical(root: Path, source: Path) -> Path:
+    """A second source, whose files look as Nix leaves them."""
+    copy(root, source)
+    return root
+
+
+def second(root: Path) -> Path:
+    """Another root beside a root."""
+    other = root.parent / "second"
+    (other / "nix/store").mkdir(parents=True)
+    return other
+
+
+def test_hardlink_mode_makes_further_names(canonical: Path) -> None:
+    other = second(canonical)
+    copy_closure(other, closure_in(canonical), StoreRoot(canonical), CopyMode.HARDLINK)
+    for name in ("run", "d/same"):
+        there, here = canonical / A[1:] / name, other / A[1:] / name
+        assert os.path.samestat(there.stat(), here.stat())
+    assert closure_in(other) == closure_in(canonical)
+
+
+def test_hardlink_mode_leaves_the_source_as_it_is(root: Path, source: Path) -> None:
+    """A file that does not look as Nix leaves it is copied: mending it would mend the source."""
+    before = output("find", source, "-printf", "%p %m %T@ %n %i\\n")
+    copy_closure(root, closure_in(source), StoreRoot(source), CopyMode.HARDLINK)
+    assert output("find", source, "-printf", "%p %m %T@ %n %i\\n") == before
+    said = output("find", root / A[1:], "-type", "f", "-printf", "%m %T@ %n\\n").decode()
+    assert set(said.splitlines()) <= {"444 1.0000000000 1", "555 1.0000000000 1"}
+
+
+@pytest.mark.parametrize("mode", [CopyMode.AUTO, CopyMode.COPY])
+def test_other_modes_share_no_inode(canonical: Path, mode: CopyMode) -> None:
+    other = second(canonical)
+    copy_closure(other, closure_in(canonical), StoreRoot(canonical), mode)
+    inodes = [
+        {path.stat().st_ino for path in (root / A[1:]).rglob("*") if path.is_file()}
+        for root in (canonical, other)
+    ]
+    assert inodes[0].isdisjoint(inodes[1])
+    assert closure_in(other) == closure_in(canonical)
+
+
+def reflinks(directory: Path) -> bool:
+    """Whether cp can share data in a directory."""
+    (directory / "one").write_bytes(b"x" * 8192)
+    command = ["cp", "--reflink=always", directory / "one", directory / "two"]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def test_reflink_mode_shares_or_is_refused(root: Path, source: Path, tmp_path: Path) -> None:
+    tree = store_tree(closure_in(source), StoreRoot(source))
+    problems = copy_problems(root, tree, CopyMode.REFLINK)
+    assert os.listdir(root) == ["nix"]
+    if reflinks(tmp_path):
+        assert problems == []
+        copy_closure(root, closure_in(source), StoreRoot(source), CopyMode.REFLINK)
+        assert closure_in(root) == closure_in(source)
+    else:
+        assert [line.split(":")[0] for line in problems] == ["--copy-mode reflink"]
+        assert f"cannot be shared with {root}: " in problems[0]
+
+
+def test_reflinks_on_xfs_share_the_blocks(as_root: AsRoot, source: Path, tmp_path: Path) -> None:
+    disk, mount = tmp_path / "disk", tmp_path / "mount"
+    with disk.open("wb") as file:
+        file.truncate(400 << 20)
+    output("/sbin/mkfs.xfs", "-q", disk)
+    mount.mkdir()
+    as_root("mount", "-o", "loop", disk, mount)
+    try:
+        as_root("chown", str(os.geteuid()), mount)
+        shutil.copytree(source, mount / "source", symlinks=True)
+        (mount / "root/nix/store").mkdir(parents=True)
+        closure = closure_in(mount / "source")
+        tree = store_tree(closure, StoreRoot(mount / "source"))
+        assert copy_problems(mount / "root", tree, CopyMode.REFLINK) == []
+        for mode, name in ((CopyMode.REFLINK, "root"), (CopyMode.AUTO, "auto")):
+            (mount / name / "nix/store").mkdir(parents=True, exist_ok=True)
+            copy_closure(mount / name, closure, StoreRoot(mount / "source"), mode)
+            assert closure_in(mount / name) == closure
+            extents = output("/usr/sbin/filefrag", "-v", mount / name / A[1:] / "d/same").decode()
+            assert "shared" in extents
+        (mount / "copy/nix/store").mkdir(parents=True)
+        copy_closure(mount / "copy", closure, StoreRoot(mount / "source"), CopyMode.COPY)
+        extents = output("/usr/sbin/filefrag", "-v", mount / "copy" / A[1:] / "d/same").decode()
+        assert "shared" not in extents
+    finally:
+        as_root("umount", mount)
+
+
+def test_hardlinks_to_another_file_system_are_refused(root: Path, source: Path) -> None:
+    tree = store_tree(closure_in(source), StoreRoot(source))
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        [line] = copy_problems(Path(elsewhere), tree, CopyMode.HARDLINK)
+    assert line.startswith("--copy-mode hardlink: ")
+    assert line.endswith(f"cannot be shared with {elsewhere}: Invalid cross-device link")
+    assert copy_problems(root, tree, CopyMode.HARDLINK) == []
+
+
+def test_files_of_an_export_cannot_be_shared(root: Path, tmp_path: Path) -> None:
+    tree = Tree()
+    tree.add(f"{A}/x".encode(), Node(stat.S_IFREG, 0o444, 1, Slice(str(tmp_path), 0)))
+    [line] = copy_problems(root, tree, CopyMode.HARDLINK)
+    assert line.startswith("--copy-mode hardlink: the files of an export cannot be shared")
+
+
+@pytest.mark.parametrize("wrong", ["missing", "longer", "added", "link", "kind"])
+def test_a_path_that_is_wrong_is_made_anew(root: Path, source: Path, wrong: str) -> None:
+    copy(root, source)
+    top = root / A[1:]
+    top.chmod(0o755)
+    match wrong:
+        case "missing":
+            (top / "run").unlink()
+        case "longer":
+            (top / "run").chmod(0o644)
+            (top / "run").write_bytes(b"more")
+        case "added":
+            (top / "new").touch()
+        case "link":
+            (top / "dangling").unlink()
+            (top / "dangling").symlink_to("/somewhere")
+        case "kind":
+            (top / "run").unlink()
+            (top / "run").mkdir()
+    untouched = output("find", root / B[1:], "-printf", "%p %i %C@\\n")
+    copy(root, source)
+    assert closure_in(root) == closure_in(source)
+    assert output("find", root / B[1:], "-printf", "%p %i %C@\\n") == untouched
+
+
+def test_modes_and_times_that_are_wrong_are_mended(root: Path, source: Path) -> None:
+    copy(root, source)
+    before = output("find", root, "-printf", "%p %i %y %m %T@\\n")
+    for path in (root / A[1:], root / A[1:] / "d", root / A[1:] / "run"):
+        path.chmod(0o700)
+        os.utime(path, (5, 5))
+    os.utime(root / A[1:] / "dangling", (5, 5), follow_symlinks=False)
+    copy(root, source)
+    assert output("find", root, "-printf", "%p %i %y %m %T@\\n") == before
+
+
+def test_hard_links_are_kept_when_a_copy_is_completed(root: Path, source: Path) -> None:
+    os.unlink(source / B[1:] / "d/same")
+    os.link(source / A[1:] / "d/same", source / B[1:] / "d/same")
+    copy_closure(root, closure_in(source, A), StoreRoot(source))
+    copy(root, source)
+    first, other = (os.stat(root / path[1:] / "d/same") for path in (A, B))
+    assert os.path.samestat(first, other)
+
+
+def test_hashes_are_nixs_whether_a_path_is_there_or_not(root: Path, source: Path) -> None:
+    closure = closure_in(source)
+    copy_closure(root, closure_in(source, A), StoreRoot(source))
+    tree = store_tree(closure, StoreRoot(source))
+    found: dict[bytes, str] = {}
+    names = frozenset(os.fsencode(path[11:]) for path in closure.paths)
+    tree.digests = Digests(names, found.update)
+    copy_store(root, tree, Step(None))
+    assert found == {os.fsencode(info.path[11:]): info.nar_hash for info in closure.infos}
+
+
+def test_a_full_disk_is_told_and_the_copy_can_be_completed(
+    as_root: AsRoot, source: Path, tmp_path: Path
+) -> None:
+    (source / B[1:] / "z").write_bytes(os.urandom(3 << 20))
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    as_root("mount", "-t", "tmpfs", "-o", f"size=2m,uid={os.geteuid()}", "tmpfs", mount)
+    try:
+        (mount / "nix/store").mkdir(parents=True)
+        with pytest.raises(HostError, match=f"cannot fill {mount}: .*No space left on device"):
+            copy(mount, source)
+        assert os.listdir(mount / "nix/store") == [A[11:]]
+        as_root("mount", "-o", "remount,size=20m", mount)
+        copy(mount, source)
+        assert closure_in(mount) == closure_in(source)
+    finally:
+        as_root("umount", mount)

@@ -9,7 +9,7 @@ import os
 import posixpath
 import re
 import shutil
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
 from assembler.errors import HostError, RequestError, reason
@@ -124,7 +124,7 @@ def make_skeleton(
     generations: Sequence[skeleton.Generation] = (),
     channel: str | None = None,
     configuration: Path | None = None,
-) -> None:
+) -> list[str]:
     """Make in `root` all that NixOS has besides `paths`, its store paths, and their database.
 
     `epoch` (seconds) is the time of the configuration. `generations` and `channel` are as in
@@ -133,6 +133,7 @@ def make_skeleton(
     the directory and owners where the caller is root; the owners in an image come from the Tree
     instead. Raises RequestError, before anything is made, for a closure without a shell and for
     what stands where something else should, HostError when the directory cannot be filled.
+    Returns what is now as it should be, absolute paths in the image.
     """
     links = skeleton.links(
         system,
@@ -165,6 +166,22 @@ def make_skeleton(
         _tell_of_strays(root, set(paths))
     except OSError as error:
         raise HostError(f"cannot prepare {root}: {reason(error)}") from None
+    return [*(place.path for place in places), *files, *links]
+
+
+def stamp(root: Path, paths: Iterable[str], epoch: int) -> None:
+    """Give what was made in `root`, and the database, the time that it has in an image.
+
+    What belongs to somebody else keeps its time. Raises HostError.
+    """
+    database = [f"{skeleton.DATABASE}/{name}" for name in ("db.sqlite", "schema")]
+    for path in (*paths, *database):
+        try:
+            os.utime(inside(root, path), (epoch, epoch), follow_symlinks=False)
+        except PermissionError:
+            continue
+        except OSError as error:
+            raise HostError(f"cannot prepare {root}: {reason(error)}") from None
 
 
 def _obstacles(root: Path, places: Sequence[skeleton.Place], others: Sequence[str]) -> list[str]:

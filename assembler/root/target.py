@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from assembler.errors import HostError, RequestError, reason
@@ -93,7 +93,10 @@ def unfinished(root: Path) -> Iterator[None]:
                 mark.unlink()
         raise
     with _telling(root):
+        about = os.stat(root)
         mark.unlink()
+        with suppress(PermissionError):
+            os.utime(root, ns=(about.st_atime_ns, about.st_mtime_ns))
 
 
 @contextmanager

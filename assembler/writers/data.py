@@ -73,6 +73,8 @@ class DataSender:
             self._hasher = min(self._hashers, key=lambda hasher: hasher.asked)
             self._hasher.open(name)
         nar_digest.begin(self._hasher, name, node, top=top)
+        if isinstance(node, Node) and node.kind == stat.S_IFREG and isinstance(node.data, bytes):
+            self._hasher.literal(node.data)
         self._depth += 1
 
     def end(self, node: Directory | Node) -> None:
@@ -102,7 +104,7 @@ class DataSender:
 
     def mention(self, node: Node, usual: bytes) -> None:
         """A file comes again, by another name: its data is hashed and not sent."""
-        if self._depth and node.kind == stat.S_IFREG:
+        if self._depth and node.kind == stat.S_IFREG and not isinstance(node.data, bytes):
             path, start = origin(node.data, usual)
             done = 0
             for offset, length in segments(node):
