@@ -71,7 +71,7 @@ def prepare_root(
             link = inside(root, path)
             link.unlink(missing_ok=True)
             link.symlink_to(target)
-        make_database(closure.infos, inside(root, skeleton.DATABASE), epoch)
+        make_database(closure.infos, store, inside(root, skeleton.DATABASE), epoch)
     except OSError as error:
         raise HostError(f"cannot prepare {root}: {reason(error)}") from None
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from assembler.errors import RequestError
 from assembler.store import live, registration
+from assembler.store.derivation import derivation_problems, is_derivation
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo
 
@@ -54,6 +55,9 @@ class Closure:
                 store.host(info.path).lstat()
             except OSError as error:
                 lines.append(f"{info.path} is in the closure but cannot be read: {error.strerror}")
+            else:
+                if is_derivation(info.path):
+                    lines += derivation_problems(store, info.path)
             lines += [
                 f"{info.path} refers to {reference}, which is not in the closure"
                 for reference in info.references
