@@ -210,3 +210,26 @@ def test_a_shell_is_found_quickly_in_a_large_closure(tmp_path: Path) -> None:
         (tmp_path / path[1:]).symlink_to(outside)
     with pytest.raises(RequestError):
         find_shell(StoreRoot(tmp_path), "/x", paths)
+
+
+def test_what_the_system_does_not_keep_gets_a_root(tmp_path: Path, system: System) -> None:
+    root, (kernel, _, shell, toplevel) = tmp_path / "root", system.paths
+    root.mkdir()
+    closure, store = closure_of(system)
+    prepare_root(root, closure, store, shell, epoch=1)  # which refers to nothing
+    links = root / "nix/var/nix/gcroots/assemble"
+    [link] = links.iterdir()
+    assert os.readlink(link) == toplevel
+    assert (links / os.path.basename(toplevel)).is_symlink()
+    copy_store(root, closure, store)
+    live = nix_store(root, "--gc", "--print-live").decode().split()
+    assert {toplevel, kernel} <= set(live)
+
+
+def test_roots_of_an_earlier_closure_go(tmp_path: Path, system: System) -> None:
+    root = prepare(tmp_path / "root", system)
+    links = root / "nix/var/nix/gcroots/assemble"
+    (links / "stale").symlink_to(store_path(9, "stale"))
+    (links / "theirs").mkdir()
+    prepare(root, system)
+    assert [path.name for path in links.iterdir()] == ["theirs"]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assembler.errors import HostError, RequestError, reason
-from assembler.root import skeleton
+from assembler.root import gcroots, skeleton
 from assembler.store.closure import Closure
 from assembler.store.database import make_database, put_file
 from assembler.store.paths import STORE, StoreRoot, store_path_of
@@ -44,7 +44,7 @@ def _shell_rank(path: str) -> tuple[int, str]:
 def prepare_root(
     root: Path, closure: Closure, store: StoreRoot, system: str, *, epoch: int
 ) -> None:
-    """Make the skeleton, the Nix database and the system profile in `root`.
+    """Make the skeleton, the Nix database, the system profile and other roots in `root`.
 
     `epoch` (seconds) is the registration time of every path. Modes are set where the caller owns
     the directory and owners where the caller is root; the owners in an image come from the Tree
@@ -53,6 +53,7 @@ def prepare_root(
     cannot be filled.
     """
     links = skeleton.links(system, find_shell(store, system, closure.paths))
+    links |= gcroots.gc_roots(closure.infos, [system])
     strangers = [
         f"{directory} is not a directory"
         for directory in (inside(root, place.path) for place in skeleton.DIRECTORIES[1:])
@@ -67,6 +68,9 @@ def prepare_root(
             _claim(directory, place)
         for path, content in skeleton.FILES.items():
             put_file(inside(root, path), content)
+        for stale in inside(root, gcroots.DIRECTORY).iterdir():
+            if stale.is_symlink():  # a root of the closure that was here before
+                stale.unlink()
         for path, target in links.items():
             link = inside(root, path)
             link.unlink(missing_ok=True)

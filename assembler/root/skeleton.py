@@ -6,6 +6,8 @@ here, the activation script of the system makes at every boot.
 
 from typing import NamedTuple
 
+from assembler.root import gcroots
+
 NIXBLD_GID = 30000  # nixbld in nixpkgs' nixos/modules/misc/ids.nix
 
 SYSTEM_PROFILE = "/nix/var/nix/profiles/system"
@@ -38,6 +40,7 @@ DIRECTORIES = (
     Place("/nix/var/nix/daemon-socket"),
     Place(DATABASE),
     Place("/nix/var/nix/gcroots"),
+    Place(gcroots.DIRECTORY),
     Place("/nix/var/nix/gcroots/auto"),
     Place("/nix/var/nix/profiles"),
     Place("/nix/var/nix/profiles/per-user"),
