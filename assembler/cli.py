@@ -142,6 +142,7 @@ def _root_spec(options: argparse.Namespace) -> RootSpec:
         closures=tuple(options.closure),
         store=StoreRoot(options.store.absolute()),
         additional_paths=tuple(path.rstrip("/") for path in options.additional_path),
+        include_build_deps=options.include_build_deps,
         epoch=_epoch(),
     )
 

@@ -38,6 +38,11 @@ def add_root_options(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="one more store path, with its closure; may be repeated",
     )
+    group.add_argument(
+        "--include-build-deps",
+        action="store_true",
+        help="the derivations and outputs that it takes to rebuild the system offline, too",
+    )
 
 
 def add_disk_options(parser: argparse.ArgumentParser) -> None:

@@ -66,7 +66,13 @@ class Plan:
 
 def read_root(spec: RootSpec) -> Closure:
     """The closure of a request for a root; raises RequestError with every problem."""
-    closure = read_closure(spec.closures, spec.store, spec.system, spec.additional_paths)
+    closure = read_closure(
+        spec.closures,
+        spec.store,
+        spec.system,
+        spec.additional_paths,
+        build_dependencies=spec.include_build_deps,
+    )
     problems = closure.problems(spec.store, [spec.system, *spec.additional_paths])
     if not problems:
         find_shell(spec.store, spec.system, closure.paths)

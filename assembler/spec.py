@@ -29,6 +29,7 @@ class RootSpec:
     closures: tuple[Path, ...] = ()
     store: StoreRoot = field(default_factory=StoreRoot)
     additional_paths: tuple[str, ...] = ()
+    include_build_deps: bool = False  # the derivations and all outputs that build the system
     epoch: int = 1  # seconds since 1970: SOURCE_DATE_EPOCH
 
     def problems(self) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from conftest import AsRoot
+from tests.helpers import nix_store
 from tests.systems import System, make_system, store_path
 
 BIN = Path(sys.executable).parent
@@ -457,4 +458,25 @@ def test_a_symlink_too_long_for_xfs(system: System, tmp_path: Path) -> None:
     options = [*system.options, "--filesystem", "xfs", "--contents", contents]
     assert only(refused(tmp_path / "x", *options)) == (
         "/etc/link is a symlink of 1024 bytes; in XFS the longest has 1023"
+    )
+
+
+def test_build_dependencies_of_a_system_whose_derivation_is_unknown(tmp_path: Path) -> None:
+    source = make_system(tmp_path / "source")
+    nix_store(source.root, "--load-db", stdin=source.registration.read_bytes())
+    options = ["--store", source.root, "--system", source.toplevel, "--include-build-deps"]
+    (tmp_path / "root").mkdir()
+    done = run("prepare-root", tmp_path / "root", *options)
+    assert done.returncode == 2
+    assert list((tmp_path / "root").iterdir()) == []
+    told = only(done.stderr.splitlines())
+    assert f"Nix does not know what built {source.toplevel}: find its derivation" in told
+    assert only(refused(tmp_path / "x", *options)) in told
+
+
+def test_build_dependencies_where_no_store_can_be_asked(system: System, tmp_path: Path) -> None:
+    line = only(refused(tmp_path / "x", *system.options, "--include-build-deps"))
+    assert line == (
+        f"--include-build-deps: {system.root} holds no Nix database, and no --closure has the "
+        f"derivation of {system.toplevel} with all outputs"
     )

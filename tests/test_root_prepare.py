@@ -233,3 +233,22 @@ def test_roots_of_an_earlier_closure_go(tmp_path: Path, system: System) -> None:
     (links / "theirs").mkdir()
     prepare(root, system)
     assert [path.name for path in links.iterdir()] == ["theirs"]
+
+
+def test_a_closure_with_derivations_is_without_fault(demo_system: str, tmp_path: Path) -> None:
+    [deriver] = output("nix-store", "--query", "--deriver", demo_system).decode().split()
+    closure = read_closure([], StoreRoot(), demo_system, [], build_dependencies=True)
+    prepare_root(tmp_path, closure, StoreRoot(), demo_system, epoch=1)
+    copy_store(tmp_path, closure, StoreRoot())
+    assert verify(tmp_path) == ""
+    question = ["--query", "--requisites", "--include-outputs", deriver]
+    assert sorted(nix_store(tmp_path, *question).decode().split()) == closure.paths
+    links = tmp_path / "nix/var/nix/gcroots/assemble"
+    assert os.readlink(links / os.path.basename(deriver)) == deriver
+    assert nix_store(tmp_path, "--gc", "--print-dead") == b""
+    shutil.rmtree(links)
+    dead = nix_store(tmp_path, "--gc", "--print-dead").decode().split()
+    kept = nix_store(tmp_path, "--query", "--requisites", demo_system).decode().split()
+    assert sorted(dead) == sorted(set(closure.paths).difference(kept))
+    output("chmod", "-R", "u+w", tmp_path)
+    shutil.rmtree(tmp_path)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assembler.errors import RequestError
-from assembler.store import live, registration
+from assembler.store import buildtime, live, registration
 from assembler.store.derivation import derivation_problems, is_derivation
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo
@@ -67,12 +67,19 @@ class Closure:
 
 
 def read_closure(
-    sources: Sequence[Path], store: StoreRoot, system: str, additional: Sequence[str]
+    sources: Sequence[Path],
+    store: StoreRoot,
+    system: str,
+    additional: Sequence[str],
+    *,
+    build_dependencies: bool = False,
 ) -> Closure:
     """The closure of `system` and the `additional` paths.
 
     With no `sources`, the live store is asked; it is asked too for additional paths that no
-    source registers. Raises RequestError for a source that is none, HostError when Nix fails.
+    source registers, and for the `build_dependencies` of the system where the sources lack any.
+    Raises RequestError for a source that is none and for a derivation
+    that the store lacks, HostError when Nix fails.
     """
     problems: list[str] = []
     infos: list[PathInfo] = []
@@ -87,8 +94,18 @@ def read_closure(
     wanted = [path for path in additional if path not in known]
     if not sources:
         wanted.insert(0, system)
-    if wanted:
-        infos += live.query(store, wanted)
+    try:
+        if wanted:
+            infos += live.query(store, wanted)
+    except RequestError as error:
+        problems += error.problems
+    try:
+        if build_dependencies:
+            infos += buildtime.complete(infos, store, system)
+    except RequestError as error:
+        problems += error.problems
+    if problems:
+        raise RequestError(list(dict.fromkeys(problems)))
     return Closure.merge(infos)
 
 
