@@ -46,7 +46,7 @@ def test_outputs_that_the_store_lacks_are_warned_of(
     built = make_built(tmp_path, unbuilt=["tool-dev"])
     infos = complete([], StoreRoot(tmp_path), built.system)
     [missing] = set(built.outputs) - {info.path for info in infos}
-    assert f"1 outputs of derivations are not in the store, such as {missing}: " in caplog.text
+    assert f"outputs that are not in the store: 1, such as {missing}; " in caplog.text
 
 
 def test_a_source_that_has_it_all_needs_no_store(tmp_path: Path) -> None:

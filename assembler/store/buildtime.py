@@ -35,8 +35,8 @@ def complete(infos: Sequence[PathInfo], store: StoreRoot, system: str) -> list[P
     fetched = {info.path for info in found}
     if missing := sorted(_outputs(fetched, store) - fetched):
         log.warning(
-            "--include-build-deps: %d outputs of derivations are not in the store, such as %s: "
-            "what needs them cannot be rebuilt offline; `nix-store --realise` their derivations",
+            "--include-build-deps: outputs that are not in the store: %d, such as %s; what needs "
+            "them cannot be rebuilt offline: `nix-store --realise` their derivations first",
             len(missing),
             ", ".join(missing[:_NAMED]),
         )
