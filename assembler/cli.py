@@ -156,6 +156,7 @@ def _root_spec(options: argparse.Namespace) -> RootSpec:
         generations=tuple(options.generation),
         channel=options.channel and options.channel.rstrip("/"),
         configuration=options.configuration,
+        include_build_deps=options.include_build_deps,
         epoch=_epoch(),
     )
 

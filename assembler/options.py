@@ -48,6 +48,11 @@ def add_root_options(parser: argparse.ArgumentParser) -> None:
         help="one more store path, with its closure; may be repeated",
     )
     group.add_argument(
+        "--include-build-deps",
+        action="store_true",
+        help="the derivations and outputs that it takes to rebuild the system offline, too",
+    )
+    group.add_argument(
         "--generation",
         type=_generation,
         action="append",

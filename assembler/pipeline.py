@@ -126,7 +126,7 @@ def prepare(spec: RootSpec, root: Path, mode: CopyMode, progress: Progress) -> N
 
     def make_database_of(hashed: Closure) -> None:
         with progress.step("making the Nix database"):
-            make_database(hashed.infos, inside(root, DATABASE), spec.epoch)
+            make_database(hashed.infos, files, inside(root, DATABASE), spec.epoch)
 
     with process.scratch_directory() as scratch, unfinished(root):
         with progress.step("reading the closure"):

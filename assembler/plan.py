@@ -21,7 +21,13 @@ from assembler.identity import Identity
 from assembler.root.build import await_file, build_tree, digests, scan_store
 from assembler.root.contents import Row, add_contents, read_contents, rows_with
 from assembler.root.files import Files
-from assembler.root.prepare import channel_problems, find_shell, inside, make_skeleton
+from assembler.root.prepare import (
+    channel_problems,
+    find_shell,
+    inside,
+    make_skeleton,
+    program_paths,
+)
 from assembler.root.scan import Scanner
 from assembler.root.skeleton import CONFIGURATION, DATABASE
 from assembler.root.tree import Tree
@@ -67,13 +73,18 @@ class Plan:
 def read_root(spec: RootSpec, files: Files) -> Closure:
     """The closure of a request for a root; raises RequestError with every problem."""
     closure = read_closure(
-        spec.closures, spec.store, spec.system, spec.further_paths, files.receive
+        spec.closures,
+        spec.store,
+        spec.system,
+        spec.further_paths,
+        files,
+        build_dependencies=spec.include_build_deps,
     )
     problems = closure.problems(files, [spec.system, *spec.further_paths])
     if not problems:
         if spec.channel is not None and spec.brings_files:
             problems = channel_problems(spec.channel, files)
-        find_shell(files, spec.system, closure.paths)
+        find_shell(files, spec.system, program_paths(closure.infos, spec.profile_paths))
     if problems:
         raise RequestError(problems)
     return closure
@@ -83,7 +94,7 @@ def fill_skeleton(spec: RootSpec, root: Path, closure: Closure, files: Files) ->
     """Make all of a root but the store paths and their database; see `make_skeleton`."""
     return make_skeleton(
         root,
-        closure.paths,
+        closure.infos,
         files,
         spec.system,
         epoch=spec.epoch,
@@ -128,7 +139,10 @@ def read_request(spec: Spec, scratch: Path) -> Request:
         with gather():
             closure = read_root(spec.root, files)
             if spec.boot_loader == "grub":
-                grubs = {p: find_grub(p, files, closure.paths) for p in Platform}
+                grubs = {
+                    p: find_grub(p, files, program_paths(closure.infos, spec.root.profile_paths))
+                    for p in Platform
+                }
         with gather():
             bootspec = read_bootspec(files, spec.root.system)
     rows: list[Row] = []
@@ -182,7 +196,7 @@ def make_plan(request: Request, staging: Path) -> Plan:
 
     def complete(hashed: Closure) -> None:
         if not closure.is_hashed:
-            make_database(hashed.infos, inside(staging, DATABASE), source.epoch)
+            make_database(hashed.infos, request.files, inside(staging, DATABASE), source.epoch)
 
     tree.digests = digests(closure, source.check_hashes, complete)
     if not closure.is_hashed:
@@ -218,7 +232,9 @@ def make_plan(request: Request, staging: Path) -> Plan:
 def _prepare(request: Request, closure: Closure, staging: Path) -> None:
     root = request.spec.root
     fill_skeleton(root, staging, closure, request.files)
-    make_database(closure.with_dummies().infos, inside(staging, DATABASE), root.epoch)
+    make_database(
+        closure.with_dummies().infos, request.files, inside(staging, DATABASE), root.epoch
+    )
 
 
 def _options(request: Request) -> list[object]:

@@ -38,13 +38,19 @@ class RootSpec:
     generations: tuple[Generation, ...] = ()  # of the system profile
     channel: str | None = None  # store path of root's channels
     configuration: Path | None = None  # what becomes /etc/nixos/configuration.nix
+    include_build_deps: bool = False  # the derivations and all outputs that build the system
     epoch: int = 1  # seconds since 1970: SOURCE_DATE_EPOCH
 
     @property
     def further_paths(self) -> list[str]:
         """The store paths, besides the system, whose closures are on the machine, too."""
+        return [*self.additional_paths, *self.profile_paths[1:]]
+
+    @property
+    def profile_paths(self) -> list[str]:
+        """The store paths that the machine's profiles name, the system first."""
         channels = [] if self.channel is None else [self.channel]
-        return [*self.additional_paths, *(path for _, path in self.generations), *channels]
+        return [self.system, *(path for _, path in self.generations), *channels]
 
     @property
     def brings_files(self) -> bool:

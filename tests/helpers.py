@@ -45,11 +45,18 @@ def closure_of(system: System) -> tuple[Closure, StoreRoot]:
 
 
 def read(
-    sources: Sequence[Path], store: StoreRoot, system: str, additional: Sequence[str] = ()
+    sources: Sequence[Path],
+    store: StoreRoot,
+    system: str,
+    additional: Sequence[str] = (),
+    *,
+    build_dependencies: bool = False,
 ) -> Closure:
     """The closure of sources none of which is an export."""
-    receive = Files(store, Path("/nonexistent")).receive
-    return read_closure(sources, store, system, additional, receive)
+    files = Files(store, Path("/nonexistent"))
+    return read_closure(
+        sources, store, system, additional, files, build_dependencies=build_dependencies
+    )
 
 
 def store_tree(closure: Closure, store: StoreRoot) -> Tree:

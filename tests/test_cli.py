@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from conftest import AsRoot
+from tests.helpers import nix_store
 from tests.systems import System, add_path, make_system, store_path
 
 BIN = Path(sys.executable).parent
@@ -551,3 +552,24 @@ def test_prepare_root_with_all_that_can_be_asked_for(tmp_path: Path) -> None:
     query = ["nix-store", "--store", f"local?root={root}", "--query", "--requisites", channel]
     assert subprocess.run(query, capture_output=True, text=True).stdout.split() == [channel]
     assert (root / "etc/nixos/configuration.nix").read_bytes() == b"{ } # caf\xe9"
+
+
+def test_build_dependencies_of_a_system_whose_derivation_is_unknown(tmp_path: Path) -> None:
+    source = make_system(tmp_path / "source")
+    nix_store(source.root, "--load-db", stdin=source.registration.read_bytes())
+    options = ["--store", source.root, "--system", source.toplevel, "--include-build-deps"]
+    (tmp_path / "root").mkdir()
+    done = run("prepare-root", tmp_path / "root", *options)
+    assert done.returncode == 2
+    assert list((tmp_path / "root").iterdir()) == []
+    told = only(done.stderr.splitlines())
+    assert f"Nix does not know what built {source.toplevel}: find its derivation" in told
+    assert only(refused(tmp_path / "x", *options)) in told
+
+
+def test_build_dependencies_where_no_store_can_be_asked(system: System, tmp_path: Path) -> None:
+    line = only(refused(tmp_path / "x", *system.options, "--include-build-deps"))
+    assert line == (
+        f"--include-build-deps: {system.root} holds no Nix database, and no --closure has the "
+        f"derivation of {system.toplevel} with all outputs"
+    )

@@ -114,6 +114,7 @@ def test_all_that_can_be_asked_for_is_there(
     profiles = "/nix/var/nix/profiles"
     assert sorted(set(full) - set(usual)) == [
         "/etc/nixos/configuration.nix ",
+        f"/nix/var/nix/gcroots/assemble/{ENV[11:]} {ENV}",
         f"{profiles}/per-user/root/channels channels-1-link",
         f"{profiles}/per-user/root/channels-1-link {CHANNEL}",
         f"{profiles}/system system-2-link",
@@ -163,9 +164,11 @@ def test_nix_takes_the_links_for_roots_of_its_garbage_collector(
         "profiles/system-2-link",
         "profiles/system-5-link",
         "profiles/per-user/root/channels-1-link",
+        f"gcroots/assemble/{ENV[11:]}",
     }
     nix_store(root, "--gc")
-    assert not (root / ENV[1:]).exists()  # only env is not rooted here
+    assert verify(root) == ""
+    assert (root / ENV[1:]).exists()
     assert (root / CHANNEL[1:] / "nixos/default.nix").is_file()
 
 
@@ -205,7 +208,10 @@ def test_a_second_run_with_less_takes_nothing_away(
     prepare(root, system)
     after = files_and_links(root)
     profiles = "/nix/var/nix/profiles"
-    assert set(before) - set(after) == {f"{profiles}/system system-2-link"}
+    assert set(before) - set(after) == {
+        f"{profiles}/system system-2-link",
+        f"/nix/var/nix/gcroots/assemble/{ENV[11:]} {ENV}",
+    }
     assert set(after) - set(before) == {
         f"{profiles}/system system-1-link",
         f"{profiles}/system-1-link {system.toplevel}",
@@ -405,3 +411,46 @@ def test_a_shell_is_found_quickly_in_a_large_closure(tmp_path: Path) -> None:
         (tmp_path / path[1:]).symlink_to(outside)
     with pytest.raises(RequestError):
         find_shell(StoreRoot(tmp_path), "/x", paths)
+
+
+def test_what_the_system_does_not_keep_gets_a_root(tmp_path: Path, system: System) -> None:
+    root, (kernel, _, shell, toplevel) = tmp_path / "root", system.paths
+    root.mkdir()
+    closure, store = closure_of(system)
+    prepare_root(root, closure, store, shell, epoch=1)  # which refers to nothing
+    links = root / "nix/var/nix/gcroots/assemble"
+    [link] = links.iterdir()
+    assert os.readlink(link) == toplevel
+    assert (links / os.path.basename(toplevel)).is_symlink()
+    copy_closure(root, closure, store)
+    live = nix_store(root, "--gc", "--print-live").decode().split()
+    assert {toplevel, kernel} <= set(live)
+
+
+def test_roots_of_an_earlier_closure_go(tmp_path: Path, system: System) -> None:
+    root = prepare(tmp_path / "root", system)
+    links = root / "nix/var/nix/gcroots/assemble"
+    links.mkdir()
+    (links / "stale").symlink_to(store_path(9, "stale"))
+    (links / "theirs").mkdir()
+    prepare(root, system)
+    assert [path.name for path in links.iterdir()] == ["theirs"]
+
+
+def test_a_closure_with_derivations_is_without_fault(demo_system: str, tmp_path: Path) -> None:
+    [deriver] = output("nix-store", "--query", "--deriver", demo_system).decode().split()
+    closure = read([], StoreRoot(), demo_system, build_dependencies=True)
+    prepare_root(tmp_path, closure, StoreRoot(), demo_system, epoch=1)
+    copy_closure(tmp_path, closure, StoreRoot())
+    assert verify(tmp_path) == ""
+    question = ["--query", "--requisites", "--include-outputs", deriver]
+    assert sorted(nix_store(tmp_path, *question).decode().split()) == closure.paths
+    links = tmp_path / "nix/var/nix/gcroots/assemble"
+    assert os.readlink(links / os.path.basename(deriver)) == deriver
+    assert nix_store(tmp_path, "--gc", "--print-dead") == b""
+    shutil.rmtree(links)
+    dead = nix_store(tmp_path, "--gc", "--print-dead").decode().split()
+    kept = nix_store(tmp_path, "--query", "--requisites", demo_system).decode().split()
+    assert sorted(dead) == sorted(set(closure.paths).difference(kept))
+    output("chmod", "-R", "u+w", tmp_path)
+    shutil.rmtree(tmp_path)

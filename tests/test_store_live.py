@@ -7,6 +7,7 @@ import pytest
 from assembler.errors import RequestError
 from assembler.store import live
 from assembler.store.paths import StoreRoot
+from tests.derivations import make_built
 from tests.helpers import nix_store, output
 from tests.systems import make_system, store_path
 
@@ -61,3 +62,24 @@ def test_a_home_of_another_user_is_no_obstacle(
 ) -> None:
     monkeypatch.setenv("HOME", "/")
     assert live.query(StoreRoot(), [demo_system])
+
+
+def test_outputs_are_listed_where_they_are_asked_for(tmp_path: Path) -> None:
+    built, store = make_built(tmp_path), StoreRoot(tmp_path)
+    found = live.query(store, [built.derivation], include_outputs=True)
+    assert {info.path for info in found} == built.closure
+    alone = {info.path for info in live.query(store, [built.derivation])}
+    assert built.closure - alone == set(built.outputs)
+
+
+def test_the_deriver_is_nixs(demo_system: str) -> None:
+    said = output("nix-store", "--query", "--deriver", demo_system).decode().strip()
+    assert live.deriver(StoreRoot(), demo_system) == said
+    assert live.deriver(StoreRoot(), said) is None
+
+
+def test_the_deriver_of_an_unknown_path_is_told(tmp_path: Path) -> None:
+    make_built(tmp_path)
+    nowhere = store_path(1, "nowhere")
+    with pytest.raises(RequestError, match=f"^{nowhere} is unknown to Nix's database$"):
+        live.deriver(StoreRoot(tmp_path), nowhere)

@@ -122,6 +122,7 @@ class Machine:
         self._log = ""
         self._unfinished = b""  # the console's last line, so far
         self._seen = 0  # how much of the log earlier waits have gone past
+        self._commands = 0  # how many `run` has run
         directory = Path(self._directory.name)
         try:
             argv = command(
@@ -174,6 +175,24 @@ class Machine:
         assert self._qemu.stdin is not None
         self._qemu.stdin.write(text.encode())
         self._qemu.stdin.flush()
+
+    def run(self, command: str, *, timeout: float) -> str:
+        """What a command prints in the shell that waits on the console; BootError if it fails.
+
+        No line of the command may have 4096 bytes, of which the console would lose the rest.
+        """
+        if self._commands == 0:  # nothing but what commands print shall be among it
+            self.write("stty -echo; set +o emacs; PS1= PS2=; dmesg --console-level 1\n")
+        self._commands += 1
+        number = self._commands
+        self.write(f"printf 'begin-%d\\n' {number}\n")
+        self.write(f"{{ {command}\n}} < /dev/null 2>&1; printf '\\nend-%d %d\\n' {number} $?\n")
+        start = self.wait_for(f"^begin-{number}\n", timeout=timeout).end()
+        end = self.wait_for(rf"^end-{number} (\d+)$", timeout=timeout)
+        said = self._log[start : end.start()].strip("\n")
+        if end[1] != "0":
+            raise BootError(f"{command!r} failed with status {end[1]}:\n{said}")
+        return said
 
     def _read(self, deadline: float) -> bool:
         """Adds to the log what the console says next; False at the deadline or at its end."""

@@ -59,7 +59,7 @@ def add_staging(tree: Tree, scanner: Scanner, staging: Path, epoch: int) -> None
     scanner.add(str(staging), b"/", Metadata(mode=0o644, mtime=epoch))
     for place in skeleton.DIRECTORIES:
         set_place(tree, place, epoch)
-    for place in (*skeleton.CHANNEL_DIRECTORIES, *skeleton.CONFIGURATION_DIRECTORIES):
+    for place in skeleton.SOME_DIRECTORIES:
         if tree.get(place.path.encode()) is not None:
             set_place(tree, place, epoch)
 

@@ -13,12 +13,24 @@ from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
 from assembler.errors import HostError, RequestError, reason
-from assembler.root import skeleton
+from assembler.root import gcroots, skeleton
 from assembler.store.closure import Closure
 from assembler.store.database import make_database, put_file
+from assembler.store.derivation import is_derivation
 from assembler.store.paths import STORE, Store, store_path_of
+from assembler.store.registration import PathInfo, requisites
 
 log = logging.getLogger(__name__)
+
+
+def program_paths(infos: Sequence[PathInfo], profiles: Sequence[str]) -> list[str]:
+    """The store paths in which the machine's programs are looked for; `profiles` name its own.
+
+    What a closure has only to build these is left out, such as another shell or GRUB.
+    """
+    if any(is_derivation(info.path) for info in infos):
+        return sorted(requisites(infos, profiles))
+    return [info.path for info in infos]
 
 
 def find_shell(store: Store, system: str, paths: Sequence[str]) -> str:
@@ -103,7 +115,7 @@ def prepare_root(
     """
     make_skeleton(
         root,
-        closure.paths,
+        closure.infos,
         store,
         system,
         epoch=epoch,
@@ -111,12 +123,12 @@ def prepare_root(
         channel=channel,
         configuration=configuration,
     )
-    make_database(closure.infos, inside(root, skeleton.DATABASE), epoch)
+    make_database(closure.infos, store, inside(root, skeleton.DATABASE), epoch)
 
 
 def make_skeleton(
     root: Path,
-    paths: Sequence[str],
+    infos: Sequence[PathInfo],
     store: Store,
     system: str,
     *,
@@ -125,7 +137,7 @@ def make_skeleton(
     channel: str | None = None,
     configuration: Path | None = None,
 ) -> list[str]:
-    """Make in `root` all that NixOS has besides `paths`, its store paths, and their database.
+    """Make in `root` all that NixOS has besides `infos`, its store paths, and their database.
 
     `epoch` (seconds) is the time of the configuration. `generations` and `channel` are as in
     `skeleton.links`; `configuration` is the host's file to copy as NixOS's. What is in `root`
@@ -135,7 +147,10 @@ def make_skeleton(
     what stands where something else should, HostError when the directory cannot be filled.
     Returns what is now as it should be, absolute paths in the image.
     """
-    links = skeleton.links(
+    further = [path for _, path in generations] + ([] if channel is None else [channel])
+    paths = program_paths(infos, [system, *further])
+    roots = gcroots.gc_roots(infos, [system, *further])
+    links = roots | skeleton.links(
         system,
         find_shell(store, system, paths),
         env=find_env(store, system, paths),
@@ -143,6 +158,8 @@ def make_skeleton(
         channel=channel,
     )
     places, files = [*skeleton.DIRECTORIES], [*skeleton.FILES]
+    if roots or os.path.isdir(inside(root, gcroots.DIRECTORY)):
+        places += skeleton.ROOTS_DIRECTORIES
     if channel is not None:
         places += skeleton.CHANNEL_DIRECTORIES
     if configuration is not None:
@@ -159,11 +176,12 @@ def make_skeleton(
             put_file(inside(root, path), content)
         if configuration is not None:
             _copy_file(configuration, inside(root, skeleton.CONFIGURATION), epoch)
+        _forget_roots(inside(root, gcroots.DIRECTORY))
         for path, target in links.items():
             link = inside(root, path)
             link.unlink(missing_ok=True)
             link.symlink_to(target)
-        _tell_of_strays(root, set(paths))
+        _tell_of_strays(root, {info.path for info in infos})
     except OSError as error:
         raise HostError(f"cannot prepare {root}: {reason(error)}") from None
     return [*(place.path for place in places), *files, *links]
@@ -200,6 +218,13 @@ def _obstacles(root: Path, places: Sequence[skeleton.Place], others: Sequence[st
 
 def _is_directory(path: Path) -> bool:
     return os.path.isdir(path) and not os.path.islink(path)
+
+
+def _forget_roots(directory: Path) -> None:
+    """Take away the roots of the closure that was here before."""
+    for link in directory.iterdir() if directory.is_dir() else ():
+        if link.is_symlink():
+            link.unlink()
 
 
 def _copy_file(source: Path, target: Path, epoch: int) -> None:

@@ -7,6 +7,8 @@ here, the activation script of the system makes at every boot.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from assembler.root import gcroots
+
 NIXBLD_GID = 30000  # nixbld in nixpkgs' nixos/modules/misc/ids.nix
 
 SYSTEM_PROFILE = "/nix/var/nix/profiles/system"
@@ -65,8 +67,10 @@ DIRECTORIES = (
 
 # Directories that exist only where something is put into them. An empty .nix-defexpr would keep
 # nix-env from making the links in it; its mode is what nixos-install gives it.
+ROOTS_DIRECTORIES = (Place(gcroots.DIRECTORY),)
 CHANNEL_DIRECTORIES = (Place("/root/.nix-defexpr", 0o700),)
 CONFIGURATION_DIRECTORIES = (Place("/etc/nixos"),)
+SOME_DIRECTORIES = (*ROOTS_DIRECTORIES, *CHANNEL_DIRECTORIES, *CONFIGURATION_DIRECTORIES)
 
 # Directories that exist only where the boot loader puts files into them.
 BOOT_DIRECTORIES = (Place("/boot/grub", 0o700),)

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assembler.errors import RequestError
-from assembler.store import live
+from assembler.store import buildtime, live
+from assembler.store.derivation import derivation_problems, is_derivation
 from assembler.store.paths import Store, StoreRoot
 from assembler.store.registration import PathInfo
-from assembler.store.sources import Receive, read_source
+from assembler.store.sources import Files, read_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,8 @@ class Closure:
             fault = store.fault(info.path)
             if fault:
                 lines.append(f"{info.path} is in the closure but cannot be read: {fault}")
+            elif is_derivation(info.path):
+                lines += derivation_problems(store, info.path)
             lines += [
                 f"{info.path} refers to {reference}, which is not in the closure"
                 for reference in info.references
@@ -131,18 +134,22 @@ def read_closure(
     store: StoreRoot,
     system: str,
     additional: Sequence[str],
-    receive: Receive,
+    files: Files,
+    *,
+    build_dependencies: bool = False,
 ) -> Closure:
-    """The closure of `system` and the `additional` paths; files of exports go to `receive`.
+    """The closure of `system` and the `additional` paths; exports leave their files to `files`.
 
     With no `sources`, the live store is asked; it is asked too for additional paths that no
-    source registers. Raises RequestError for a source that is none, HostError when Nix fails.
+    source registers, and for the `build_dependencies` of the system where the sources lack any.
+    Raises RequestError for a source that is none and for a derivation
+    that the store lacks, HostError when Nix fails.
     """
     problems: list[str] = []
     infos: list[PathInfo] = []
     for source in sources:
         try:
-            infos += read_source(source, receive)
+            infos += read_source(source, files.receive)
         except RequestError as error:
             problems += error.problems
     if problems:
@@ -151,6 +158,18 @@ def read_closure(
     wanted = [path for path in additional if path not in known]
     if not sources:
         wanted.insert(0, system)
-    vouched = live.query(store, wanted) if wanted else []
+    vouched: list[PathInfo] = []
+    try:
+        if wanted:
+            vouched += live.query(store, wanted)
+    except RequestError as error:
+        problems += error.problems
+    try:
+        if build_dependencies:
+            vouched += buildtime.complete([*infos, *vouched], store, files, system)
+    except RequestError as error:
+        problems += error.problems
+    if problems:
+        raise RequestError(list(dict.fromkeys(problems)))
     closure = Closure.merge([*infos, *vouched])
     return replace(closure, vouched=frozenset(info.path for info in vouched))

@@ -1,28 +1,45 @@
 """The Nix database of the image, made by Nix and then freed of the host's traces."""
 
+import shutil
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import zip_longest
 from pathlib import Path
 
 from assembler import process
 from assembler.errors import HostError, InternalError
+from assembler.store.derivation import is_derivation, read_outputs
 from assembler.store.live import nix_store
-from assembler.store.paths import StoreRoot
+from assembler.store.paths import STORE, Store, StoreRoot
 from assembler.store.registration import PathInfo, format_registration
 
 SCHEMA = "10"  # nix/var/nix/db/schema, the same from Nix 2.0 to this day
 
+Row = tuple[object, ...]
+# All that the database says of a closure; no source that lacks derivers shall make a difference.
+_PATHS = """select path, hash, narSize, registrationTime, coalesce(deriver, '')
+    from ValidPaths order by path"""
+_REFERENCES = """select p.path, r.path from Refs left join ValidPaths p on p.id = referrer
+    left join ValidPaths r on r.id = reference order by p.path, r.path"""
+_OUTPUTS = """select p.path, o.id, o.path from DerivationOutputs o
+    left join ValidPaths p on p.id = drv order by p.path, o.id"""
 
-def make_database(infos: Sequence[PathInfo], target: Path, epoch: int) -> None:
+
+def make_database(infos: Sequence[PathInfo], store: Store, target: Path, epoch: int) -> None:
     """Write `db.sqlite` and `schema` for `infos` into the directory `target`.
 
-    All paths get the registration time `epoch` (seconds). Raises HostError when Nix or SQLite
+    All paths get the registration time `epoch` (seconds). Of the files in `store` only
+    derivations are read. Raises RequestError for one that is none, HostError when Nix or SQLite
     fails, InternalError when what Nix made is not the closure.
     """
     with process.scratch_directory() as scratch:
+        scratch_store = StoreRoot(Path(scratch))
+        derivations = [info.path for info in infos if is_derivation(info.path)]
+        _copy_derivations(derivations, store, scratch_store)
+        outputs = {path: read_outputs(scratch_store, path) for path in derivations}
         nix_store(
-            StoreRoot(Path(scratch)),
+            scratch_store,
             ["--load-db"],
             what="making the Nix database",
             input=format_registration(infos),
@@ -31,7 +48,7 @@ def make_database(infos: Sequence[PathInfo], target: Path, epoch: int) -> None:
         if (made / "schema").read_text().strip() != SCHEMA:
             raise HostError("this Nix writes another database schema than 10: use Nix 2.x")
         try:
-            _normalise(made / "db.sqlite", infos, epoch)
+            _normalise(made / "db.sqlite", infos, outputs, epoch)
             for leftover in ("-wal", "-shm", "-journal"):  # of a database that was there before
                 (target / f"db.sqlite{leftover}").unlink(missing_ok=True)
             put_file(target / "db.sqlite", (made / "db.sqlite").read_bytes())
@@ -47,18 +64,42 @@ def put_file(path: Path, content: bytes) -> None:
     path.chmod(0o644)
 
 
-def _normalise(database: Path, infos: Sequence[PathInfo], epoch: int) -> None:
-    """Set what varies between runs, fold the journal in, and compare with the closure."""
+def _copy_derivations(paths: Sequence[str], store: Store, scratch: StoreRoot) -> None:
+    """Put derivations where Nix, which registers their outputs with them, will read them."""
+    scratch.host(STORE).mkdir(parents=True)
+    for path in paths:
+        shutil.copyfile(store.host(path), scratch.host(path))
+
+
+def _normalise(
+    database: Path, infos: Sequence[PathInfo], outputs: Mapping[str, Mapping[str, str]], epoch: int
+) -> None:
+    """Set what varies between runs, fold the journal in, and compare with the closure.
+
+    `outputs` has, for each derivation, output name → store path.
+    """
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("pragma synchronous = off")
         connection.execute("update ValidPaths set registrationTime = ?", (epoch,))
         connection.execute("pragma wal_checkpoint(truncate)")
         connection.execute("pragma journal_mode = delete")
         connection.execute("vacuum")
-        rows = connection.execute("select path, hash, narSize from ValidPaths order by path")
-        expected = sorted((i.path, f"sha256:{i.nar_hash}", i.nar_size) for i in infos)
-        references = connection.execute("select count(*) from Refs").fetchone()[0]
-        if list(rows) != expected or references != sum(len(set(i.references)) for i in infos):
-            raise InternalError("the Nix database differs from the closure")
-        if connection.execute("pragma integrity_check").fetchone()[0] != "ok":
-            raise InternalError("the Nix database is damaged")
+        ordered = sorted(infos)
+        expected: dict[str, Iterator[Row]] = {
+            _PATHS: ((i.path, f"sha256:{i.nar_hash}", i.nar_size, epoch, "") for i in ordered),
+            _REFERENCES: ((i.path, other) for i in ordered for other in sorted(set(i.references))),
+            _OUTPUTS: (
+                (drv, *pair) for drv in sorted(outputs) for pair in sorted(outputs[drv].items())
+            ),
+            "pragma foreign_key_check": iter(()),
+            "pragma integrity_check": iter([("ok",)]),
+        }
+        for question, rows in expected.items():
+            _compare(connection.execute(question), rows)
+
+
+def _compare(found: Iterable[Row], expected: Iterable[Row]) -> None:
+    """Raise InternalError at the first row that is not what it should be."""
+    for row, wanted in zip_longest(found, expected):
+        if row != wanted:
+            raise InternalError(f"the Nix database has {row}, where the closure has {wanted}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from assembler import process
 from assembler.errors import HostError, RequestError
 from assembler.store import registration
-from assembler.store.paths import StoreRoot
+from assembler.store.paths import StoreRoot, is_store_path
 from assembler.store.registration import PathInfo
 
 _REMEDY = (
@@ -16,6 +16,7 @@ _REMEDY = (
     "registration` and pass --closure registration"
 )
 _DATABASE = "/nix/var/nix/db/db.sqlite"
+_ASKED = "asking Nix for the closure"
 _BATCH = 1000  # store paths on one command line: far below ARG_MAX
 
 
@@ -36,25 +37,22 @@ def nix_store(
     return done.stdout
 
 
-def query(store: StoreRoot, paths: Sequence[str]) -> list[PathInfo]:
+def query(
+    store: StoreRoot, paths: Sequence[str], *, include_outputs: bool = False
+) -> list[PathInfo]:
     """The registration of the closure of `paths`.
 
-    Raises RequestError when the store has no database or does not know a path, HostError when
-    Nix cannot tell.
+    With `include_outputs` the valid outputs of every derivation in it, and what they refer to,
+    belong to the closure, too. Raises RequestError when the store has no database or does not
+    know a path, HostError when Nix cannot tell.
     """
-    if store.root != Path("/") and not os.path.isfile(store.host(_DATABASE)):
-        # Nix would make one there.
-        raise RequestError(f"{store.root} holds no Nix database: say --closure registration")
-    asked = "asking Nix for the closure"
+    _require_database(store)
+    question = ["--requisites", *(["--include-outputs"] if include_outputs else []), *paths]
     try:
-        listed = nix_store(store, ["--query", "--requisites", *paths], what=asked)
+        listed = nix_store(store, ["--query", *question], what=_ASKED)
     except HostError:
-        check = ["--check-validity", "--print-invalid", *paths]
-        invalid = nix_store(store, check, what=asked).decode().split()
-        if invalid:
-            raise RequestError(
-                [f"{path} is unknown to Nix's database" for path in invalid]
-            ) from None
+        if problems := [f"{path} is unknown to Nix's database" for path in invalid(store, paths)]:
+            raise RequestError(problems) from None
         raise
     closure = sorted(set(listed.decode().split()))
     infos = []
@@ -63,3 +61,31 @@ def query(store: StoreRoot, paths: Sequence[str]) -> list[PathInfo]:
         dump = nix_store(store, ["--dump-db", *batch], what="asking Nix for the registration")
         infos += registration.parse(dump.decode(), "nix-store --dump-db")
     return infos
+
+
+def deriver(store: StoreRoot, path: str) -> str | None:
+    """The derivation that built a store path, as far as the store knows; it need not be there.
+
+    Raises as `query`.
+    """
+    _require_database(store)
+    if invalid(store, [path]):
+        raise RequestError(f"{path} is unknown to Nix's database")
+    said = nix_store(store, ["--query", "--deriver", path], what=_ASKED).decode().strip()
+    return said if is_store_path(said) else None  # nix-store says "unknown-deriver"
+
+
+def invalid(store: StoreRoot, paths: Sequence[str]) -> list[str]:
+    """Those of `paths` that are not valid in a store; raises HostError."""
+    check = ["--check-validity", "--print-invalid", *paths]
+    return nix_store(store, check, what=_ASKED).decode().split()
+
+
+def has_database(store: StoreRoot) -> bool:
+    """Whether Nix can be asked of a store; the host's own may be behind a daemon."""
+    return store.root == Path("/") or os.path.isfile(store.host(_DATABASE))
+
+
+def _require_database(store: StoreRoot) -> None:
+    if not has_database(store):  # Nix would make one there
+        raise RequestError(f"{store.root} holds no Nix database: say --closure registration")

@@ -27,6 +27,19 @@ class PathInfo(NamedTuple):
     references: tuple[str, ...]
 
 
+def requisites(infos: Iterable[PathInfo], paths: Iterable[str]) -> set[str]:
+    """The `paths` and all that they refer to, directly or not."""
+    references = {info.path: info.references for info in infos}
+    found: set[str] = set()
+    pending = list(paths)
+    while pending:
+        path = pending.pop()
+        if path not in found:
+            found.add(path)
+            pending += references.get(path, ())
+    return found
+
+
 def parse_hash(text: str) -> str:
     """A SHA-256 as Nix writes it, made hexadecimal: [sha256:]hex or base-32, or SRI.
 

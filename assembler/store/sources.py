@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from assembler.errors import HostError, RequestError, reason
 from assembler.store import nar, registration
 from assembler.store.attributes import parse_json
 from assembler.store.export import Receiver, is_export, read_export
-from assembler.store.paths import STORE
+from assembler.store.paths import STORE, Store
 from assembler.store.registration import PathInfo
 from assembler.store.stream import Stream
 
@@ -20,6 +21,13 @@ _START = 64  # bytes that tell what a file is
 # Makes the receiver of an export's files out of the path at which they can be read again, by
 # position; None for a pipe, where they cannot.
 Receive = Callable[[Path | None], Receiver]
+
+
+class Files(Store, Protocol):
+    """Where the files of a closure are, those of exports among them."""
+
+    def receive(self, path: Path | None) -> Receiver:
+        """Who takes the files of an export; see `Receive`."""
 
 
 def read_source(source: Path, receive: Receive) -> list[PathInfo]:

@@ -3,22 +3,22 @@
 # Every builder is the static busybox out of its Debian package, so that nothing of the machine
 # that builds takes part: the same packages give the same bytes, inside the build sandbox too.
 {
-  # directory of .deb files: a complete dependency closure
+  # directory of .deb files: a complete dependency closure; or what `inputs.debs` gives
   debs,
   # directory that holds a static `busybox`
   bootstrap,
-}:
-let
-  system = "x86_64-linux";
-  label = "23.05.demo";
-  kernelParams = [
+  label ? "23.05.demo",
+  kernelParams ? [
     "console=ttyS0,115200"
     "panic=-1"
     "loglevel=4"
-  ];
+  ],
   # Modules the initrd loads, with what they depend on: the disks that virtual machines offer, and
   # file systems for the root (not btrfs, which tries out all its RAID 6 codes when it is loaded).
-  bootModules = "virtio_pci virtio_blk virtio_scsi sd_mod nvme ext4 xfs";
+  bootModules ? "virtio_pci virtio_blk virtio_scsi sd_mod nvme ext4 xfs",
+}:
+let
+  system = "x86_64-linux";
 
   tools = builtins.path {
     path = bootstrap;
@@ -54,7 +54,8 @@ let
       chmod 555 $out
     '';
 
-  # "libc6_2.36-9_amd64.deb" -> { package = "libc6"; version = "2.36-9"; }, without the epoch.
+  # "libc6_2.36-9_amd64.deb" -> { package = "libc6"; version = "2.36-9"; src = /nix/store/…; },
+  # without the epoch.
   parse =
     file:
     let
@@ -63,27 +64,26 @@ let
     if fields == null then
       null
     else
-      {
-        inherit file;
+      rec {
         package = builtins.elemAt fields 0;
         # "~" is legal in a Debian version and not in a store path.
         version = builtins.replaceStrings [ "~" ] [ "-" ] (builtins.elemAt fields 2);
+        src = builtins.path {
+          path = debs + "/${file}";
+          name = "${package}-${version}.deb";
+        };
       };
-  all = builtins.filter (deb: deb != null) (
-    map parse (builtins.attrNames (builtins.readDir debs))
-  );
+  all =
+    if builtins.isList debs then
+      debs
+    else
+      builtins.filter (deb: deb != null) (map parse (builtins.attrNames (builtins.readDir debs)));
 
   # One store path for each Debian package, /usr merged into the root of it. Owners and setuid
   # bits stay behind, as everything in a store is root's and plain.
   unpack =
     deb:
-    run "${deb.package}-${deb.version}"
-      {
-        src = builtins.path {
-          path = debs + "/${deb.file}";
-          name = "${deb.package}-${deb.version}.deb";
-        };
-      }
+    run "${deb.package}-${deb.version}" { inherit (deb) src; }
       ''
         mkdir tree
         ar p $src data.tar.xz | xz -dc | tar -x -o --no-same-permissions -C tree
@@ -219,3 +219,10 @@ run "nixos-system-demo-${label}"
     sed "s|@systemConfig@|$out|g" ${switch} > bin/switch-to-configuration
     chmod 555 init activate bin/switch-to-configuration
   ''
+// {
+  # What this was built from, in the store: with it a machine can build the system again.
+  inputs = {
+    debs = all;
+    bootstrap = tools;
+  };
+}
