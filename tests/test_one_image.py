@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,16 @@ def expected(demo_system: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     return assembled(tmp_path_factory.mktemp("live") / "disk.raw", demo_system)
 
 
+@pytest.fixture
+def small(as_root: AsRoot, tmp_path: Path) -> Iterator[Path]:
+    """A directory with room for 64 MiB."""
+    directory = tmp_path / "small"
+    directory.mkdir()
+    as_root("mount", "-t", "tmpfs", "-o", "size=64m,mode=777", "tmpfs", directory)
+    yield directory
+    as_root("umount", directory)
+
+
 @pytest.mark.parametrize(
     "name",
     ["registration", "closureInfo", "graph", "attributes", "path-info", "keyed", "export"],
@@ -90,13 +101,14 @@ def test_all_sources_together_give_the_same_image(
 
 
 def test_an_export_on_standard_input_needs_no_staging(
-    sources: dict[str, Path], expected: str, demo_system: str, tmp_path: Path
+    small: Path, sources: dict[str, Path], expected: str, demo_system: str, tmp_path: Path
 ) -> None:
     """TMPDIR has no room for a copy; what is taken out is the little that we look into."""
-    with sources["export"].open("rb") as export:
-        handle = export.fileno()
-        out = tmp_path / "disk.raw"
-        assert assembled(out, demo_system, "--closure", "-", stdin=handle) == expected
+    with sources["export"].open("rb") as export, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(small))
+        stdin, out = export.fileno(), tmp_path / "disk.raw"
+        assert assembled(out, demo_system, "--closure", "-", stdin=stdin) == expected
+    assert list(small.iterdir()) == []
 
 
 def test_an_export_by_a_pipe(
