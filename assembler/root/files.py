@@ -35,6 +35,11 @@ class Files:
         self._restorers.append(Restorer(self._unpacked.root))
         return self._restorers[-1]
 
+    @property
+    def unpacked(self) -> set[str]:
+        """The store paths that were unpacked, and hashed, while an export was read."""
+        return set().union(*(restorer.paths for restorer in self._restorers))
+
     def _root(self, path: str) -> StoreRoot:
         top = store_path_of(path)
         unpacked = any(top in restorer.paths for restorer in self._restorers)

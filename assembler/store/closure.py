@@ -18,6 +18,7 @@ class Closure:
 
     infos: tuple[PathInfo, ...]
     vouched: frozenset[str] = frozenset()  # paths whose hash is the word of the live store
+    hashed: frozenset[str] = frozenset()  # paths whose hash we made ourselves, of their files
 
     @property
     def paths(self) -> list[str]:
@@ -69,12 +70,15 @@ class Closure:
         """The paths to hash while their files are read.
 
         Always those whose hash is unknown; with `check` all, with None those that the live store
-        does not vouch for.
+        does not vouch for. Those that were hashed before are not read again.
         """
         return frozenset(
             info.path
             for info in self.infos
-            if info.nar_hash is None or check or (check is None and info.path not in self.vouched)
+            if info.path not in self.hashed
+            and (
+                info.nar_hash is None or check or (check is None and info.path not in self.vouched)
+            )
         )
 
     def with_sizes(self, sizes: Mapping[str, int]) -> "Closure":
@@ -172,4 +176,5 @@ def read_closure(
     if problems:
         raise RequestError(list(dict.fromkeys(problems)))
     closure = Closure.merge([*infos, *vouched])
-    return replace(closure, vouched=frozenset(info.path for info in vouched))
+    by_store = frozenset(info.path for info in vouched)
+    return replace(closure, vouched=by_store, hashed=frozenset(files.unpacked))

@@ -26,6 +26,10 @@ Receive = Callable[[Path | None], Receiver]
 class Files(Store, Protocol):
     """Where the files of a closure are, those of exports among them."""
 
+    @property
+    def unpacked(self) -> set[str]:
+        """The store paths that were unpacked, and hashed, while an export was read."""
+
     def receive(self, path: Path | None) -> Receiver:
         """Who takes the files of an export; see `Receive`."""
 

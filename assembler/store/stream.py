@@ -1,13 +1,16 @@
 """Bytes that arrive once, in order, with their place in the file that they come from."""
 
+import fcntl
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Protocol
 
 from assembler.errors import AssembleError
 
 _PIECE = 1 << 18  # bytes read at once
+_PIPE = 1 << 20  # bytes: the most that an ordinary user may ask for (pipe(7))
 _SEEK_FROM = 1 << 17  # bytes from which on it is cheaper to go past data than to read it
 _U64 = struct.Struct("<Q")
 
@@ -48,8 +51,9 @@ class Stream:
         try:
             self._start = os.lseek(handle, 0, os.SEEK_CUR)
             self._end = os.fstat(handle).st_size
-        except OSError:  # a pipe
-            pass
+        except OSError:  # a pipe: the larger, the less often whoever writes waits for us
+            with suppress(OSError):
+                fcntl.fcntl(handle, fcntl.F_SETPIPE_SZ, _PIPE)
 
     @property
     def seekable(self) -> bool:
