@@ -232,7 +232,9 @@ def test_killed_at_any_moment_it_can_be_completed(tmp_path: Path) -> None:
     def run(root: Path, deadline: int) -> "subprocess.CompletedProcess[str]":
         root.mkdir(exist_ok=True)
         argv = [sys.executable, "-c", _DYING, root, deadline, *options]
-        return subprocess.run([str(arg) for arg in argv], capture_output=True, text=True)
+        # What is killed leaves its scratch directory behind.
+        env = {**os.environ, "TMPDIR": str(tmp_path)}
+        return subprocess.run([str(arg) for arg in argv], capture_output=True, text=True, env=env)
 
     whole = run(tmp_path / "whole", 1_000_000)
     assert whole.returncode == 0, whole.stderr

@@ -1,0 +1,91 @@
+# A disk image of a NixOS system, made in an ordinary Nix build: no virtual machine, no KVM.
+#
+#   (import ./nix/assemble-image.nix { inherit pkgs; }) { toplevel = config.system.build.toplevel; }
+#
+# gives a derivation whose output holds disk.raw. Its arguments have the names that nixpkgs'
+# make-disk-image has for them.
+{
+  # nixpkgs, out of which come those of the following that are not given
+  pkgs ? null,
+  # the command itself
+  assemble ? "${pkgs.callPackage ./package.nix { }}/bin/assemble",
+  # what runs the build, and where it finds mkdir
+  bash ? "${pkgs.bash}/bin/bash",
+  searchPath ? "${pkgs.coreutils}/bin",
+  # the platform that builds
+  system ? pkgs.stdenv.hostPlatform.system,
+}:
+{
+  # the system to boot: a derivation, or a store path with its context (builtins.storePath)
+  toplevel,
+  name ? "nixos-disk-image",
+  # the size of the image, or the free space in it, as the command takes them
+  diskSize ? "auto",
+  additionalSpace ? "512M",
+  bootSize ? "256M",
+  label ? "nixos",
+  # one's own files: [ { source; target; user; group; mode; xattrs; } ], all but two optional. What the
+  # sandbox forbids in a file, owners and setuid modes, belongs here.
+  contents ? [ ],
+  # more store paths, with all that they refer to
+  additionalPaths ? [ ],
+  # { "1" = …; "2" = …; }: generations of the system profile
+  generations ? { },
+  # root's channels, and what becomes /etc/nixos/configuration.nix
+  channel ? null,
+  configFile ? null,
+  # further options of the command
+  extraArgs ? [ ],
+}:
+let
+  given = option: value: if value == null then [ ] else [ option "${value}" ];
+  profiles = map (number: generations.${number}) (builtins.attrNames generations);
+in
+derivation {
+  inherit name system assemble searchPath;
+  builder = bash;
+  args = [
+    "-euc"
+    ''
+      # Nix 2.8 gives the names that these two files have outside of the sandbox.
+      [ -e "''${NIX_ATTRS_SH_FILE:-}" ] || NIX_ATTRS_SH_FILE=.attrs.sh
+      [ -e "''${NIX_ATTRS_JSON_FILE:-}" ] || NIX_ATTRS_JSON_FILE=.attrs.json
+      source "$NIX_ATTRS_SH_FILE"
+      export PATH=$searchPath
+      mkdir "''${outputs[out]}"
+      printf %s "$contents" > contents.json
+      "$assemble" --out "''${outputs[out]}/disk.raw" --contents contents.json \
+        --closure "$NIX_ATTRS_JSON_FILE" "''${arguments[@]}"
+    ''
+  ];
+
+  # The closure comes as JSON, with the hashes that Nix has of it.
+  __structuredAttrs = true;
+  outputs = [ "out" ];
+  exportReferencesGraph.closure =
+    [ toplevel ] ++ additionalPaths ++ profiles ++ (if channel == null then [ ] else [ channel ]);
+  # The image holds its own store: whoever has the image needs none of these paths.
+  unsafeDiscardReferences.out = true;
+
+  contents = builtins.toJSON contents;
+  arguments = [
+    "--system"
+    "${toplevel}"
+    "--size"
+    diskSize
+    "--additional-space"
+    additionalSpace
+    "--boot-size"
+    bootSize
+    "--label"
+    label
+  ]
+  ++ builtins.concatMap (given "--additional-path") additionalPaths
+  ++ builtins.concatMap (number: [
+    "--generation"
+    "${number}=${generations.${number}}"
+  ]) (builtins.attrNames generations)
+  ++ given "--channel" channel
+  ++ given "--configuration" configFile
+  ++ extraArgs;
+}

@@ -1,0 +1,42 @@
+# The command `assemble` and its two companions, out of nixpkgs: pkgs.callPackage ./package.nix { }
+{
+  lib,
+  python3Packages,
+  dosfstools,
+  e2fsprogs,
+  grub2,
+  grub2_efi,
+  mtools,
+  nix,
+  util-linux,
+}:
+python3Packages.buildPythonApplication {
+  pname = "assemble";
+  version = "0.1.0";
+  pyproject = true;
+  src = lib.cleanSource ../.;
+  build-system = [ python3Packages.setuptools ];
+  dependencies = with python3Packages; [
+    cffi
+    pyparted
+    tqdm
+  ];
+  makeWrapperArgs = [
+    "--prefix"
+    "PATH"
+    ":"
+    (lib.makeBinPath [
+      dosfstools
+      e2fsprogs
+      grub2
+      grub2_efi
+      mtools
+      nix
+      util-linux
+    ])
+    "--prefix"
+    "LD_LIBRARY_PATH"
+    ":"
+    (lib.makeLibraryPath [ e2fsprogs ]) # libext2fs, which is opened at run time
+  ];
+}
