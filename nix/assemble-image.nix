@@ -41,51 +41,59 @@ let
   given = option: value: if value == null then [ ] else [ option "${value}" ];
   profiles = map (number: generations.${number}) (builtins.attrNames generations);
 in
-derivation {
-  inherit name system assemble searchPath;
-  builder = bash;
-  args = [
-    "-euc"
-    ''
-      # Nix 2.8 gives the names that these two files have outside of the sandbox.
-      [ -e "''${NIX_ATTRS_SH_FILE:-}" ] || NIX_ATTRS_SH_FILE=.attrs.sh
-      [ -e "''${NIX_ATTRS_JSON_FILE:-}" ] || NIX_ATTRS_JSON_FILE=.attrs.json
-      source "$NIX_ATTRS_SH_FILE"
-      export PATH=$searchPath
-      mkdir "''${outputs[out]}"
-      printf %s "$contents" > contents.json
-      "$assemble" --out "''${outputs[out]}/disk.raw" --contents contents.json \
-        --closure "$NIX_ATTRS_JSON_FILE" "''${arguments[@]}"
-    ''
-  ];
+derivation (
+  {
+    inherit name system assemble searchPath;
+    builder = bash;
+    args = [
+      "-euc"
+      ''
+        # Nix 2.8 gives the names that these two files have outside of the sandbox.
+        [ -e "''${NIX_ATTRS_SH_FILE:-}" ] || NIX_ATTRS_SH_FILE=.attrs.sh
+        [ -e "''${NIX_ATTRS_JSON_FILE:-}" ] || NIX_ATTRS_JSON_FILE=.attrs.json
+        source "$NIX_ATTRS_SH_FILE"
+        export PATH=$searchPath
+        mkdir "''${outputs[out]}"
+        printf %s "$contents" > contents.json
+        "$assemble" --out "''${outputs[out]}/disk.raw" --contents contents.json \
+          --closure "$NIX_ATTRS_JSON_FILE" "''${arguments[@]}"
+      ''
+    ];
 
-  # The closure comes as JSON, with the hashes that Nix has of it.
-  __structuredAttrs = true;
-  outputs = [ "out" ];
-  exportReferencesGraph.closure =
-    [ toplevel ] ++ additionalPaths ++ profiles ++ (if channel == null then [ ] else [ channel ]);
-  # The image holds its own store: whoever has the image needs none of these paths.
-  unsafeDiscardReferences.out = true;
+    # The closure comes as JSON, with the hashes that Nix has of it.
+    __structuredAttrs = true;
+    outputs = [ "out" ];
+    exportReferencesGraph.closure =
+      [ toplevel ] ++ additionalPaths ++ profiles ++ (if channel == null then [ ] else [ channel ]);
 
-  contents = builtins.toJSON contents;
-  arguments = [
-    "--system"
-    "${toplevel}"
-    "--size"
-    diskSize
-    "--additional-space"
-    additionalSpace
-    "--boot-size"
-    bootSize
-    "--label"
-    label
-  ]
-  ++ builtins.concatMap (given "--additional-path") additionalPaths
-  ++ builtins.concatMap (number: [
-    "--generation"
-    "${number}=${generations.${number}}"
-  ]) (builtins.attrNames generations)
-  ++ given "--channel" channel
-  ++ given "--configuration" configFile
-  ++ extraArgs;
-}
+    contents = builtins.toJSON contents;
+    arguments = [
+      "--system"
+      "${toplevel}"
+      "--size"
+      diskSize
+      "--additional-space"
+      additionalSpace
+      "--boot-size"
+      bootSize
+      "--label"
+      label
+    ]
+    ++ builtins.concatMap (given "--additional-path") additionalPaths
+    ++ builtins.concatMap (number: [
+      "--generation"
+      "${number}=${generations.${number}}"
+    ]) (builtins.attrNames generations)
+    ++ given "--channel" channel
+    ++ given "--configuration" configFile
+    ++ extraArgs;
+  }
+  # The image holds its own store: whoever has the image needs none of these paths. Nix 2.14 to 2.17
+  # refuse this without an experimental feature.
+  // (
+    if builtins.compareVersions builtins.nixVersion "2.18" < 0 then
+      { }
+    else
+      { unsafeDiscardReferences.out = true; }
+  )
+)
