@@ -135,6 +135,7 @@ def read_request(spec: Spec, scratch: Path) -> Request:
         with gather():
             attempts(spec.accelerator)
     files = Files(spec.root.store, scratch)
+    closure = None
     if not spec.root.problems():
         with gather():
             closure = read_root(spec.root, files)
@@ -143,8 +144,10 @@ def read_request(spec: Spec, scratch: Path) -> Request:
                     p: find_grub(p, files, program_paths(closure.infos, spec.root.profile_paths))
                     for p in Platform
                 }
-        with gather():
-            bootspec = read_bootspec(files, spec.root.system)
+        # Of an export that could not be read, no more need be said.
+        if closure is not None or not spec.root.brings_files:
+            with gather():
+                bootspec = read_bootspec(files, spec.root.system)
     rows: list[Row] = []
     with gather():
         if spec.contents is not None:
@@ -159,6 +162,7 @@ def read_request(spec: Spec, scratch: Path) -> Request:
         raise RequestError([*dict.fromkeys(problems), *map(str, failures)])
     if failures:
         raise failures[0]
+    assert closure is not None
     return Request(spec, closure, files, bootspec, grubs, tuple(rows))
 
 

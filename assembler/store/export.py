@@ -22,8 +22,9 @@ _NO_SIGNATURE = bytes(8)  # Nix 1 could sign an export here
 
 
 def is_export(start: bytes) -> bool:
-    """Whether a file that starts with these bytes is an export."""
-    return start.startswith((_MORE + nar.HEADER, _NO_MORE))
+    """Whether a file that starts with these bytes is an export, or the beginning of one."""
+    usual = _MORE + nar.HEADER
+    return start.startswith((usual, _NO_MORE)) or (start != b"" and usual.startswith(start))
 
 
 class Receiver(nar.Sink, Protocol):

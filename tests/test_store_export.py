@@ -1,0 +1,197 @@
+"""Exports, made and taken by `nix-store` itself."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from assembler.errors import HostError, RequestError
+from assembler.root.files import Files
+from assembler.store import nar
+from assembler.store.paths import StoreRoot
+from assembler.store.registration import PathInfo
+from assembler.store.sources import read_source
+from tests.helpers import closure_of, nix_store, output, real_info, verify
+from tests.systems import System, make_system, store_path
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> System:
+    """A tiny system that Nix has registered."""
+    system = make_system(tmp_path_factory.mktemp("store"))
+    nix_store(system.root, "--load-db", stdin=system.registration.read_bytes())
+    return system
+
+
+@pytest.fixture(scope="module")
+def export(system: System, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("export") / "export"
+    file.write_bytes(nix_store(system.root, "--export", *system.paths))
+    return file
+
+
+def read(file: Path, scratch: Path) -> tuple[list[PathInfo], Files]:
+    files = Files(StoreRoot(Path("/nonexistent")), scratch)
+    return read_source(file, files.receive), files
+
+
+def read_pipe(content: bytes, scratch: Path) -> tuple[list[PathInfo], Files]:
+    """Read an export from a named pipe."""
+    pipe, file = scratch / "pipe", scratch / "content"
+    os.mkfifo(pipe)
+    file.write_bytes(content)
+    with subprocess.Popen(["sh", "-c", 'cat "$0" > "$1"', file, pipe], stderr=subprocess.DEVNULL):
+        return read(pipe, scratch)
+
+
+def test_a_file_has_all_but_the_hashes(system: System, export: Path, tmp_path: Path) -> None:
+    infos, files = read(export, tmp_path)
+    closure, _ = closure_of(system)
+    expected = [info._replace(nar_hash=None) for info in closure.infos]
+    assert sorted(i._replace(references=tuple(sorted(i.references))) for i in infos) == [
+        info._replace(references=tuple(sorted(info.references))) for info in expected
+    ]
+    assert sorted(files.trees) == closure.paths
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_needed_is_taken_out(system: System, export: Path, tmp_path: Path) -> None:
+    _, files = read(export, tmp_path)
+    for path in (f"{system.toplevel}/boot.json", system.paths[2], f"{system.paths[2]}/bin"):
+        taken, there = files.host(path), system.host(path)
+        assert output("diff", "-r", "--no-dereference", there, taken) == b""
+        assert taken.lstat().st_mode & 0o111 == there.lstat().st_mode & 0o111
+    assert not files.host(f"{system.toplevel}/nowhere").exists()
+    assert files.fault(f"{system.toplevel}/nowhere") == "No such file or directory"
+    assert files.fault(system.toplevel) == ""
+    assert files.is_file(f"{system.toplevel}/init")
+    assert not files.is_file(f"{system.toplevel}/sw")
+    assert files.resolve(f"{system.toplevel}/sw/bin/sh") == f"{system.paths[2]}/bin/bash"
+
+
+def test_a_pipe_is_unpacked_as_nix_would(system: System, export: Path, tmp_path: Path) -> None:
+    infos, files = read_pipe(export.read_bytes(), tmp_path)
+    root = tmp_path / "unpacked"
+    for info in infos:
+        known = real_info(system.root, info.path, info.references)
+        assert info == known == real_info(root, info.path, info.references)
+        assert files.host(info.path) == root / info.path[1:]
+    assert files.unpacked == set(system.paths)
+    said = output("find", root / "nix/store", "-mindepth", "1", "-printf", "%y%m %T@\\n").decode()
+    assert set(said.splitlines()) == {
+        f"{kind} 1.0000000000" for kind in ("d555", "f444", "f555", "l777")
+    }
+    nix_store(root, "--load-db", stdin=system.registration.read_bytes())
+    assert verify(root) == ""
+
+
+def place_of(message: str) -> int:
+    found = re.search(r": byte (\d+) ", message)
+    assert found, message
+    return int(found[1])
+
+
+@pytest.mark.parametrize("by_pipe", [False, True])
+def test_an_export_that_is_cut_is_told_with_byte_and_path(
+    system: System, export: Path, tmp_path: Path, by_pipe: bool
+) -> None:
+    content = export.read_bytes()
+    for cut in (1, 8, 100, 50_000, len(content) // 2, len(content) - 300, len(content) - 1):
+        scratch = tmp_path / str(cut)
+        scratch.mkdir()
+        with pytest.raises(RequestError) as caught:
+            if by_pipe:
+                read_pipe(content[:cut], scratch)
+            else:
+                (scratch / "cut").write_bytes(content[:cut])
+                read(scratch / "cut", scratch)
+        [line] = caught.value.problems
+        assert place_of(line) == cut, line
+        assert re.search(r": store path \d(, which follows /nix/store/\S+)?$", line), line
+    assert f"which follows {system.paths[-2]}" not in line or "store path 4" in line
+
+
+def test_bytes_that_are_wrong_are_told(export: Path, tmp_path: Path) -> None:
+    content = export.read_bytes()
+    mark = content.index((0x4558494E).to_bytes(8, "little"))
+    first = content.index(b"/nix/store/", mark)
+    length = content[first - 8]
+    count = first + length + -length % 8
+    cases = {
+        "should be the mark after a NAR": content[:mark] + b"\1" + content[mark + 1 :],
+        "which is not a store path": content[:first] + b"/nix/XXXXX" + content[first + 10 :],
+        "is after the end of the export": content + b"x",
+        "should be one more store path": content[:-8] + b"\2" + bytes(7),
+        "unlikely number of references": content[:count] + b"\xff" * 6 + content[count + 6 :],
+    }
+    for words, broken in cases.items():
+        (tmp_path / "broken").write_bytes(broken)
+        with pytest.raises(RequestError, match=words) as caught:
+            read(tmp_path / "broken", tmp_path)
+        place_of(str(caught.value))
+
+
+def test_nix_takes_what_we_take(export: Path, tmp_path: Path) -> None:
+    """The paths that an export of two halves names are those that Nix imports."""
+    infos, _ = read(export, tmp_path)
+    into = tmp_path / "store"
+    config = {**os.environ, "NIX_CONFIG": "require-sigs = false\nbuild-users-group ="}
+    done = subprocess.run(
+        ["nix-store", "--store", f"local?root={into}", "--import"],
+        stdin=export.open("rb"),
+        capture_output=True,
+        env=config,
+    )
+    if done.returncode == 0:  # importing chowns, which Nix may refuse to do
+        assert done.stdout.decode().split() == [info.path for info in infos]
+    else:
+        assert b"owner" in done.stderr or b"Operation not permitted" in done.stderr
+
+
+def test_an_empty_export_registers_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_bytes(bytes(8))
+    with pytest.raises(RequestError, match="empty registers no store path"):
+        read(tmp_path / "empty", tmp_path)
+
+
+def test_a_path_that_comes_twice_is_refused(system: System, tmp_path: Path) -> None:
+    [shell] = [path for path in system.paths if path.endswith("bash-5")]
+    one = nix_store(system.root, "--export", shell)
+    (tmp_path / "twice").write_bytes(one[:-8] + one)
+    with pytest.raises(RequestError, match=f"twice: {shell} is there twice"):
+        read(tmp_path / "twice", tmp_path)
+
+
+def test_a_nar_is_told_from_an_export(system: System, tmp_path: Path) -> None:
+    (tmp_path / "nar").write_bytes(output("nix-store", "--dump", system.host(system.paths[0])))
+    with pytest.raises(RequestError, match="nar is a NAR, which names no store path"):
+        read(tmp_path / "nar", tmp_path)
+
+
+def test_a_full_disk_is_told(export: Path, tmp_path: Path) -> None:
+    """Unpacking into a place that may not be written."""
+    (tmp_path / "unpacked").mkdir(mode=0o500)
+    with pytest.raises(HostError, match=r"unpacking the export: .*Permission denied"):
+        read_pipe(export.read_bytes(), tmp_path)
+
+
+def test_a_long_export_is_indexed_without_reading_its_data(tmp_path: Path) -> None:
+    """A file of 40 GB, nearly all of it a hole: reading that would take half a minute."""
+    top = store_path(1, "large")
+    host = tmp_path / top[1:]
+    host.mkdir(parents=True)
+    small = output("nix-store", "--dump", host)
+    assert small
+    size = 40 << 30
+    head = (1).to_bytes(8, "little") + nar.HEADER + nar.regular(size, executable=False)
+    tail = nar.regular_end(size) + (0x4558494E).to_bytes(8, "little") + nar.string(top.encode())
+    tail += bytes(8) + nar.string(b"") + bytes(8) + bytes(8)
+    with (tmp_path / "export").open("wb") as file:
+        file.write(head)
+        file.seek(size, os.SEEK_CUR)
+        file.write(tail)
+    [info], _ = read(tmp_path / "export", tmp_path)
+    assert info.path == top
+    assert info.nar_size == len(head) - 8 + size + len(nar.regular_end(size))
