@@ -40,6 +40,11 @@ def add_root_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="the files of /nix/store lie in DIR/nix/store",
     )
+    _add_further_paths(group)
+
+
+def _add_further_paths(group: argparse._ArgumentGroup) -> None:
+    """Add what is on the machine besides the system."""
     group.add_argument(
         "--additional-path",
         action="append",

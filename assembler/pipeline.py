@@ -13,8 +13,9 @@ from assembler.check.image import Report, check_image
 from assembler.disk.table import write_table
 from assembler.errors import HostError, InternalError, RequestError
 from assembler.output import all_or_nothing, flush
-from assembler.plan import Plan, fill_skeleton, make_plan, read_request, read_root
+from assembler.plan import Plan, fill_skeleton, make_plan
 from assembler.progress import Progress
+from assembler.request import read_request, read_root
 from assembler.root.build import digests, scan_store
 from assembler.root.files import Files
 from assembler.root.prepare import inside, stamp

@@ -158,29 +158,25 @@ def make_skeleton(
         channel=channel,
     )
     places, files = [*skeleton.DIRECTORIES], [*skeleton.FILES]
-    if roots or os.path.isdir(inside(root, gcroots.DIRECTORY)):
-        places += skeleton.ROOTS_DIRECTORIES
-    if channel is not None:
-        places += skeleton.CHANNEL_DIRECTORIES
+    places += skeleton.some_directories(
+        roots=bool(roots) or os.path.isdir(inside(root, gcroots.DIRECTORY)),
+        channel=channel is not None,
+        configuration=configuration is not None,
+    )
     if configuration is not None:
-        places += skeleton.CONFIGURATION_DIRECTORIES
         files.append(skeleton.CONFIGURATION)
     if problems := _obstacles(root, places, [*files, *links]):
         raise RequestError(problems)
     try:
         for place in places:
-            directory = inside(root, place.path)
-            directory.mkdir(exist_ok=True)
-            _claim(directory, place)
+            _claim(inside(root, place.path), place)
         for path, content in skeleton.FILES.items():
             put_file(inside(root, path), content)
         if configuration is not None:
             _copy_file(configuration, inside(root, skeleton.CONFIGURATION), epoch)
         _forget_roots(inside(root, gcroots.DIRECTORY))
         for path, target in links.items():
-            link = inside(root, path)
-            link.unlink(missing_ok=True)
-            link.symlink_to(target)
+            _put_link(inside(root, path), target)
         _tell_of_strays(root, {info.path for info in infos})
     except OSError as error:
         raise HostError(f"cannot prepare {root}: {reason(error)}") from None
@@ -220,6 +216,12 @@ def _is_directory(path: Path) -> bool:
     return os.path.isdir(path) and not os.path.islink(path)
 
 
+def _put_link(link: Path, target: str) -> None:
+    """Make a symlink in place of what was there."""
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)
+
+
 def _forget_roots(directory: Path) -> None:
     """Take away the roots of the closure that was here before."""
     for link in directory.iterdir() if directory.is_dir() else ():
@@ -252,7 +254,8 @@ def inside(root: Path, path: str) -> Path:
 
 
 def _claim(directory: Path, place: skeleton.Place) -> None:
-    """Give a directory its owner and mode as far as its owner and ours allow."""
+    """Have a directory, with its owner and mode as far as its owner and we allow."""
+    directory.mkdir(exist_ok=True)
     if os.geteuid() == 0:
         os.chown(directory, place.uid, place.gid)
     if directory.stat().st_uid == os.geteuid():

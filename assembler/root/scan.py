@@ -63,7 +63,7 @@ class Scanner:
     """
 
     def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+        self.tree = tree
         # (device, inode, metadata) → hard-link group
         self._groups: dict[tuple[int, int, Metadata], int] = {}
 
@@ -81,7 +81,7 @@ class Scanner:
                 found.xattrs = metadata.xattrs
                 self._put_directory(target, found)
             else:
-                self._tree.add(target, self._node(source, status, metadata, source))
+                self.tree.add(target, self._node(source, status, metadata, source))
         except OSError as error:
             raise HostError(f"cannot read {reason(error)}") from None
 
@@ -89,7 +89,7 @@ class Scanner:
         """Scan a directory and all below it, without recursion."""
         top = self._make(source, status, metadata)
         pending = [top]
-        names = self._tree.names
+        names = self.tree.names
         while pending:
             here = pending.pop()
             with os.scandir(here.source) as entries:
@@ -109,11 +109,11 @@ class Scanner:
 
     def _put_directory(self, target: bytes, found: Directory) -> None:
         """Add a scanned directory, merged into the one that may be there."""
-        existing = self._tree.get(target)
+        existing = self.tree.get(target)
         if isinstance(existing, Directory):
             self._merge(target, existing, found)
         else:
-            self._tree.add(target, found)
+            self.tree.add(target, found)
 
     def _merge(self, target: bytes, into: Directory, found: Directory) -> None:
         """Move what `found` holds into a directory that exists; its own attributes stay."""
@@ -126,11 +126,11 @@ class Scanner:
                     if isinstance(existing, Directory):
                         pending.append((path + b"/" + name, existing, child))
                     else:
-                        self._tree.put(into, name, child)
+                        self.tree.put(into, name, child)
                 elif isinstance(existing, Directory):
                     raise RequestError(f"{show(path + b'/' + name)} is a directory of the system")
                 else:
-                    self._tree.put(into, name, _named(child, f"{found.source}/{os.fsdecode(name)}"))
+                    self.tree.put(into, name, _named(child, f"{found.source}/{os.fsdecode(name)}"))
 
     def _make(self, source: str, status: os.stat_result, metadata: Metadata) -> Directory:
         return Directory(
@@ -181,8 +181,8 @@ class Scanner:
         """
         key = status.st_dev, status.st_ino, about
         group = self._groups.get(key)
-        if group is None or self._tree.names[group] >= MAX_NAMES:
-            group = self._groups[key] = self._tree.new_group()
+        if group is None or self.tree.names[group] >= MAX_NAMES:
+            group = self._groups[key] = self.tree.new_group()
         return group
 
 

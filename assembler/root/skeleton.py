@@ -72,6 +72,16 @@ CHANNEL_DIRECTORIES = (Place("/root/.nix-defexpr", 0o700),)
 CONFIGURATION_DIRECTORIES = (Place("/etc/nixos"),)
 SOME_DIRECTORIES = (*ROOTS_DIRECTORIES, *CHANNEL_DIRECTORIES, *CONFIGURATION_DIRECTORIES)
 
+
+def some_directories(*, roots: bool, channel: bool, configuration: bool) -> list[Place]:
+    """Those of SOME_DIRECTORIES that there are reasons for."""
+    made: list[Place] = []
+    made += ROOTS_DIRECTORIES if roots else ()
+    made += CHANNEL_DIRECTORIES if channel else ()
+    made += CONFIGURATION_DIRECTORIES if configuration else ()
+    return made
+
+
 # Directories that exist only where the boot loader puts files into them.
 BOOT_DIRECTORIES = (Place("/boot/grub", 0o700),)
 

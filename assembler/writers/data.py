@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Self
 
 from assembler.progress import Step
+from assembler.root import nar_digest
 from assembler.root.tree import Directory, Late, Node, Tree, origin, segments
-from assembler.writers import nar_digest
 from assembler.writers.copier import Copier
 
 _HASHING = 2  # processes that hash, each one store path at a time

@@ -11,6 +11,7 @@ from pathlib import Path
 from assembler.errors import HostError, reason
 from assembler.progress import Step
 from assembler.remove import remove_tree
+from assembler.root import nar_digest
 from assembler.root.canonical import (
     is_canonical,
     make_canonical,
@@ -20,7 +21,6 @@ from assembler.root.canonical import (
 )
 from assembler.root.restore import UNFINISHED
 from assembler.root.tree import Directory, Node, Slice, Tree, origin, segments, visit
-from assembler.writers import nar_digest
 from assembler.writers.copy_worker import copy_range, hash_range, hash_zeros, send_range
 
 _STORE = b"/nix/store"
