@@ -130,3 +130,54 @@ def test_problems_of_a_large_closure_are_found_quickly(tmp_path: Path) -> None:
     infos = [PathInfo(path, HASH, 1, (paths[0], path)) for path in paths]
     closure = Closure.merge(infos)
     assert len(closure.problems(StoreRoot(tmp_path), paths)) == len(paths)
+
+
+UNKNOWN = PathInfo(A, None, None, ())
+
+
+def test_what_one_source_does_not_know_another_does() -> None:
+    known = PathInfo(A, HASH, 7, ())
+    assert (
+        Closure.merge([UNKNOWN, known]).infos == Closure.merge([known, UNKNOWN]).infos == (known,)
+    )
+    assert Closure.merge([UNKNOWN, UNKNOWN]).infos == (UNKNOWN,)
+
+
+def test_which_paths_are_read_to_be_hashed() -> None:
+    infos = (UNKNOWN, PathInfo(B, HASH, 1, ()), PathInfo(C, HASH, 1, ()))
+    closure = Closure(infos, vouched=frozenset([B]))
+    assert closure.unread(None) == {A, C}
+    assert closure.unread(True) == {A, B, C}
+    assert closure.unread(False) == {A}
+    hashed = Closure(infos[1:], vouched=frozenset([B]), hashed=frozenset([C]))
+    assert hashed.unread(None) == frozenset()
+    assert hashed.unread(True) == {B}
+
+
+def test_sizes_and_hashes_that_are_found_are_filled_in() -> None:
+    closure = Closure((UNKNOWN, PathInfo(B, HASH, 5, ())))
+    assert not closure.is_sized
+    sized = closure.with_sizes({A: 3, B: 5})
+    assert [info.nar_size for info in sized.infos] == [3, 5]
+    assert sized.is_sized
+    assert not sized.is_hashed
+    hashed = sized.with_hashes({A: "1" * 64, B: HASH})
+    assert [info.nar_hash for info in hashed.infos] == ["1" * 64, HASH]
+    assert hashed.is_hashed
+    assert [info.nar_hash for info in sized.with_dummies().infos] == ["0" * 64, HASH]
+
+
+def test_every_size_and_hash_that_is_wrong_is_told() -> None:
+    closure = Closure(tuple(PathInfo(path, HASH, 5, ()) for path in (A, B, C)))
+    with pytest.raises(RequestError) as caught:
+        closure.with_sizes({A: 5, B: 6, C: 7})
+    assert caught.value.problems == tuple(
+        f"{path} does not match its registration: its files make a NAR of {size} bytes, "
+        "5 are registered"
+        for path, size in ((B, 6), (C, 7))
+    )
+    with pytest.raises(RequestError) as caught:
+        closure.with_hashes({A: "1" * 64, B: HASH})
+    assert caught.value.problems == (
+        f"{A} does not match its registration: expected sha256:{HASH}, got sha256:{'1' * 64}",
+    )
