@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,14 +61,16 @@ def make_system(root: Path) -> System:
     return System(root, toplevel, registration, tuple(references))
 
 
-def add_path(system: System, path: str, files: dict[str, bytes]) -> Path:
+def add_path(
+    system: System, path: str, files: dict[str, bytes], references: Sequence[str] = ()
+) -> Path:
     """Put a store path with these files beside the system; gives a registration of it alone."""
     for name, content in files.items():
         file = system.host(path) / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
     registration = system.root / f"registration-{Path(path).name}"
-    registration.write_text(_register(system.root, path, []))
+    registration.write_text(_register(system.root, path, list(references)))
     return registration
 
 

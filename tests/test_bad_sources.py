@@ -9,7 +9,7 @@ import pytest
 
 from conftest import REPOSITORY, AsRoot
 from tests.helpers import nix_store, real_info, verify
-from tests.systems import System, make_system, store_path
+from tests.systems import System, add_path, make_system, store_path
 
 _COMMANDS = ("assemble", "prepare-root")
 _WRONG = "0" * 64
@@ -163,6 +163,45 @@ def test_sources_that_disagree_name_both_hashes(
     assert target.refused(system, "--closure", registration, "--closure", export) == [
         f"{shell} does not match its registration: expected sha256:{_WRONG}, got sha256:{right}"
     ]
+
+
+def changed(export: Path, file: Path) -> Path:
+    """An export in which one byte of a file's data is another."""
+    content = bytearray(export.read_bytes())
+    content[50_000] ^= 1  # in the kernel, which comes first
+    file.write_bytes(content)
+    return file
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_two_exports_of_one_path_must_be_the_same(
+    target: Target,
+    system: System,
+    export: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    order: tuple[int, int],
+) -> None:
+    exports = [export, changed(export, tmp_path_factory.mktemp("changed") / "changed")]
+    options = [part for number in order for part in ("--closure", exports[number])]
+    [line] = target.refused(system, *options)
+    assert line.startswith(f"{system.paths[0]} is in two exports with two hashes: sha256:")
+    assert all(f" in {export}" in line for export in exports)
+    assert target.is_untouched()
+    done = target.run(system, "--closure", export, "--closure", export)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_live_store_vouches_for_no_export(
+    target: Target, system: System, export: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Its registration comes in with an additional path, but not its files."""
+    bad = changed(export, tmp_path_factory.mktemp("changed") / "changed")
+    path = store_path(6, "more")
+    registration = add_path(system, path, {"file": b""}, [system.paths[0]])
+    nix_store(system.root, "--load-db", stdin=registration.read_bytes())
+    options = ["--store", system.root, "--closure", bad, "--additional-path", path]
+    [line] = target.refused(system, *options)
+    assert line.startswith(f"{system.paths[0]} does not match its registration: expected sha256:")
 
 
 def test_an_export_that_lacks_what_it_refers_to(

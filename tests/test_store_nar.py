@@ -60,7 +60,7 @@ def dump(path: Path) -> bytes:
 def indexed(handle: int, path: Path) -> Directory | Node:
     """The tree of the one NAR that a file descriptor gives."""
     trees: dict[str, Directory | Node] = {}
-    stream, indexer = Stream(handle), Indexer(str(path), trees)
+    stream, indexer = Stream(handle), Indexer(str(path), trees, {})
     indexer.begin(stream)
     nar.read_nar(stream, indexer)
     indexer.end(stream)
@@ -250,7 +250,7 @@ def test_a_pipe_that_drips_gives_the_same(small: bytes) -> None:
         drip.stdin.write(small)
         drip.stdin.close()
         trees: dict[str, Directory | Node] = {}
-        stream, indexer = Stream(reading), Indexer("x", trees)
+        stream, indexer = Stream(reading), Indexer("x", trees, {})
         assert not stream.seekable
         stream.hash_into(digest)
         nar.read_nar(stream, indexer)

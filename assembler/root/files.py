@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 from assembler.errors import HostError, reason
-from assembler.root.nar_tree import Indexer
+from assembler.root.nar_tree import Indexer, Range
 from assembler.root.restore import Restorer
 from assembler.root.tree import Directory, Node, origin, parts
 from assembler.store.export import Receiver
@@ -24,6 +24,7 @@ class Files:
     def __init__(self, base: StoreRoot, scratch: Path, unpack: Path | None = None) -> None:
         self.base = base
         self.trees: dict[str, Directory | Node] = {}  # store path → what an export holds
+        self._ranges: dict[str, Range] = {}
         self._unpacked = StoreRoot(unpack or scratch / "unpacked")
         self._restorers: list[Restorer] = []
         self._taken_out = scratch / "taken-out"
@@ -31,9 +32,14 @@ class Files:
     def receive(self, path: Path | None) -> Receiver:
         """Who takes the files of an export, which can be read again at `path`, or only once."""
         if path is not None:
-            return Indexer(os.fspath(path.absolute()), self.trees)
+            return Indexer(os.fspath(path.absolute()), self.trees, self._ranges)
         self._restorers.append(Restorer(self._unpacked.root))
         return self._restorers[-1]
+
+    @property
+    def held(self) -> set[str]:
+        """The store paths whose files are in an export that stays as it is."""
+        return {*self.trees}
 
     @property
     def unpacked(self) -> set[str]:

@@ -1,7 +1,10 @@
 """NARs and Trees: a NAR's entries as a Tree, and the size of the NAR that a Tree would make."""
 
+import hashlib
 import stat
+from typing import NamedTuple
 
+from assembler.errors import RequestError
 from assembler.root.tree import Data, Directory, Node, Slice
 from assembler.store import nar
 from assembler.store.stream import Stream
@@ -37,30 +40,66 @@ def _padded(length: int) -> int:
     return length + -length % 8
 
 
+class Range(NamedTuple):
+    """Where in a host file a NAR lies: offset and length in bytes."""
+
+    file: str
+    start: int
+    length: int
+
+    def digest(self) -> str:
+        """The SHA-256 in hexadecimal; raises OSError."""
+        with open(self.file, "rb") as file:
+            file.seek(self.start)
+            stream, state = Stream(file.fileno()), hashlib.sha256()
+            for piece in stream.pieces(self.length):
+                state.update(piece)
+        return state.hexdigest()
+
+
 class Indexer:
     """Turns the NARs of an export into Trees, whose data stays where it is.
 
-    A `Receiver` (store/export.py). `trees` has what each store path holds; `path` is the host
-    file that the export is read from.
+    A `Receiver` (store/export.py). `trees` has what each store path holds, `ranges` where its NAR
+    is; `path` is the host file that the export is read from.
     """
 
-    def __init__(self, path: str, trees: dict[str, Directory | Node]) -> None:
-        self._path, self._trees = path, trees
+    def __init__(
+        self, path: str, trees: dict[str, Directory | Node], ranges: dict[str, Range]
+    ) -> None:
+        self._path, self._trees, self._ranges = path, trees, ranges
+        self._start = self._end = 0
         self._open: list[Directory] = []
         self._top: Directory | Node | None = None
 
-    def begin(self, _stream: Stream) -> None:
+    def begin(self, stream: Stream) -> None:
         """A NAR comes next."""
         self._open, self._top = [], None
+        self._start = stream.position
 
-    def end(self, _stream: Stream) -> None:
+    def end(self, stream: Stream) -> None:
         """The NAR has ended."""
+        self._end = stream.position
 
-    def finish(self, path: str) -> tuple[None, int]:
-        """The NAR was this path: its size is known, its hash not yet."""
+    def finish(self, path: str) -> tuple[str | None, int]:
+        """The NAR was this path: its size is known.
+
+        Its hash is not known yet, unless another export had the path, which must have the same:
+        raises RequestError where it has not.
+        """
         assert self._top is not None
+        here = Range(self._path, self._start, self._end - self._start)
+        before = self._ranges.setdefault(path, here)
+        if before is not here:
+            known, found = before.digest(), here.digest()
+            if known != found:
+                raise RequestError(
+                    f"{path} is in two exports with two hashes: sha256:{known} in {before.file} "
+                    f"and sha256:{found} in {here.file}"
+                )
+            return known, here.length
         self._trees[path] = self._top
-        return None, nar_size(self._top)
+        return None, here.length
 
     def enter(self, name: bytes) -> None:
         """A directory begins."""

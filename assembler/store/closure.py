@@ -176,5 +176,7 @@ def read_closure(
     if problems:
         raise RequestError(list(dict.fromkeys(problems)))
     closure = Closure.merge([*infos, *vouched])
-    by_store = frozenset(info.path for info in vouched)
-    return replace(closure, vouched=by_store, hashed=frozenset(files.unpacked))
+    # Of files that an export brought, the store can say nothing.
+    by_store = {info.path for info in vouched} - files.held - files.unpacked
+    hashed = files.unpacked - files.held
+    return replace(closure, vouched=frozenset(by_store), hashed=frozenset(hashed))

@@ -27,6 +27,10 @@ class Files(Store, Protocol):
     """Where the files of a closure are, those of exports among them."""
 
     @property
+    def held(self) -> set[str]:
+        """The store paths whose files are in an export that stays as it is."""
+
+    @property
     def unpacked(self) -> set[str]:
         """The store paths that were unpacked, and hashed, while an export was read."""
 
