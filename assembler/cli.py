@@ -28,7 +28,7 @@ from assembler.progress import Progress
 from assembler.root.target import target_problems
 from assembler.spec import RootSpec, Spec
 from assembler.store.paths import StoreRoot
-from assembler.writers.directory import CopyMode
+from assembler.writers.sharing import CopyMode
 
 log = logging.getLogger(__name__)
 
@@ -226,6 +226,7 @@ def _end(run: Callable[[], None]) -> NoReturn:
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt, _StoppedError) as error:
         signals.heeded = False
+        process.remove_scratch()
         if signals.received:  # what the unwinding raised on top of it, nobody asks
             status, lines = 128 + signals.received, [_SIGNALS[signals.received]]
         else:

@@ -1,5 +1,6 @@
 """The file that becomes `--out`: written under a hidden name, renamed when it is whole."""
 
+import ctypes
 import fcntl
 import hashlib
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 from assembler import process
 from assembler.errors import HostError, reason
 
+_libc = ctypes.CDLL(None, use_errno=True)  # for syncfs(2), which Python does not have
 NAME_MAX = 255  # bytes of a file's name: linux/limits.h
 _PREFIX, _SUFFIX = ".", ".partial"
 _LEGIBLE = 200  # bytes of a name too long to be kept whole in the hidden one
@@ -122,6 +124,17 @@ def flush(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def flush_file_system(directory: Path) -> None:
+    """Wait until all of the file system that holds `directory` is on the disk; raises OSError."""
+    handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _libc.syncfs(handle):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), os.fspath(directory))
     finally:
         os.close(handle)
 

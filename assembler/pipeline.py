@@ -12,13 +12,13 @@ from assembler.boot import bios, system
 from assembler.check.image import Report, check_image
 from assembler.disk.table import write_table
 from assembler.errors import HostError, InternalError, RequestError
-from assembler.output import all_or_nothing, flush
+from assembler.output import all_or_nothing, flush, flush_file_system
 from assembler.plan import Plan, fill_skeleton, make_plan
 from assembler.progress import Progress
 from assembler.request import read_request, read_root
 from assembler.root.build import digests, scan_store
 from assembler.root.files import Files
-from assembler.root.prepare import inside, stamp
+from assembler.root.prepare import inside, obstacles, stamp
 from assembler.root.scan import Scanner
 from assembler.root.skeleton import DATABASE
 from assembler.root.target import unfinished
@@ -28,9 +28,10 @@ from assembler.store.closure import Closure
 from assembler.store.database import make_database
 from assembler.writers.demand import measure
 from assembler.writers.direct import DirectWriter
-from assembler.writers.directory import CopyMode, copy_problems, copy_store
+from assembler.writers.directory import copy_store
 from assembler.writers.fat import write_esp
 from assembler.writers.guestfs import GuestfsWriter
+from assembler.writers.sharing import CopyMode, copy_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,8 @@ def prepare(spec: RootSpec, root: Path, mode: CopyMode, progress: Progress) -> N
         with progress.step("making the Nix database"):
             make_database(hashed.infos, files, inside(root, DATABASE), spec.epoch)
 
+    if problems := obstacles(root):  # before an export is unpacked there
+        raise RequestError(problems)
     with process.scratch_directory() as scratch, unfinished(root):
         with progress.step("reading the closure"):
             files = Files(spec.store, Path(scratch), unpack=root)
@@ -143,3 +146,5 @@ def prepare(spec: RootSpec, root: Path, mode: CopyMode, progress: Progress) -> N
         with progress.step("copying the store paths", total=measure(tree).data) as step:
             copy_store(root, tree, step, mode)
         stamp(root, made, spec.epoch)
+        with progress.step("flushing to the disk"):
+            flush_file_system(root)

@@ -2,7 +2,9 @@
 
 import logging
 import os
+import secrets
 import shlex
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -29,6 +31,7 @@ PACKAGES = {
     "mke2fs": ("e2fsprogs", "e2fsprogs"),
     "mkfs.fat": ("dosfstools", "dosfstools"),
     "mmd": ("mtools", "mtools"),
+    "nix-hash": ("nix-bin", "nix"),
     "nix-store": ("nix-bin", "nix"),
     "rm": ("coreutils", "coreutils"),
     "sfdisk": ("fdisk", "util-linux"),
@@ -178,15 +181,65 @@ def kill_group(running: Running) -> None:
     running.wait()
 
 
-def scratch_directory(prefix: str = "assemble-") -> tempfile.TemporaryDirectory[str]:
+def remove_tree(path: Path) -> None:
+    """Remove a file, or a directory tree whose directories may be read-only; or nothing at all.
+
+    By chmod and rm, which unlike shutil.rmtree do not stumble over a deep tree.
+    """
+    if path.is_symlink():  # which chmod would follow
+        path.unlink()
+    elif path.exists():
+        run(["chmod", "-R", "u+rwX", path.absolute()], what=f"removing {path}")
+        run(["rm", "-rf", path.absolute()], what=f"removing {path}")
+
+
+# A signal may come while a directory is made or removed: what is in here is still to be removed.
+_scratch: set[Path] = set()
+
+
+class ScratchDirectory:
+    """A private directory, `name`, that goes away with all in it; a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        _scratch.add(path)
+        path.mkdir(mode=0o700)
+
+    def cleanup(self) -> None:
+        """Remove it, though directories in it may be read-only."""
+        path = Path(self.name)
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            remove_tree(path)
+        _scratch.discard(path)
+
+    def __enter__(self) -> str:
+        return self.name
+
+    def __exit__(self, *_: object) -> None:
+        self.cleanup()
+
+
+def scratch_directory(prefix: str = "assemble-") -> ScratchDirectory:
     """A private directory below TMPDIR, removed when the context ends; raises HostError."""
     try:
-        return tempfile.TemporaryDirectory(prefix=prefix)
+        return ScratchDirectory(Path(tempfile.gettempdir(), prefix + secrets.token_hex(8)))
     except OSError as error:
         raise HostError(
             f"cannot make a temporary directory: {reason(error)}; "
             "set TMPDIR to a directory that you may write to"
         ) from None
+
+
+def remove_scratch() -> None:
+    """Remove the scratch directories whose making or removal was interrupted."""
+    for path in [*_scratch]:
+        with suppress(OSError, HostError):
+            remove_tree(path)
+        _scratch.discard(path)
 
 
 @contextmanager

@@ -14,7 +14,18 @@ python3Packages.buildPythonApplication {
   pname = "assemble";
   version = "0.1.0";
   pyproject = true;
-  src = lib.cleanSource ../.;
+  # What the program consists of, without what is built beside it.
+  src = builtins.path {
+    name = "assemble-source";
+    path = ../.;
+    filter =
+      path: _type:
+      let
+        name = lib.removePrefix "${toString ../.}/" path;
+      in
+      builtins.match "README\\.md|pyproject\\.toml|assembler(/.*)?" name != null
+      && builtins.match ".*__pycache__.*" name == null;
+  };
   build-system = [ python3Packages.setuptools ];
   dependencies = with python3Packages; [
     cffi

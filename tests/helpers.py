@@ -16,7 +16,8 @@ from assembler.root.tree import Tree
 from assembler.store.closure import Closure, read_closure
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo
-from assembler.writers.directory import CopyMode, copy_store
+from assembler.writers.directory import copy_store
+from assembler.writers.sharing import CopyMode
 from tests.systems import System
 
 

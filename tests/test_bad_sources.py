@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conftest import REPOSITORY, AsRoot
-from tests.helpers import nix_store, real_info, verify
+from tests.helpers import nix_store, output, real_info, verify
 from tests.systems import System, add_path, make_system, store_path
 
 _COMMANDS = ("assemble", "prepare-root")
@@ -265,3 +265,58 @@ def test_a_target_that_fills_up(
     done = target.run(system, *options, stdin=stdin)
     assert done.returncode == 0, done.stderr
     assert verify(target.path) == ""
+
+
+def test_nothing_is_unpacked_through_a_link_that_leads_out(
+    system: System, export: Path, tmp_path: Path
+) -> None:
+    target = Target("prepare-root", tmp_path)
+    (tmp_path / "outside/store").mkdir(parents=True)
+    (target.path / "nix").symlink_to(tmp_path / "outside")
+    done = target.run(system, "--closure", "-", "--force", stdin=export.read_bytes())
+    assert done.returncode == 2
+    assert done.stderr == f"prepare-root: {target.path}/nix is not a directory\n"
+    assert list((tmp_path / "outside/store").iterdir()) == []
+
+
+def test_a_pipe_changes_nothing_that_is_right(system: System, export: Path, tmp_path: Path) -> None:
+    target = Target("prepare-root", tmp_path)
+    shown = []
+    for _ in range(2):
+        done = target.run(system, "--closure", "-", stdin=export.read_bytes())
+        assert done.returncode == 0, done.stderr
+        store = target.path / "nix/store"
+        shown.append(output("find", store, "-mindepth", "1", "-printf", "%p %i %C@\\n"))
+    assert shown[0] == shown[1]
+    broken = target.path / f"{system.paths[0]}/bzImage".lstrip("/")
+    broken.chmod(0o644)
+    broken.write_bytes(bytes(broken.stat().st_size))
+    done = target.run(system, "--closure", "-", stdin=export.read_bytes())
+    assert done.returncode == 0, done.stderr
+    assert verify(target.path) == ""
+
+
+def test_checking_hashes_looks_at_what_is_there(system: System, tmp_path: Path) -> None:
+    """A file of the right size and with other bytes, as a power failure may leave it."""
+    target = Target("prepare-root", tmp_path)
+    options = ["--store", system.root]
+    assert target.run(system, *options).returncode == 0
+    broken = target.path / f"{system.paths[0]}/bzImage".lstrip("/")
+    broken.chmod(0o644)
+    broken.write_bytes(bytes(broken.stat().st_size))
+    done = target.run(system, *options, "--check-hashes")
+    assert done.returncode == 0, done.stderr
+    assert verify(target.path) == ""
+
+
+def test_another_copy_mode_parts_what_was_shared(tmp_path: Path) -> None:
+    system = make_system(tmp_path / "tmp-store")
+    output("chmod", "-R", "a-w", system.host("/nix/store"))
+    output("find", system.host("/nix/store"), "-exec", "touch", "-h", "-d", "@1", "{}", "+")
+    target = Target("prepare-root", tmp_path)
+    links = []
+    for mode in ("hardlink", "copy"):
+        done = target.run(system, *system.options[:4], "--copy-mode", mode)
+        assert done.returncode == 0, done.stderr
+        links.append((target.path / f"{system.toplevel}/init".lstrip("/")).stat().st_nlink)
+    assert links == [2, 1]

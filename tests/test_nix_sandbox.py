@@ -147,7 +147,8 @@ let
     callPackage = file: more: (import file) (builtins.intersectAttrs
       (builtins.functionArgs (import file)) (pkgs // more));
     lib = {
-      cleanSource = path: path;
+      removePrefix = prefix: text:
+        builtins.substring (builtins.stringLength prefix) (builtins.stringLength text) text;
       makeBinPath = builtins.concatMap (one: [ "${one}/bin" ]);
       makeLibraryPath = builtins.concatMap (one: [ "${one}/lib" ]);
     };
@@ -185,3 +186,19 @@ def test_kvm_is_not_asked_for(demo_system: str) -> None:
     question = f"""(import {_EXPRESSION} {{ inherit pkgs; }}
         {{ toplevel = builtins.storePath "{demo_system}"; }}).drvAttrs ? requiredSystemFeatures"""
     assert output("nix-instantiate", "--eval", "-E", _PKGS + question).strip() == b"false"
+
+
+def test_the_package_has_the_program_and_nothing_that_is_built_beside_it() -> None:
+    question = f"builtins.readDir (pkgs.callPackage {REPOSITORY}/nix/package.nix {{ }}).src"
+    said = output(
+        "nix-instantiate",
+        "--eval",
+        "--read-write-mode",
+        "--strict",
+        "--json",
+        "-E",
+        _PKGS + question,
+    )
+    assert json.loads(said) == {
+        "README.md": "regular", "assembler": "directory", "pyproject.toml": "regular",
+    }  # fmt: skip

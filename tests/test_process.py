@@ -2,6 +2,7 @@
 
 import logging
 import os
+import stat
 import sys
 import tempfile
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from assembler import process
 from assembler.errors import HostError
+from assembler.process import remove_tree
+from tests.helpers import output
 
 
 def test_run_returns_what_the_program_prints() -> None:
@@ -113,6 +116,22 @@ def test_a_scratch_directory_is_private_and_goes_away() -> None:
     assert not Path(name).exists()
 
 
+def test_what_an_interrupt_left_is_removed_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = process.scratch_directory()
+    (Path(left.name) / "read-only/below").mkdir(parents=True)
+    (Path(left.name) / "read-only").chmod(0o555)
+
+    def interrupt(_path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("shutil.rmtree", interrupt)
+        left.cleanup()
+    assert Path(left.name).exists()
+    process.remove_scratch()
+    assert not Path(left.name).exists()
+
+
 def test_no_place_for_a_scratch_directory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
     with pytest.raises(HostError, match=r"/nowhere.*: No such file.*set TMPDIR"):
@@ -130,3 +149,24 @@ def test_no_temporary_directory_at_all_is_told() -> None:
     said = process.run([sys.executable, "-c", script], what="test", env=path).stdout
     assert b"No usable temporary directory found" in said
     assert b"set TMPDIR" in said
+
+
+def test_a_deep_read_only_tree_is_removed(tmp_path: Path) -> None:
+    deep = tmp_path / "deep"
+    output("mkdir", "-p", deep / "/".join("d" * 1200))
+    output("chmod", "-R", "a-w", deep)
+    remove_tree(deep)
+    assert not deep.exists()
+
+
+def test_what_is_absent_is_removed_already(tmp_path: Path) -> None:
+    remove_tree(tmp_path / "absent")
+
+
+def test_a_link_is_removed_and_not_what_it_names(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/file").touch(mode=0o400)
+    (tmp_path / "link").symlink_to("kept")
+    remove_tree(tmp_path / "link")
+    assert os.listdir(tmp_path) == ["kept"]
+    assert stat.S_IMODE((tmp_path / "kept/file").stat().st_mode) == 0o400

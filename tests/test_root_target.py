@@ -189,7 +189,7 @@ from assembler.cli import _root_spec
 from assembler.options import add_root_options
 from assembler.pipeline import prepare
 from assembler.progress import Progress
-from assembler.writers.directory import CopyMode
+from assembler.writers.sharing import CopyMode
 from assembler.root.target import target_problems
 import argparse
 

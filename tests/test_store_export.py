@@ -122,7 +122,7 @@ def test_bytes_that_are_wrong_are_told(export: Path, tmp_path: Path) -> None:
     cases = {
         "should be the mark after a NAR": content[:mark] + b"\1" + content[mark + 1 :],
         "which is not a store path": content[:first] + b"/nix/XXXXX" + content[first + 10 :],
-        "is after the end of the export": content + b"x",
+        "is after the end of the export; exports cannot be joined": content + b"x",
         "should be one more store path": content[:-8] + b"\2" + bytes(7),
         "unlikely number of references": content[:count] + b"\xff" * 6 + content[count + 6 :],
     }

@@ -1,5 +1,8 @@
 """What a closure source is told for, by its content."""
 
+import bz2
+import gzip
+import lzma
 import os
 from pathlib import Path
 
@@ -48,7 +51,10 @@ def test_a_name_means_nothing(tmp_path: Path) -> None:
     [
         (b"", "is not a registration: it is empty"),
         (b"\xff\xfe", "is not a registration: it is not text"),
-        (b"\x1f\x8b\x08\x00" + bytes(30), "is not a registration: it is not text"),
+        (b"text\0" * 9, "is not a registration: it is not text"),
+        (gzip.compress(b"x"), "is compressed: let `gzip -dc` write it to --closure -"),
+        (lzma.compress(b"x"), "is compressed: let `xz -dc` write it to --closure -"),
+        (bz2.compress(b"x"), "is compressed: let `bzip2 -dc` write it to --closure -"),
         (f"{A}\n".encode(), "is cut short: line 2, .*-a, is missing"),
         (f"{A}\n\n".encode(), "line 3, the number of references of .*-a, is missing"),
         (f"{A}\n\n1\n".encode(), "line 4, a reference of .*-a, is missing"),

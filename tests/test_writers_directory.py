@@ -15,7 +15,8 @@ from assembler.root.tree import Digests, Node, Slice, Tree
 from assembler.store.closure import Closure
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import format_registration
-from assembler.writers.directory import CopyMode, copy_problems, copy_store
+from assembler.writers.directory import copy_store
+from assembler.writers.sharing import CopyMode, copy_problems
 from conftest import AsRoot
 from tests.helpers import copy_closure, nix_store, output, real_info, store_tree, verify
 from tests.systems import store_path

@@ -165,7 +165,7 @@ def make_skeleton(
     )
     if configuration is not None:
         files.append(skeleton.CONFIGURATION)
-    if problems := _obstacles(root, places, [*files, *links]):
+    if problems := obstacles(root, places, [*files, *links]):
         raise RequestError(problems)
     try:
         for place in places:
@@ -198,7 +198,11 @@ def stamp(root: Path, paths: Iterable[str], epoch: int) -> None:
             raise HostError(f"cannot prepare {root}: {reason(error)}") from None
 
 
-def _obstacles(root: Path, places: Sequence[skeleton.Place], others: Sequence[str]) -> list[str]:
+def obstacles(
+    root: Path,
+    places: Sequence[skeleton.Place] = skeleton.DIRECTORIES,
+    others: Iterable[str] = skeleton.FILES,
+) -> list[str]:
     """One line for each thing in `root` that is no directory, or one, and should not be so."""
     lines = []
     for place in places[1:]:

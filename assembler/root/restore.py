@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from assembler.errors import HostError, reason
-from assembler.remove import remove_tree
+from assembler.process import remove_tree
 from assembler.root.canonical import make_canonical, make_link_canonical, put_in_place
+from assembler.store.live import nar_hash
 from assembler.store.paths import STORE
 from assembler.store.stream import Stream
 
@@ -19,7 +20,8 @@ class Restorer:
     """Writes the store paths of an export into `root`/nix/store, with Nix's modes and times.
 
     A `Receiver` (store/export.py). A path has its name only when it is whole; one that is there
-    already is replaced. `paths` are those that arrived. Raises HostError when the disk is full.
+    already stays where it has the same hash. `paths` are those that arrived. Raises HostError when
+    the disk is full.
     """
 
     def __init__(self, root: Path) -> None:
@@ -58,12 +60,16 @@ class Restorer:
     def finish(self, path: str) -> tuple[str, int]:
         """The NAR was this path; returns its hash and size."""
         made, target = self._path(b""), os.path.join(self._store, os.path.basename(path))
+        digest = self._digest.hexdigest()
+        self.paths.add(path)
+        if os.path.lexists(target) and nar_hash(Path(target)) == digest:
+            remove_tree(Path(self._unfinished))
+            return digest, self._size
         with self._writing():
             remove_tree(Path(target))
             put_in_place(made, target, directory=os.path.isdir(made) and not os.path.islink(made))
             os.rmdir(self._unfinished)
-        self.paths.add(path)
-        return self._digest.hexdigest(), self._size
+        return digest, self._size
 
     def enter(self, name: bytes) -> None:
         """A directory begins."""

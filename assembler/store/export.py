@@ -59,7 +59,10 @@ def read_export(stream: Stream, name: str, receiver: Receiver) -> list[PathInfo]
             infos.append(_take_info(stream, receiver))
         stream.expect(_NO_MORE, "the end of the export")
         if not stream.at_end():
-            raise stream.error("is after the end of the export")
+            raise stream.error(
+                "is after the end of the export; exports cannot be joined, but --closure can be "
+                "given once for each"
+            )
     except StreamError as error:
         after = f", which follows {infos[-1].path}" if infos else ""
         raise RequestError(f"{name}: {error}: store path {len(infos) + 1}{after}") from None

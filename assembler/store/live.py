@@ -37,6 +37,12 @@ def nix_store(
     return done.stdout
 
 
+def nar_hash(path: Path) -> str:
+    """The SHA-256, in hexadecimal, of the NAR of a file or directory; raises HostError."""
+    command: list[process.Arg] = ["nix-hash", "--type", "sha256", path]
+    return process.run(command, what=f"hashing {path}").stdout.decode().strip()
+
+
 def query(
     store: StoreRoot, paths: Sequence[str], *, include_outputs: bool = False
 ) -> list[PathInfo]:

@@ -17,6 +17,13 @@ from assembler.store.stream import Stream
 
 STANDARD_INPUT = Path("-")
 _START = 64  # bytes that tell what a file is
+# What compressed files start with (magic(5)), and what takes them apart.
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+}
 
 # Makes the receiver of an export's files out of the path at which they can be read again, by
 # position; None for a pipe, where they cannot.
@@ -55,6 +62,7 @@ def read_source(source: Path, receive: Receive) -> list[PathInfo]:
             if is_export(stream.peek(_START)):
                 infos = read_export(stream, name, receive(file if stream.seekable else None))
             else:
+                _refuse(stream.peek(_START), name)
                 infos = _parse(stream.rest(), name)
         except OSError as error:
             raise HostError(f"cannot read {name}: {reason(error)}") from None
@@ -97,15 +105,24 @@ def _opened(source: Path, file: Path) -> Iterator[int]:
         os.close(handle)
 
 
+def _refuse(start: bytes, name: str) -> None:
+    """Raise RequestError for a file, of which this is the start, that need not be read."""
+    for magic, program in _COMPRESSED.items():
+        if start.startswith(magic):
+            raise RequestError(f"{name} is compressed: let `{program} -dc` write it to --closure -")
+    if start.startswith(nar.HEADER):
+        raise RequestError(
+            f"{name} is a NAR, which names no store path: take what `nix-store --export` writes"
+        )
+    if b"\0" in start:
+        raise RequestError(f"{name} is not a registration: it is not text")
+
+
 def _parse(content: bytes, name: str) -> list[PathInfo]:
     """The registration that a text is."""
     start = content[:_START].lstrip()
     if start.startswith((b"{", b"[")):
         return parse_json(content, name)
-    if content.startswith(nar.HEADER):
-        raise RequestError(
-            f"{name} is a NAR, which names no store path: take what `nix-store --export` writes"
-        )
     try:
         text = content.decode()
     except UnicodeDecodeError:

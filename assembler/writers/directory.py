@@ -1,100 +1,35 @@
 """The store paths of a Tree as files in a directory, as `prepare-root` makes them."""
 
-import errno
-import fcntl
 import hashlib
 import os
 import stat
-from enum import StrEnum
 from pathlib import Path
 
 from assembler.errors import HostError, reason
+from assembler.process import remove_tree
 from assembler.progress import Step
-from assembler.remove import remove_tree
 from assembler.root import nar_digest
 from assembler.root.canonical import (
-    is_canonical,
     make_canonical,
     make_link_canonical,
     mend,
     put_in_place,
 )
 from assembler.root.restore import UNFINISHED
-from assembler.root.tree import Directory, Node, Slice, Tree, origin, segments, visit
+from assembler.root.scan import Scanner
+from assembler.root.tree import Directory, Node, Tree, origin, segments, visit
 from assembler.writers.copy_worker import copy_range, hash_range, hash_zeros, send_range
+from assembler.writers.sharing import CopyMode, clone, link, shares
 
 _STORE = b"/nix/store"
-_FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-
-
-class CopyMode(StrEnum):
-    """How file data gets into the directory."""
-
-    AUTO = "auto"  # shared where the file system can, else copied
-    REFLINK = "reflink"  # shared, or not at all
-    HARDLINK = "hardlink"  # the very same files, where they look as Nix would leave them
-    COPY = "copy"  # never shared
-
-
-def copy_problems(root: Path, tree: Tree, mode: CopyMode) -> list[str]:
-    """Why a copy mode cannot be had for a tree in `root`: tried out with one of its files."""
-    if mode not in (CopyMode.REFLINK, CopyMode.HARDLINK):
-        return []
-    found = _some_file(tree)
-    if found is None:
-        return []
-    source, data = found
-    if isinstance(data, Slice):
-        return [f"--copy-mode {mode}: the files of an export cannot be shared: take auto or copy"]
-    trial = os.fsencode(root) + b"/.prepare-root-trial"
-    try:
-        if mode == CopyMode.HARDLINK:
-            os.link(source, trial, follow_symlinks=False)
-        else:
-            _clone(source, trial)
-    except OSError as error:
-        why = error.strerror
-        if error.errno == errno.EPERM:
-            why = "the system (fs.protected_hardlinks) lets only a file's owner link it"
-        return [f"--copy-mode {mode}: {os.fsdecode(source)} cannot be shared with {root}: {why}"]
-    finally:
-        if os.path.lexists(trial):
-            os.unlink(trial)
-    return []
-
-
-def _some_file(tree: Tree) -> tuple[bytes, object] | None:
-    """The host path and the data of the first file of a store path, or None."""
-    store = tree.get(_STORE)
-    sources = [b""]
-    for name, node, begins in visit(store) if isinstance(store, Directory) else ():
-        if isinstance(node, Directory):
-            if begins:
-                sources.append(os.fsencode(node.source) + b"/")
-            else:
-                sources.pop()
-        elif node.kind == stat.S_IFREG and node.size:
-            return origin(node.data, sources[-1] + name)[0], node.data
-    return None
-
-
-def _clone(source: bytes, target: bytes) -> None:
-    reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        writing = os.open(target, _CREATE, 0o600)
-        try:
-            fcntl.ioctl(writing, _FICLONE, reading)
-        finally:
-            os.close(writing)
-    finally:
-        os.close(reading)
 
 
 def copy_store(root: Path, tree: Tree, step: Step, mode: CopyMode = CopyMode.AUTO) -> None:
     """Have every store path of `tree` in `root`/nix/store, with Nix's canonical metadata.
 
-    What is there already stays where its names, sizes and link targets are right. Hard links are
+    What is there already stays where its names, sizes and link targets are right, and its hash
+    where the tree asks for that; but not files shared otherwise than `mode` says. Hard links are
     kept. A path has its name only when it is whole, so that a later call can complete what was cut
     short. The hashes that the tree asks for are made on the way and settled. Raises HostError when
     the directory cannot be filled, RequestError when a hash is wrong.
@@ -128,22 +63,45 @@ class _Copy:
     def store_path(self, name: bytes, top: Directory | Node) -> None:
         """Have one store path, whole."""
         target = self._store + b"/" + name
-        here = mend(os.fsdecode(target), top)
-        if not here:
-            remove_tree(Path(os.fsdecode(target)))
-            self.clear()
-            os.mkdir(self._unfinished)
-        if here and name not in self._wanted:
+        if self._is_right(name, top, target):
             self._note_groups(name, top)
             return
+        remove_tree(Path(os.fsdecode(target)))
+        self.clear()
+        os.mkdir(self._unfinished)
+        made = self._unfinished + b"/" + name
         self._digest = _Digest() if name in self._wanted else None
-        self._go_through(name, top, b"" if here else self._unfinished + b"/" + name)
+        self._go_through(name, top, made)
         if self._digest is not None:
             self.digests[name] = self._digest.state.hexdigest()
-        if not here:
-            made, place = os.fsdecode(self._unfinished + b"/" + name), os.fsdecode(target)
-            put_in_place(made, place, directory=isinstance(top, Directory))
-            os.rmdir(self._unfinished)
+        directory = isinstance(top, Directory)
+        put_in_place(os.fsdecode(made), os.fsdecode(target), directory=directory)
+        os.rmdir(self._unfinished)
+
+    def _is_right(self, name: bytes, top: Directory | Node, target: bytes) -> bool:
+        """Whether a store path is there as it should be, and as far as asked to with its hash."""
+        if not mend(os.fsdecode(target), top):
+            return False
+        source = origin(top.data, b"")[0] if isinstance(top, Node) else os.fsencode(top.source)
+        itself = os.path.realpath(source) == os.path.realpath(target)
+        if self._mode != CopyMode.HARDLINK and not itself and shares(top, target):
+            return False
+        if name not in self._wanted:
+            return True
+        self.digests[name] = self._hash(name, top)
+        if itself:
+            return True
+        found = Tree()
+        Scanner(found).add(os.fsdecode(target), _STORE + b"/" + name)
+        there = found.get(_STORE + b"/" + name)
+        assert there is not None
+        return self._hash(name, there) == self.digests[name]
+
+    def _hash(self, name: bytes, top: Directory | Node) -> str:
+        """The hash of a store path that is only read."""
+        self._digest = _Digest()
+        self._go_through(name, top, b"")
+        return self._digest.state.hexdigest()
 
     def clear(self) -> None:
         """Take away what is not whole."""
@@ -197,14 +155,21 @@ class _Copy:
         try:
             if self._digest is not None:
                 self._digest.file(source, path, start, node)
-            first = self._first_name(node, name, below)
-            if made and first:
-                os.link(first, target)
-            elif made and not (self._mode == CopyMode.HARDLINK and _link(node, path, target)):
-                self._copy(node, source, path, start, target)
+            if made:
+                self._make(node, source, (path, start), target, self._first_name(node, name, below))
         finally:
             os.close(source)
         self._step.advance(node.size)
+
+    def _make(
+        self, node: Node, source: int, data: tuple[bytes, int], target: bytes, first: bytes
+    ) -> None:
+        """Make a file: one more name of the `first`, or of the source, or a copy."""
+        path, start = data
+        if first:
+            os.link(first, target)
+        elif self._mode != CopyMode.HARDLINK or not link(node, path, target):
+            self._copy(node, source, path, start, target)
 
     def _first_name(self, node: Node, name: bytes, below: bytes) -> bytes:
         """Where a file of several names lies by now; empty for a file that comes first."""
@@ -220,7 +185,7 @@ class _Copy:
         handle = os.open(target, _CREATE, 0o600)
         try:
             if self._mode == CopyMode.REFLINK:
-                fcntl.ioctl(handle, _FICLONE, source)
+                clone(source, handle)
             else:
                 copy = send_range if self._mode == CopyMode.COPY else copy_range
                 for offset, length in segments(node):
@@ -230,19 +195,6 @@ class _Copy:
             make_canonical(handle, node.mode)
         finally:
             os.close(handle)
-
-
-def _link(node: Node, path: bytes, target: bytes) -> bool:
-    """Make `target` one more name of a host file; returns whether it could be taken as it is."""
-    if not is_canonical(os.lstat(path), node.mode):
-        return False
-    try:
-        os.link(path, target, follow_symlinks=False)
-    except OSError as error:
-        if error.errno != errno.EMLINK:
-            raise
-        return False
-    return True
 
 
 class _Digest:
