@@ -132,7 +132,7 @@ def prepare(spec: RootSpec, root: Path, mode: CopyMode, progress: Progress) -> N
 
     if problems := obstacles(root):  # before an export is unpacked there
         raise RequestError(problems)
-    with process.scratch_directory() as scratch, unfinished(root):
+    with process.scratch_directory() as scratch, unfinished(root) as resumed:
         with progress.step("reading the closure"):
             files = Files(spec.store, Path(scratch), unpack=root)
             closure = read_root(spec, files)
@@ -144,7 +144,7 @@ def prepare(spec: RootSpec, root: Path, mode: CopyMode, progress: Progress) -> N
             made = fill_skeleton(spec, root, closure, files)
         tree.digests = digests(closure, spec.check_hashes, make_database_of)
         with progress.step("copying the store paths", total=measure(tree).data) as step:
-            copy_store(root, tree, step, mode)
+            copy_store(root, tree, step, mode, compare=resumed)
         stamp(root, made, spec.epoch)
         with progress.step("flushing to the disk"):
             flush_file_system(root)

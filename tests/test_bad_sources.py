@@ -229,7 +229,7 @@ def test_every_bad_line_is_told_at_once(
     )  # fmt: skip
     assert told[0] == f"{directory}/name, line 1: '/nix/store/short' is not a store path"
     assert told[1:5] == [f"{directory}/twice: {path} is there twice" for path in system.paths]
-    assert told[5].startswith(f"{directory}/json: the narSize of {store_path(5, 'x')} is None")
+    assert told[5].startswith(f"{directory}/json: {store_path(5, 'x')} has no list of")
     assert target.is_untouched()
 
 
@@ -320,3 +320,19 @@ def test_another_copy_mode_parts_what_was_shared(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         links.append((target.path / f"{system.toplevel}/init".lstrip("/")).stat().st_nlink)
     assert links == [2, 1]
+
+
+@pytest.mark.parametrize("by_pipe", [False, True])
+def test_what_a_wrong_source_left_does_not_stay(
+    system: System, export: Path, tmp_path: Path, by_pipe: bool
+) -> None:
+    """The next run, from a store that needs no hashing, finds files of the right sizes there."""
+    target = Target("prepare-root", tmp_path)
+    bad = changed(export, tmp_path / "tmp-changed")
+    options: list[str | Path] = ["--closure", system.registration, "--closure"]
+    stdin = bad.read_bytes() if by_pipe else None
+    done = target.run(system, *options, "-" if by_pipe else bad, stdin=stdin)
+    assert done.returncode == 2
+    done = target.run(system, "--store", system.root)
+    assert done.returncode == 0, done.stderr
+    assert verify(target.path) == ""

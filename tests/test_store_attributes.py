@@ -79,7 +79,12 @@ def test_what_nix_prints_is_what_the_store_has(demo_system: str) -> None:
     [
         ([{"path": "/etc", **fields()}], "'/etc' is not a store path"),
         ([{"path": A, **fields(references=["/x"])}], f"{A} refers to '/x', which is not a store"),
-        ([{"path": A, **fields(references="x")}], f"the references of {A} are not a list"),
+        ([{"path": A, **fields(references="x")}], f"{A} has no list of references"),
+        ([{k: v for k, v in LISTED[0].items() if k != "references"}], f"{A} has no list of refer"),
+        ([{"path": A, "valid": False}], f"{A} is not valid in the store that was asked"),
+        ([LISTED[1], {"path": A, "references": []}], f"the narSize of {A} is None"),
+        ([LISTED[1], "x"], "'x' is not a store path"),
+        ({"version": 2, "storeDir": "/gnu/store", "info": SHORT}, "is for another store, /gnu/st"),
         ([{"path": A, **fields(narSize=0)}], f"the narSize of {A} is 0"),
         ([{"path": A, **fields(narSize="9")}], f"the narSize of {A} is '9'"),
         ([{"path": A, **fields(narSize=True)}], f"the narSize of {A} is True"),

@@ -73,8 +73,10 @@ def _find_stranger(root: Path) -> Path | None:
 
 
 @contextmanager
-def unfinished(root: Path) -> Iterator[None]:
+def unfinished(root: Path) -> Iterator[bool]:
     """Have `root` marked as unfinished for as long as it is being filled, and when that fails.
+
+    Gives whether it was marked before.
 
     The mark is the first thing made and the last that goes, so that whenever a run is killed,
     the next one knows the directory for its own. A new mark goes, too, where a RequestError comes
@@ -86,7 +88,7 @@ def unfinished(root: Path) -> Iterator[None]:
         if is_new := UNFINISHED not in before:
             mark.touch(exist_ok=False)
     try:
-        yield
+        yield not is_new
     except RequestError:
         with _telling(root):
             if is_new and {*os.listdir(root)} == {*before, UNFINISHED}:

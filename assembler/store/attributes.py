@@ -68,18 +68,22 @@ def _graphs(document: object) -> Iterator[Graph]:
 
 def _graph(value: object) -> Graph | None:
     """The graph that a value is, or None when it is something else."""
-    if isinstance(value, list) and value and all(map(_is_registered, value)):
-        return [(one["path"], one) for one in value]
+    if isinstance(value, list) and any(map(_is_registered, value)):
+        return [(one.get("path"), one) if isinstance(one, dict) else (one, None) for one in value]
     if isinstance(value, dict) and value:
         if all(is_store_path(_absolute(key)) for key in value):
             return list(value.items())
         if "version" in value and isinstance(value.get(_INFO), dict):
-            return _graph(value[_INFO])
+            about = {"storeDir": value.get("storeDir", STORE)}
+            return [
+                (path, {**about, **fields} if isinstance(fields, dict) else fields)
+                for path, fields in value[_INFO].items()
+            ]
     return None
 
 
 def _is_registered(value: object) -> bool:
-    return isinstance(value, dict) and "path" in value and "narHash" in value
+    return isinstance(value, dict) and "path" in value and ("narHash" in value or "valid" in value)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -95,11 +99,13 @@ def _path_info(path: object, fields: object) -> PathInfo:
     """One store path; raises ValueError."""
     if not isinstance(path, str) or not is_store_path(_absolute(path)):
         raise ValueError(f"{path!r} is not a store path")
-    if not isinstance(fields, dict):
+    if not isinstance(fields, dict) or fields.get("valid") is False:
         raise ValueError(f"{path} is not valid in the store that was asked")
-    references = fields.get("references", [])
-    if not isinstance(references, list):
-        raise ValueError(f"the references of {path} are not a list")
+    if fields.get("storeDir", STORE) != STORE:
+        raise ValueError(f"{path} is for another store, {fields['storeDir']}")
+    references = fields.get("references")
+    if not isinstance(references, list):  # without them a collection would take what is needed
+        raise ValueError(f"{path} has no list of references")
     for reference in references:
         if not isinstance(reference, str) or not is_store_path(_absolute(reference)):
             raise ValueError(f"{path} refers to {reference!r}, which is not a store path")

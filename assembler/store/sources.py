@@ -1,5 +1,6 @@
 """Closure sources: what a `--closure` is, told by its content, and what it registers."""
 
+import codecs
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -120,7 +121,7 @@ def _refuse(start: bytes, name: str) -> None:
 
 def _parse(content: bytes, name: str) -> list[PathInfo]:
     """The registration that a text is."""
-    start = content[:_START].lstrip()
+    start = content[:_START].removeprefix(codecs.BOM_UTF8).lstrip()
     if start.startswith((b"{", b"[")):
         return parse_json(content, name)
     try:

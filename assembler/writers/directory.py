@@ -25,11 +25,19 @@ _STORE = b"/nix/store"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
-def copy_store(root: Path, tree: Tree, step: Step, mode: CopyMode = CopyMode.AUTO) -> None:
+def copy_store(
+    root: Path,
+    tree: Tree,
+    step: Step,
+    mode: CopyMode = CopyMode.AUTO,
+    *,
+    compare: bool = False,
+) -> None:
     """Have every store path of `tree` in `root`/nix/store, with Nix's canonical metadata.
 
-    What is there already stays where its names, sizes and link targets are right, and its hash
-    where the tree asks for that; but not files shared otherwise than `mode` says. Hard links are
+    What is there already stays where its names, sizes and link targets are right; with `compare`,
+    or where the tree asks for hashes, its data must be right as well, and it must not be shared
+    where `mode` says otherwise. Hard links are
     kept. A path has its name only when it is whole, so that a later call can complete what was cut
     short. The hashes that the tree asks for are made on the way and settled. Raises HostError when
     the directory cannot be filled, RequestError when a hash is wrong.
@@ -37,7 +45,7 @@ def copy_store(root: Path, tree: Tree, step: Step, mode: CopyMode = CopyMode.AUT
     store = tree.get(_STORE)
     if not isinstance(store, Directory):
         return
-    copy = _Copy(root, tree, step, mode)
+    copy = _Copy(root, tree, step, mode, compare=compare)
     try:
         for name, top in sorted(store.children.items()):
             copy.store_path(name, top)
@@ -51,11 +59,13 @@ def copy_store(root: Path, tree: Tree, step: Step, mode: CopyMode = CopyMode.AUT
 class _Copy:
     """One run of copy_store."""
 
-    def __init__(self, root: Path, tree: Tree, step: Step, mode: CopyMode) -> None:
+    def __init__(
+        self, root: Path, tree: Tree, step: Step, mode: CopyMode, *, compare: bool
+    ) -> None:
         self._store = os.fsencode(root) + _STORE
         self._unfinished = self._store + b"/" + os.fsencode(UNFINISHED)
         self._wanted = tree.digests.names
-        self._step, self._mode = step, mode
+        self._step, self._mode, self._compare = step, mode, compare
         self._names: dict[int, tuple[bytes, bytes]] = {}  # group → store path, path below it
         self._digest: _Digest | None = None
         self.digests: dict[bytes, str] = {}
@@ -86,16 +96,18 @@ class _Copy:
         itself = os.path.realpath(source) == os.path.realpath(target)
         if self._mode != CopyMode.HARDLINK and not itself and shares(top, target):
             return False
-        if name not in self._wanted:
+        if name not in self._wanted and not self._compare:
             return True
-        self.digests[name] = self._hash(name, top)
+        digest = self._hash(name, top)
+        if name in self._wanted:
+            self.digests[name] = digest
         if itself:
             return True
         found = Tree()
         Scanner(found).add(os.fsdecode(target), _STORE + b"/" + name)
         there = found.get(_STORE + b"/" + name)
         assert there is not None
-        return self._hash(name, there) == self.digests[name]
+        return self._hash(name, there) == digest
 
     def _hash(self, name: bytes, top: Directory | Node) -> str:
         """The hash of a store path that is only read."""
