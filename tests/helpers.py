@@ -18,7 +18,7 @@ from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo
 from assembler.writers.directory import copy_store
 from assembler.writers.sharing import CopyMode
-from tests.systems import System
+from tests.systems import System, make_system
 
 
 def output(*argv: str | Path, stdin: bytes = b"") -> bytes:
@@ -37,6 +37,19 @@ def real_info(root: Path, path: str, references: Sequence[str] = ()) -> PathInfo
     """The registration of a store path whose files are there."""
     nar = output("nix-store", "--dump", root / path.lstrip("/"))
     return PathInfo(path, hashlib.sha256(nar).hexdigest(), len(nar), tuple(references))
+
+
+def registered_system(root: Path) -> System:
+    """A tiny system that Nix has registered in the store below `root`."""
+    system = make_system(root)
+    nix_store(root, "--load-db", stdin=system.registration.read_bytes())
+    return system
+
+
+def export_to(file: Path, system: System) -> Path:
+    """Have Nix export the closure of a registered system to a file."""
+    file.write_bytes(nix_store(system.root, "--export", *system.paths))
+    return file
 
 
 def closure_of(system: System) -> tuple[Closure, StoreRoot]:

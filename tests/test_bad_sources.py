@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conftest import REPOSITORY, AsRoot
-from tests.helpers import nix_store, output, real_info, verify
+from tests.helpers import export_to, nix_store, output, real_info, registered_system, verify
 from tests.systems import System, add_path, make_system, store_path
 
 _COMMANDS = ("assemble", "prepare-root")
@@ -17,17 +17,12 @@ _WRONG = "0" * 64
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> System:
-    """A tiny system that Nix has registered."""
-    system = make_system(tmp_path_factory.mktemp("store"))
-    nix_store(system.root, "--load-db", stdin=system.registration.read_bytes())
-    return system
+    return registered_system(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")
 def export(system: System, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("export") / "closure"
-    file.write_bytes(nix_store(system.root, "--export", *system.paths))
-    return file
+    return export_to(tmp_path_factory.mktemp("export") / "closure", system)
 
 
 class Target:

@@ -13,23 +13,26 @@ from assembler.store import nar
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo
 from assembler.store.sources import read_source
-from tests.helpers import closure_of, nix_store, output, real_info, verify
-from tests.systems import System, make_system, store_path
+from tests.helpers import (
+    closure_of,
+    export_to,
+    nix_store,
+    output,
+    real_info,
+    registered_system,
+    verify,
+)
+from tests.systems import System, store_path
 
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> System:
-    """A tiny system that Nix has registered."""
-    system = make_system(tmp_path_factory.mktemp("store"))
-    nix_store(system.root, "--load-db", stdin=system.registration.read_bytes())
-    return system
+    return registered_system(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")
 def export(system: System, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("export") / "export"
-    file.write_bytes(nix_store(system.root, "--export", *system.paths))
-    return file
+    return export_to(tmp_path_factory.mktemp("export") / "closure", system)
 
 
 def read(file: Path, scratch: Path) -> tuple[list[PathInfo], Files]:
