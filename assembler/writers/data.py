@@ -51,16 +51,6 @@ class DataSender:
         for hasher in self._hashers:
             self.digests |= hasher.digests
 
-    @property
-    def pids(self) -> list[int]:
-        """The processes that copy and hash."""
-        return [pid for one in (self._copier, *self._hashers) for pid in one.pids]
-
-    @property
-    def hashing(self) -> bool:
-        """Whether what comes now belongs to a store path that is hashed."""
-        return self._depth > 0
-
     def begin(self, name: bytes, node: Directory | Node, *, store_path: bool) -> None:
         """An entry begins: a directory with all below it, a file, or a symlink.
 

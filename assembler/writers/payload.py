@@ -34,7 +34,7 @@ def write_payload(directory: Path, tree: Tree, lanes: int, step: Step) -> list[P
             for holder, path in _fill(archive, root, first_names, links):
                 late.setdefault(path, holder)
     archives.append(directory / "joints")
-    with Archive(archives[-1], tree, step) as archive:
+    with Archive(archives[-1], Tree(), step) as archive:
         for full, node in links:
             archive.link(full, first_names[node.group], node)
         for path, holder in late.items():
