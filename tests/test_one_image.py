@@ -127,6 +127,34 @@ def test_checking_all_hashes_changes_nothing(
     assert assembled(tmp_path / "disk.raw", demo_system, "--check-hashes") == expected
 
 
+@pytest.mark.parametrize("name", ["export", "pipe"])
+def test_contents_out_of_an_export_are_those_of_the_store(
+    sources: dict[str, Path], demo_system: str, tmp_path: Path, name: str
+) -> None:
+    """Files, patterns, directories, through links of the image's own; in whatever order."""
+    system = f"{demo_system}/sw"
+    bash = str(Path(f"{system}/bin/sh").resolve().parent)
+    rows = [
+        {"source": f"{bash}/bash-static", "target": "/opt/one"},
+        {"source": f"{bash}/*", "target": "/opt/all"},
+        {"source": f"{system}/bin/sh", "target": "/opt/link"},
+        {"source": f"{system}/lib/grub*", "target": "/opt/through"},
+        {"source": f"{demo_system}/etc", "target": "/opt/etc"},
+        {"source": f"{demo_system}/etc/passwd", "target": "/etc/passwd"},
+        {"source": f"{system}/etc/mke2fs.conf", "target": "/opt/owned", "user": "nixbld3"},
+    ]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    options = ["--contents", tmp_path / "rows.json"]
+    live = assembled(tmp_path / "live.raw", demo_system, *options)
+    with subprocess.Popen(["cat", sources["export"]], stdout=subprocess.PIPE) as cat:
+        assert cat.stdout is not None
+        source = "-" if name == "pipe" else sources["export"]
+        stdin, out = cat.stdout.fileno(), tmp_path / "disk.raw"
+        found = assembled(out, demo_system, *options, "--closure", source, stdin=stdin)
+        cat.kill()
+    assert found == live
+
+
 @pytest.mark.parametrize("name", ["graph", "export", "pipe"])
 def test_every_source_gives_the_same_root(
     sources: dict[str, Path], demo_system: str, tmp_path: Path, name: str

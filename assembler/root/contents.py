@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 from assembler.errors import RequestError
 from assembler.root.scan import Metadata, Scanner
 from assembler.root.tree import Directory, Tree, Xattrs
-from assembler.store.paths import STORE, Store, store_path_of
+from assembler.store.paths import STORE, Store, locate
 
 # Fixed ids of NixOS: nixos/modules/misc/ids.nix in nixpkgs. Names from /etc/passwd and
 # /etc/group among the contents come before these.
@@ -82,12 +82,12 @@ class _Reader:
 
     def _host(self, source: str) -> str:
         """Where a source lies: store paths in the store given, others as they stand."""
-        if source.startswith(STORE + "/"):
-            top = store_path_of(source)
-            if "*" in source and top is not None:
-                self._store.host(top)  # whole, that what is in it can be matched
-            return str(self._store.host(source))
-        return source
+        return str(locate(self._store, source)) if source.startswith(f"{STORE}/") else source
+
+    def _matches(self, pattern: str) -> list[str]:
+        """The host paths that match a pattern."""
+        head = pattern[: pattern.index("*")].rpartition("/")[0]
+        return sorted(glob.glob(glob.escape(self._host(head)) + pattern[len(head) :]))
 
     def _database(self, raw: Sequence[dict[str, Any]], target: str) -> dict[str, int]:
         """Name → id out of a passwd or group file that the contents put at `target`."""
@@ -96,12 +96,13 @@ class _Reader:
             source = row.get("source")
             if not _is_name(source) or not _is_name(row.get("target")):
                 continue
-            host = self._host(source)
-            if _absolute(row["target"]) != target or not os.path.isfile(host):
+            if _absolute(row["target"]) != target:
                 continue
+            in_store = source.startswith(f"{STORE}/")
             try:
-                text = Path(host).read_text(errors="surrogateescape")
-            except OSError:
+                host = self._store.host(self._store.resolve(source)) if in_store else Path(source)
+                text = host.read_text(errors="surrogateescape")
+            except (OSError, RequestError):
                 continue  # reported with the row itself
             for line in text.split("\n"):
                 fields = line.split(":")
@@ -141,11 +142,10 @@ class _Reader:
 
     def _sources(self, where: str, source: str) -> list[str]:
         """The host paths that a source names; `*` is a pattern, as in nixpkgs."""
-        host = self._host(source)
         if "*" in source:
-            root = host.removesuffix(source)  # the store given, which is no pattern
-            found = sorted(glob.glob(glob.escape(root) + source))
+            found = self._matches(source)
         else:
+            host = self._host(source)
             # As nixpkgs has it: a link to a directory stands for what is in the directory.
             found = [os.path.realpath(host) if os.path.isdir(host) else host]
         found = [path for path in found if os.path.lexists(path)]

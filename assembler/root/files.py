@@ -27,6 +27,7 @@ class Files:
         self._ranges: dict[str, Range] = {}
         self._unpacked = StoreRoot(unpack or scratch / "unpacked")
         self._restorers: list[Restorer] = []
+        self._complete: set[str] = set()  # what was taken out with all below it
         self._taken_out = scratch / "taken-out"
 
     def receive(self, path: Path | None) -> Receiver:
@@ -104,23 +105,26 @@ class Files:
             return self._root(path).host(path)
         target = self._taken_out / path.lstrip("/")
         node = self._node(path)
-        if node is not None and not os.path.lexists(target):
+        if node is not None and path not in self._complete:
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _take_out(node, target)
+                self._complete.add(path)
             except OSError as error:
                 raise HostError(f"taking files out of the export: {reason(error)}") from None
         return target
 
 
 def _take_out(top: Directory | Node, target: Path) -> None:
-    """Make files out of what an export holds."""
+    """Make files out of what an export holds, those that are there already left alone."""
     pending: list[tuple[Directory | Node, Path]] = [(top, target)]
     while pending:
         node, path = pending.pop()
         if isinstance(node, Directory):
             path.mkdir(exist_ok=True)
             pending += [(child, path / os.fsdecode(n)) for n, child in node.children.items()]
+        elif os.path.lexists(path):
+            continue
         elif node.kind == stat.S_IFLNK:
             assert isinstance(node.data, bytes)
             path.symlink_to(os.fsdecode(node.data))

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -97,6 +98,21 @@ class StoreRoot:
         RequestError when something on the way is absent or the links go round.
         """
         return follow(path, self.link)
+
+
+def locate(store: Store, path: str) -> Path:
+    """Where on this host the image's `path` lies, with links followed as the image will.
+
+    A last link is followed only to a directory of the store. There may be nothing.
+    """
+    with suppress(RequestError):
+        real = store.resolve(path)
+        if store_path_of(real) is not None and not store.is_file(real):
+            return store.host(real)
+    above, _, name = path.rpartition("/")
+    with suppress(RequestError):
+        return store.host(f"{store.resolve(above)}/{name}")
+    return store.host(path)
 
 
 def follow(path: str, link: Callable[[str], str | None]) -> str:
