@@ -33,7 +33,7 @@ class Files:
     def receive(self, path: Path | None) -> Receiver:
         """Who takes the files of an export, which can be read again at `path`, or only once."""
         if path is not None:
-            return Indexer(os.fspath(path.absolute()), self.trees, self._ranges)
+            return Indexer(os.fspath(path), self.trees, self._ranges)
         self._restorers.append(Restorer(self._unpacked.root))
         return self._restorers[-1]
 

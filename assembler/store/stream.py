@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -48,10 +49,10 @@ class Stream:
         self._hashed = 0  # how much of it went into the digest, or need not
         self._digest: Digest | None = None
         self._end: int | None = None  # of a regular file
-        try:
-            self._start = os.lseek(handle, 0, os.SEEK_CUR)
-            self._end = os.fstat(handle).st_size
-        except OSError:  # a pipe: the larger, the less often whoever writes waits for us
+        status = os.fstat(handle)
+        if stat.S_ISREG(status.st_mode):
+            self._start, self._end = os.lseek(handle, 0, os.SEEK_CUR), status.st_size
+        else:  # a pipe: the larger, the less often whoever writes waits for us
             with suppress(OSError):
                 fcntl.fcntl(handle, fcntl.F_SETPIPE_SZ, _PIPE)
 
