@@ -106,6 +106,32 @@ def test_what_is_there_is_replaced(tmp_path: Path, before: Shape, after: Shape) 
     assert restorer.paths == {A}
 
 
+def test_what_cannot_be_read_is_replaced(tmp_path: Path) -> None:
+    """As a file of no mode, or what no store path holds."""
+    make(os.fsencode(tmp_path / "top"), {b"file": (b"new", False)})
+    content = dump(tmp_path / "top")
+    for number in range(2):
+        root = tmp_path / str(number)
+        (root / A[1:]).mkdir(parents=True)
+        if number:
+            (root / A[1:] / "file").touch(mode=0)
+        else:
+            os.mkfifo(root / A[1:] / "file")
+        take(Restorer(root), content)
+        assert dump(root / A[1:]) == content
+
+
+def test_what_is_the_same_stays(tmp_path: Path) -> None:
+    """It may be in use, as where --force fills the root of this machine."""
+    make(os.fsencode(tmp_path / "top"), {b"file": (b"text", True), b"link": b"file"})
+    content = dump(tmp_path / "top")
+    take(Restorer(tmp_path), content)
+    before = output("find", tmp_path / A[1:], "-printf", "%P %i %C@\\n")
+    take(Restorer(tmp_path), content)
+    assert output("find", tmp_path / A[1:], "-printf", "%P %i %C@\\n") == before
+    assert os.listdir(tmp_path / "nix/store") == [A[11:]]
+
+
 def test_a_link_of_that_name_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/file").write_text("kept")
