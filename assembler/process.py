@@ -25,6 +25,7 @@ PACKAGES = {
     "chmod": ("coreutils", "coreutils"),
     "cp": ("coreutils", "coreutils"),
     "e2fsck": ("e2fsprogs", "e2fsprogs"),
+    "find": ("findutils", "findutils"),
     "fsck.fat": ("dosfstools", "dosfstools"),
     "grub-mkimage": ("grub-common", "grub2"),
     "mcopy": ("mtools", "mtools"),
@@ -181,15 +182,24 @@ def kill_group(running: Running) -> None:
     running.wait()
 
 
+# Makes directories writable: at once where find could not look into them, else many in one go.
+_OPEN_UP = (
+    *("-type", "d", "("),
+    *("!", "-perm", "-u+rx", "-exec", "chmod", "u+rwx", "{}", ";"),
+    *("-o", "!", "-perm", "-u+w", "-exec", "chmod", "u+w", "{}", "+", ")"),
+)
+
+
 def remove_tree(path: Path) -> None:
     """Remove a file, or a directory tree whose directories may be read-only; or nothing at all.
 
-    By chmod and rm, which unlike shutil.rmtree do not stumble over a deep tree.
+    The mode of a file stays, since a hard link elsewhere has the same one. By find and rm, which
+    unlike shutil.rmtree do not stumble over a deep tree.
     """
     if path.is_symlink():  # which chmod would follow
         path.unlink()
     elif path.exists():
-        run(["chmod", "-R", "u+rwX", path.absolute()], what=f"removing {path}")
+        run(["find", path.absolute(), *_OPEN_UP], what=f"removing {path}")
         run(["rm", "-rf", path.absolute()], what=f"removing {path}")
 
 
@@ -212,7 +222,7 @@ class ScratchDirectory:
             shutil.rmtree(path)
         except FileNotFoundError:
             pass
-        except OSError:
+        except (OSError, RecursionError):  # a directory is read-only, or the tree a thousand deep
             remove_tree(path)
         _scratch.discard(path)
 

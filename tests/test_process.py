@@ -159,6 +159,36 @@ def test_a_deep_read_only_tree_is_removed(tmp_path: Path) -> None:
     assert not deep.exists()
 
 
+def test_a_deep_scratch_directory_goes_away() -> None:
+    with process.scratch_directory() as name:
+        output("mkdir", "-p", Path(name) / "/".join("d" * 1500))
+        output("chmod", "-R", "a-w", f"{name}/d")
+    assert not os.path.lexists(name)
+
+
+def test_the_file_of_another_name_stays_as_it_is(tmp_path: Path) -> None:
+    """As a store's does, of which `prepare-root --copy-mode hardlink` made one more name."""
+    kept, gone = tmp_path / "kept", tmp_path / "gone/below"
+    gone.mkdir(parents=True)
+    kept.write_text("text")
+    kept.chmod(0o444)
+    (gone / "link").hardlink_to(kept)
+    output("chmod", "-R", "a-w", tmp_path / "gone")
+    remove_tree(tmp_path / "gone")
+    assert os.listdir(tmp_path) == ["kept"]
+    assert output("stat", "-c", "%a %h %s", kept) == b"444 1 4\n"
+
+
+def test_directories_that_may_not_be_entered_are_removed(tmp_path: Path) -> None:
+    locked = tmp_path / "top/locked"
+    (locked / "below").mkdir(parents=True)
+    (locked / "below/file").touch()
+    for directory, mode in ((locked / "below", 0o555), (locked, 0), (locked.parent, 0o100)):
+        directory.chmod(mode)
+    remove_tree(tmp_path / "top")
+    assert os.listdir(tmp_path) == []
+
+
 def test_what_is_absent_is_removed_already(tmp_path: Path) -> None:
     remove_tree(tmp_path / "absent")
 

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from assembler.store import nar
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo
 from assembler.store.sources import read_source
+from conftest import AsRoot
 from tests.helpers import (
     closure_of,
     export_to,
@@ -136,21 +138,66 @@ def test_bytes_that_are_wrong_are_told(export: Path, tmp_path: Path) -> None:
         place_of(str(caught.value))
 
 
-def test_nix_takes_what_we_take(export: Path, tmp_path: Path) -> None:
-    """The paths that an export of two halves names are those that Nix imports."""
-    infos, _ = read(export, tmp_path)
-    into = tmp_path / "store"
-    config = {**os.environ, "NIX_CONFIG": "require-sigs = false\nbuild-users-group ="}
-    done = subprocess.run(
-        ["nix-store", "--store", f"local?root={into}", "--import"],
-        stdin=export.open("rb"),
-        capture_output=True,
-        env=config,
-    )
-    if done.returncode == 0:  # importing chowns, which Nix may refuse to do
-        assert done.stdout.decode().split() == [info.path for info in infos]
-    else:
-        assert b"owner" in done.stderr or b"Operation not permitted" in done.stderr
+A, B = store_path(1, "a"), store_path(2, "b")
+FILE = nar.HEADER + nar.regular(2, executable=False) + b"hi" + nar.regular_end(2)
+
+
+def number(value: int) -> bytes:
+    return value.to_bytes(8, "little")
+
+
+def record(
+    path: str, *, references: Sequence[str] = (), deriver: str = "", signature: bytes = number(0)
+) -> bytes:
+    """One store path of an export."""
+    words = [path, number(len(references)), *references, deriver]
+    strings = [w if isinstance(w, bytes) else nar.string(w.encode()) for w in words]
+    return number(1) + FILE + number(0x4558494E) + b"".join(strings) + signature
+
+
+TAKEN = [
+    record(A),
+    record(A, references=[A]),
+    record(A, deriver=B),
+    record(A) + record(B, references=[A]),
+    record(A, signature=number(1) + nar.string(b"what Nix 1 signed")) + record(B),
+]
+REFUSED = {
+    "'garbage', which is not a store path": record(A, deriver="garbage"),
+    "'/nix/store/x', which is not a store path": record(A, references=["/nix/store/x"]),
+    f"'{A[11:]}', which is not a store path": record(A[11:]),
+    "should be the end of a file": record(A).replace(b"hi\0", b"hi\1"),
+    "should be followed by zeros only": record(A).replace(b"-a\0", b"-a\1"),
+    "should be the mark after a NAR": record(A).replace(number(0x4558494E), number(0x4558494F)),
+    "should be one more store path": record(A) + number(2) + record(B)[8:],
+}
+
+
+def imported(content: bytes, as_root: AsRoot, tmp_path: Path) -> list[str] | None:
+    """What Nix imports, or None when it refuses to; it gives files away, so only root may."""
+    (tmp_path / "content").write_bytes(content)
+    script = f"nix-store --store 'local?root={tmp_path}/imported' --import < {tmp_path}/content"
+    options = "--option require-sigs false --option build-users-group ''"
+    done = as_root("sh", "-c", f"NIX_REMOTE= {script} {options}", check=False)
+    as_root("rm", "-rf", f"{tmp_path}/imported")
+    return done.stdout.split() if done.returncode == 0 else None
+
+
+@pytest.mark.parametrize("content", TAKEN)
+def test_what_nix_takes_is_taken(content: bytes, as_root: AsRoot, tmp_path: Path) -> None:
+    (tmp_path / "export").write_bytes(content + number(0))
+    infos, _ = read(tmp_path / "export", tmp_path)
+    assert [i.path for i in infos] == imported(content + number(0), as_root, tmp_path)
+
+
+@pytest.mark.parametrize(("words", "content"), REFUSED.items())
+def test_what_nix_refuses_is_refused(
+    words: str, content: bytes, as_root: AsRoot, tmp_path: Path
+) -> None:
+    (tmp_path / "export").write_bytes(content + number(0))
+    with pytest.raises(RequestError, match=words):
+        read(tmp_path / "export", tmp_path)
+    assert imported(content + number(0), as_root, tmp_path) is None
 
 
 def test_an_empty_export_registers_nothing(tmp_path: Path) -> None:

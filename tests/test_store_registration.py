@@ -97,6 +97,7 @@ def test_a_missing_line_is_named() -> None:
         (3, "9" * 19, "line 3: '9+' should be the size"),
         (3, "9" * 5000, "line 3: '9+' should be the size"),
         (3, "\u0661", "line 3: '\u0661' should be the size"),
+        (4, "unknown-deriver", "line 4: 'unknown-deriver' is not a store path"),
         (5, "one", "line 5: 'one' should be the number of references"),
         (5, "9" * 18, "is not a SHA-256|is not a store path"),
         (6, "x", "line 6: 'x' is not a store path"),
@@ -107,6 +108,20 @@ def test_a_wrong_line_is_named(line: int, text: str, words: str) -> None:
     lines[line - 1] = text
     with pytest.raises(RequestError, match=f"^file, {words}|{words}"):
         parse("\n".join(lines), "file")
+
+
+@pytest.mark.parametrize("deriver", ["", store_path(3, "x.drv"), "unknown-deriver", "x"])
+def test_nix_agrees_on_which_derivers_there_are(tmp_path: Path, deriver: str) -> None:
+    lines = TEXT.split("\n")
+    lines[3] = deriver
+    text = "\n".join(lines)
+    load = ["nix-store", "--store", f"local?root={tmp_path}", "--load-db"]
+    done = subprocess.run(load, input=text.encode(), capture_output=True)
+    try:
+        assert len(parse(text, "file")) == 2
+        assert done.returncode == 0
+    except RequestError:
+        assert done.returncode != 0
 
 
 @given(st.text("\n0/x-" + TEXT[:60] + "\r\0\x85\u2028"))

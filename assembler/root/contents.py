@@ -101,7 +101,7 @@ class _Reader:
             in_store = source.startswith(f"{STORE}/")
             try:
                 host = self._store.host(self._store.resolve(source)) if in_store else Path(source)
-                text = host.read_text(errors="surrogateescape")
+                text = host.read_text(errors="surrogateescape") if os.path.isfile(host) else ""
             except (OSError, RequestError):
                 continue  # reported with the row itself
             for line in text.split("\n"):

@@ -27,13 +27,13 @@ class Files:
         self._ranges: dict[str, Range] = {}
         self._unpacked = StoreRoot(unpack or scratch / "unpacked")
         self._restorers: list[Restorer] = []
-        self._complete: set[str] = set()  # what was taken out with all below it
         self._taken_out = scratch / "taken-out"
+        self._whole: set[str] = set()  # what was taken out with all that is below it
 
     def receive(self, path: Path | None) -> Receiver:
         """Who takes the files of an export, which can be read again at `path`, or only once."""
         if path is not None:
-            return Indexer(os.fspath(path.absolute()), self.trees, self._ranges)
+            return Indexer(os.fspath(path), self.trees, self._ranges)
         self._restorers.append(Restorer(self._unpacked.root))
         return self._restorers[-1]
 
@@ -105,23 +105,25 @@ class Files:
             return self._root(path).host(path)
         target = self._taken_out / path.lstrip("/")
         node = self._node(path)
-        if node is not None and path not in self._complete:
+        if node is not None and path not in self._whole:
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _take_out(node, target)
-                self._complete.add(path)
             except OSError as error:
                 raise HostError(f"taking files out of the export: {reason(error)}") from None
+            self._whole.add(path)
         return target
 
 
 def _take_out(top: Directory | Node, target: Path) -> None:
-    """Make files out of what an export holds, those that are there already left alone."""
+    """Make files out of what an export holds, with their modes; some may have been made before."""
+    directories = []
     pending: list[tuple[Directory | Node, Path]] = [(top, target)]
     while pending:
         node, path = pending.pop()
         if isinstance(node, Directory):
-            path.mkdir(exist_ok=True)
+            path.mkdir(0o700, exist_ok=True)
+            directories.append((path, node.mode))
             pending += [(child, path / os.fsdecode(n)) for n, child in node.children.items()]
         elif os.path.lexists(path):
             continue
@@ -133,7 +135,11 @@ def _take_out(top: Directory | Node, target: Path) -> None:
             with open(source, "rb") as export, path.open("xb") as file:
                 sent = 0
                 while sent < node.size:
-                    sent += os.sendfile(
-                        file.fileno(), export.fileno(), start + sent, node.size - sent
-                    )
+                    place, left = start + sent, node.size - sent
+                    done = os.sendfile(file.fileno(), export.fileno(), place, left)
+                    if done == 0:
+                        raise OSError(0, "it became shorter while it was read", os.fsdecode(source))
+                    sent += done
             path.chmod(node.mode)
+    for path, mode in directories:
+        path.chmod(mode)

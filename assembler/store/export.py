@@ -1,7 +1,7 @@
 """What `nix-store --export` writes: store paths with their references, one after another.
 
 Source: libstore/export-import.cc in Nix. For each path the number 1, a NAR, a mark, the path, its
-references, its deriver and the number 0; after the last of them the number 0.
+references, its deriver, and the number 0, or 1 and a signature; after the last path the number 0.
 """
 
 import os
@@ -18,7 +18,8 @@ _NO_MORE = bytes(8)
 _MARK = (0x4558494E).to_bytes(8, "little")
 _PATH_MAX = 4095  # bytes
 _MAX_REFERENCES = 1 << 20
-_NO_SIGNATURE = bytes(8)  # Nix 1 could sign an export here
+_EMPTY = nar.string(b"")
+_SIGNATURE_MAX = 1 << 16  # bytes, far more than any has
 
 
 def is_export(start: bytes) -> bool:
@@ -77,8 +78,16 @@ def _take_info(stream: Stream, receiver: Receiver) -> PathInfo:
     if count > _MAX_REFERENCES:
         raise stream.error(f"is after an unlikely number of references, {count}")
     references = tuple(_take_path(stream) for _ in range(count))
-    stream.string("the deriver", _PATH_MAX)
-    stream.expect(_NO_SIGNATURE, "the end of a store path")
+    if stream.looking_at(_EMPTY):
+        stream.expect(_EMPTY, "the deriver")
+    else:
+        _take_path(stream)
+    # Nix 1 could sign an export, and Nix still passes over such a signature.
+    if stream.looking_at(_MORE):
+        stream.expect(_MORE, "a signature")
+        stream.string("a signature", _SIGNATURE_MAX)
+    else:
+        stream.expect(_NO_MORE, "the end of a store path")
     return PathInfo(path, nar_hash, nar_size, references)
 
 

@@ -98,10 +98,13 @@ def parse(text: str, source: str, *, hashes: bool = True) -> list[PathInfo]:
             raise RequestError(f"{source}, line {position}: {word!r} should be {what}")
         return number
 
-    def take_path(what: str) -> str:
-        path = take(what)
+    def check_path(path: str) -> None:
         if not is_store_path(path):
             raise RequestError(f"{source}, line {position}: {path!r} is not a store path")
+
+    def take_path(what: str) -> str:
+        path = take(what)
+        check_path(path)
         return path
 
     while position < len(lines):
@@ -114,7 +117,8 @@ def parse(text: str, source: str, *, hashes: bool = True) -> list[PathInfo]:
             except ValueError as error:
                 raise RequestError(f"{source}, line {position}: {error}") from None
             nar_size = take_number("the size", 1)
-        take("the deriver")
+        if deriver := take("the deriver"):
+            check_path(deriver)
         count = take_number("the number of references", 0)
         references = tuple(take_path("a reference") for _ in range(count))
         infos.append(PathInfo(path, nar_hash, nar_size, references))

@@ -61,7 +61,8 @@ def read_source(source: Path, receive: Receive) -> list[PathInfo]:
         try:
             stream = Stream(handle)
             if is_export(stream.peek(_START)):
-                infos = read_export(stream, name, receive(file if stream.seekable else None))
+                lasting = _lasting(handle, source, file) if stream.seekable else None
+                infos = read_export(stream, name, receive(lasting))
             else:
                 _refuse(stream.peek(_START), name)
                 infos = _parse(stream.rest(), name)
@@ -106,6 +107,23 @@ def _opened(source: Path, file: Path) -> Iterator[int]:
         os.close(handle)
 
 
+def _lasting(handle: int, source: Path, file: Path) -> Path | None:
+    """Where all processes of ours can open once more what is open as `handle`; None for nowhere.
+
+    /dev/stdin and the like mean something else in each process, and a file may be given to us
+    that we may not open ourselves, or that has no name any more.
+    """
+    candidates = [Path(os.path.realpath(file)), *([file] if source == STANDARD_INPUT else [])]
+    for candidate in candidates:
+        try:
+            if os.path.samestat(os.fstat(handle), os.stat(candidate)):
+                os.close(os.open(candidate, os.O_RDONLY | os.O_CLOEXEC))
+                return candidate
+        except OSError:
+            continue
+    return None
+
+
 def _refuse(start: bytes, name: str) -> None:
     """Raise RequestError for a file, of which this is the start, that need not be read."""
     for magic, program in _COMPRESSED.items():
@@ -121,8 +139,7 @@ def _refuse(start: bytes, name: str) -> None:
 
 def _parse(content: bytes, name: str) -> list[PathInfo]:
     """The registration that a text is."""
-    start = content[:_START].removeprefix(codecs.BOM_UTF8).lstrip()
-    if start.startswith((b"{", b"[")):
+    if content.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"["):
         return parse_json(content, name)
     try:
         text = content.decode()

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,9 +10,10 @@ from typing import Protocol
 
 from assembler.errors import AssembleError
 
-_PIECE = 1 << 18  # bytes read at once
+_PIECE = 1 << 18  # bytes read at once, at most
+_FIRST = 1 << 14  # bytes read at once after data was gone past: more of it may follow soon
 _PIPE = 1 << 20  # bytes: the most that an ordinary user may ask for (pipe(7))
-_SEEK_FROM = 1 << 17  # bytes from which on it is cheaper to go past data than to read it
+_SEEK_FROM = 1 << 15  # bytes from which on it is cheaper to go past data than to read it
 _U64 = struct.Struct("<Q")
 
 
@@ -45,13 +47,14 @@ class Stream:
         self._buffer = b""
         self._start = 0  # where in the stream the buffer starts
         self._taken = 0  # how much of the buffer is behind us
+        self._next = _PIECE  # how much to read at once
         self._hashed = 0  # how much of it went into the digest, or need not
         self._digest: Digest | None = None
         self._end: int | None = None  # of a regular file
-        try:
-            self._start = os.lseek(handle, 0, os.SEEK_CUR)
-            self._end = os.fstat(handle).st_size
-        except OSError:  # a pipe: the larger, the less often whoever writes waits for us
+        status = os.fstat(handle)
+        if stat.S_ISREG(status.st_mode):
+            self._start, self._end = os.lseek(handle, 0, os.SEEK_CUR), status.st_size
+        else:  # a pipe: the larger, the less often whoever writes waits for us
             with suppress(OSError):
                 fcntl.fcntl(handle, fcntl.F_SETPIPE_SZ, _PIPE)
 
@@ -147,6 +150,7 @@ class Stream:
         if target > self._end:
             raise StreamError(f"is the end, {target - self._end} bytes too early", self._end)
         self._start, self._taken, self._hashed, self._buffer = target, 0, 0, b""
+        self._next = _FIRST
         os.lseek(self._handle, target, os.SEEK_SET)
 
     def at_end(self) -> bool:
@@ -164,12 +168,13 @@ class Stream:
             return
         self._flush_digest()
         parts = [self._buffer[self._taken :]]
-        while missing > 0 and (part := os.read(self._handle, _PIECE)):
+        while missing > 0 and (part := os.read(self._handle, self._next)):
             parts.append(part)
             missing -= len(part)
+            self._next = min(self._next * 2, _PIECE)
         self._start += self._taken
         self._taken = self._hashed = 0
-        self._buffer = b"".join(parts)
+        self._buffer = b"".join(parts) if parts[0] else b"".join(parts[1:])  # one is not copied
 
     def _flush_digest(self) -> None:
         if self._digest is not None:
