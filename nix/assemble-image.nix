@@ -19,7 +19,7 @@
   # the system to boot: a derivation, or a store path with its context (builtins.storePath)
   toplevel,
   name ? "nixos-disk-image",
-  # the size of the image, or the free space in it, as the command takes them
+  # the size of the image in MiB, or the free space in it, or as the command takes them: "8G"
   diskSize ? "auto",
   additionalSpace ? "512M",
   bootSize ? "256M",
@@ -38,6 +38,7 @@
   extraArgs ? [ ],
 }:
 let
+  size = value: if builtins.isInt value then "${toString value}M" else value;
   given = option: value: if value == null then [ ] else [ option "${value}" ];
   profiles = map (number: generations.${number}) (builtins.attrNames generations);
 in
@@ -71,11 +72,11 @@ derivation (
       "--system"
       "${toplevel}"
       "--size"
-      diskSize
+      (size diskSize)
       "--additional-space"
-      additionalSpace
+      (size additionalSpace)
       "--boot-size"
-      bootSize
+      (size bootSize)
       "--label"
       label
     ]

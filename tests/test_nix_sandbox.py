@@ -169,7 +169,8 @@ def test_nixpkgs_gives_what_is_not_given(demo_system: str) -> None:
     """Evaluated with a stand-in for nixpkgs, for there is none here to build with."""
     question = f"""
       let image = import {_EXPRESSION} {{ inherit pkgs; }}
-        {{ toplevel = builtins.storePath "{demo_system}"; generations."7" = "{demo_system}"; }};
+        {{ toplevel = builtins.storePath "{demo_system}"; generations."7" = "{demo_system}";
+           diskSize = 4096; }};
       in {{ inherit (image) assemble searchPath builder arguments; }}
     """
     said = json.loads(
@@ -178,7 +179,7 @@ def test_nixpkgs_gives_what_is_not_given(demo_system: str) -> None:
     assert said["assemble"] == "/nix/store/assemble-0.1.0/bin/assemble"
     assert said["searchPath"] == "/nix/store/coreutils/bin"
     assert said["builder"] == "/nix/store/bash/bin/bash"
-    assert said["arguments"][:4] == ["--system", demo_system, "--size", "auto"]
+    assert said["arguments"][:4] == ["--system", demo_system, "--size", "4096M"]
     assert said["arguments"][-2:] == ["--generation", f"7={demo_system}"]
 
 

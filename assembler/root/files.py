@@ -80,7 +80,7 @@ class Files:
 
     def link(self, path: str) -> str | None:
         """The target of the symlink at `path`, None where something else is; raises OSError."""
-        if STORE.startswith(path):  # an export alone makes no /nix on the host
+        if path in ("/nix", STORE):  # an export alone makes no /nix on the host
             return None
         if not self._is_held(path):
             return self._root(path).link(path)
