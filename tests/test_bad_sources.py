@@ -132,7 +132,8 @@ def test_a_store_that_was_changed_behind_nixs_back(target: Target, tmp_path: Pat
     nix_store(system.root, "--load-db", stdin=system.registration.read_bytes())
     kernel = system.host(f"{system.paths[0]}/bzImage")
     kernel.chmod(0o644)
-    kernel.write_bytes(b"x" + kernel.read_bytes()[1:])
+    content = kernel.read_bytes()
+    kernel.write_bytes(bytes([content[0] ^ 1]) + content[1:])
     done = target.run(system, "--store", system.root, "--check-hashes")
     assert done.returncode == 2
     assert f"{system.paths[0]} does not match its registration: expected sha256:" in done.stderr
@@ -318,11 +319,14 @@ def test_another_copy_mode_parts_what_was_shared(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("by_pipe", [False, True])
+@pytest.mark.parametrize("finished", [False, True])
 def test_what_a_wrong_source_left_does_not_stay(
-    system: System, export: Path, tmp_path: Path, by_pipe: bool
+    system: System, export: Path, tmp_path: Path, by_pipe: bool, finished: bool
 ) -> None:
     """The next run, from a store that needs no hashing, finds files of the right sizes there."""
     target = Target("prepare-root", tmp_path)
+    if finished:
+        assert target.run(system, "--store", system.root).returncode == 0
     bad = changed(export, tmp_path / "tmp-changed")
     options: list[str | Path] = ["--closure", system.registration, "--closure"]
     stdin = bad.read_bytes() if by_pipe else None

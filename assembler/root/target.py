@@ -84,14 +84,14 @@ def unfinished(root: Path) -> Iterator[bool]:
     """
     mark = root / UNFINISHED
     with _telling(root):
-        before = {*os.listdir(root)}
-        if is_new := UNFINISHED not in before:
+        before = _state(root)
+        if is_new := UNFINISHED not in os.listdir(root):
             mark.touch(exist_ok=False)
     try:
         yield not is_new
     except RequestError:
         with _telling(root):
-            if is_new and {*os.listdir(root)} == {*before, UNFINISHED}:
+            if is_new and _state(root) == before:
                 mark.unlink()
         raise
     with _telling(root):
@@ -99,6 +99,13 @@ def unfinished(root: Path) -> Iterator[bool]:
         mark.unlink()
         with suppress(PermissionError):
             os.utime(root, ns=(about.st_atime_ns, about.st_mtime_ns))
+
+
+def _state(root: Path) -> tuple[set[str], int]:
+    """What tells whether anything was made: the names in `root`, and when its store changed."""
+    store = root / "nix/store"
+    changed = store.stat().st_mtime_ns if store.is_dir() else 0
+    return {*os.listdir(root)} - {UNFINISHED}, changed
 
 
 @contextmanager
