@@ -196,7 +196,7 @@ def remove_tree(path: Path) -> None:
     The mode of a file stays, since a hard link elsewhere has the same one. By find and rm, which
     unlike shutil.rmtree do not stumble over a deep tree.
     """
-    if path.is_symlink():  # which chmod would follow
+    if path.is_symlink():  # one that dangles would not `exist`
         path.unlink()
     elif path.exists():
         run(["find", path.absolute(), *_OPEN_UP], what=f"removing {path}")

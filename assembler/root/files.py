@@ -26,7 +26,7 @@ class Files:
         self.trees: dict[str, Directory | Node] = {}  # store path → what an export holds
         self._ranges: dict[str, Range] = {}
         self._unpacked = StoreRoot(unpack or scratch / "unpacked")
-        self._restorers: list[Restorer] = []
+        self._restorer: Restorer | None = None  # of all exports that come by pipes
         self._taken_out = scratch / "taken-out"
         self._whole: set[str] = set()  # what was taken out with all that is below it
 
@@ -34,8 +34,9 @@ class Files:
         """Who takes the files of an export, which can be read again at `path`, or only once."""
         if path is not None:
             return Indexer(os.fspath(path), self.trees, self._ranges)
-        self._restorers.append(Restorer(self._unpacked.root))
-        return self._restorers[-1]
+        if self._restorer is None:
+            self._restorer = Restorer(self._unpacked.root)
+        return self._restorer
 
     @property
     def held(self) -> set[str]:
@@ -45,12 +46,10 @@ class Files:
     @property
     def unpacked(self) -> set[str]:
         """The store paths that were unpacked, and hashed, while an export was read."""
-        return set().union(*(restorer.paths for restorer in self._restorers))
+        return set() if self._restorer is None else self._restorer.paths
 
     def _root(self, path: str) -> StoreRoot:
-        top = store_path_of(path)
-        unpacked = any(top in restorer.paths for restorer in self._restorers)
-        return self._unpacked if unpacked else self.base
+        return self._unpacked if store_path_of(path) in self.unpacked else self.base
 
     def _node(self, path: str) -> Directory | Node | None:
         """What of an export is at a path below a store path that it holds; None for nothing."""

@@ -47,8 +47,8 @@ class Stream:
         self._buffer = b""
         self._start = 0  # where in the stream the buffer starts
         self._taken = 0  # how much of the buffer is behind us
-        self._next = _PIECE  # how much to read at once
         self._hashed = 0  # how much of it went into the digest, or need not
+        self._next = _PIECE  # how much to read at once
         self._digest: Digest | None = None
         self._end: int | None = None  # of a regular file
         status = os.fstat(handle)

@@ -37,10 +37,10 @@ def copy_store(
 
     What is there already stays where its names, sizes and link targets are right; with `compare`,
     or where the tree asks for hashes, its data must be right as well, and it must not be shared
-    where `mode` says otherwise. Hard links are
-    kept. A path has its name only when it is whole, so that a later call can complete what was cut
-    short. The hashes that the tree asks for are made on the way and settled. Raises HostError when
-    the directory cannot be filled, RequestError when a hash is wrong.
+    where `mode` says otherwise. Hard links are kept. A path has its name only when it is whole, so
+    that a later call can complete what was cut short. The hashes that the tree asks for are made on
+    the way and settled. Raises HostError when the directory cannot be filled, RequestError when a
+    hash is wrong.
     """
     store = tree.get(_STORE)
     if not isinstance(store, Directory):
