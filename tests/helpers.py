@@ -7,13 +7,17 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from assembler.progress import Step
 from assembler.root.build import scan_store
 from assembler.root.files import Files
+from assembler.root.prepare import inside, make_skeleton
 from assembler.root.scan import Scanner
+from assembler.root.skeleton import DATABASE
 from assembler.root.tree import Tree
 from assembler.store.closure import Closure, read_closure
+from assembler.store.database import make_database
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo
 from assembler.writers.directory import copy_store
@@ -78,6 +82,14 @@ def store_tree(closure: Closure, store: StoreRoot) -> Tree:
     tree = Tree()
     scan_store(tree, Scanner(tree), closure, Files(store, Path("/nonexistent")))
     return tree
+
+
+def prepare_root(
+    root: Path, closure: Closure, store: StoreRoot, system: str, *, epoch: int, **options: Any
+) -> None:
+    """Make skeleton and database in `root`; the options are those of `make_skeleton`."""
+    make_skeleton(root, closure.infos, store, system, epoch=epoch, **options)
+    make_database(closure.infos, store, inside(root, DATABASE), epoch)
 
 
 def copy_closure(

@@ -7,10 +7,9 @@ import pytest
 from assembler.root import skeleton
 from assembler.root.build import build_tree, scan_store
 from assembler.root.files import Files
-from assembler.root.prepare import prepare_root
 from assembler.root.scan import Scanner
 from assembler.root.tree import Directory, Node, Tree
-from tests.helpers import closure_of
+from tests.helpers import closure_of, prepare_root
 from tests.systems import System, make_system
 
 EPOCH = 1_700_000_000

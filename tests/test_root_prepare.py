@@ -8,11 +8,11 @@ import pytest
 
 from assembler.errors import HostError, RequestError
 from assembler.root import skeleton
-from assembler.root.prepare import find_env, find_shell, prepare_root
+from assembler.root.prepare import find_env, find_shell
 from assembler.store.closure import Closure
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo
-from tests.helpers import closure_of, copy_closure, nix_store, output, read, verify
+from tests.helpers import closure_of, copy_closure, nix_store, output, prepare_root, read, verify
 from tests.systems import System, add_path, make_system, store_path
 
 

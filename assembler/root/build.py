@@ -55,7 +55,7 @@ def await_file(tree: Tree, path: bytes) -> None:
 
 
 def add_staging(tree: Tree, scanner: Scanner, staging: Path, epoch: int) -> None:
-    """Add what prepare_root made; owners and modes are the skeleton's, not the host's."""
+    """Add what was prepared there; owners and modes are the skeleton's, not the host's."""
     scanner.add(str(staging), b"/", Metadata(mode=0o644, mtime=epoch))
     for place in skeleton.DIRECTORIES:
         set_place(tree, place, epoch)
@@ -80,7 +80,7 @@ def build_tree(
 ) -> None:
     """Complete a tree that holds the store paths already; they take longest to read.
 
-    `staging` is what prepare_root made, `boot_files` are path → content, `epoch` is the time of
+    `staging` is the root as prepared, `boot_files` are path → content, `epoch` is the time of
     all that is not in the store.
     """
     add_staging(tree, scanner, staging, epoch)

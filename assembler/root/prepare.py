@@ -1,4 +1,4 @@
-"""prepare_root: fill a directory so that, with the store paths, it is a NixOS root.
+"""Fill a directory so that, with the store paths, it is a NixOS root.
 
 It needs no privilege and assumes nothing of its caller: the directory may be a staging
 directory in a Nix build or the mounted disk of an installer.
@@ -14,8 +14,7 @@ from pathlib import Path
 
 from assembler.errors import HostError, RequestError, reason
 from assembler.root import gcroots, skeleton
-from assembler.store.closure import Closure
-from assembler.store.database import make_database, put_file
+from assembler.store.database import put_file
 from assembler.store.derivation import is_derivation
 from assembler.store.paths import STORE, Store, store_path_of
 from assembler.store.registration import PathInfo, requisites
@@ -96,34 +95,6 @@ def channel_problems(channel: str, store: Store) -> list[str]:
     if not has("nixos/default.nix") and not has("nixpkgs/default.nix"):
         return [f"--channel {channel} has neither nixos/default.nix nor nixpkgs/default.nix"]
     return []
-
-
-def prepare_root(
-    root: Path,
-    closure: Closure,
-    store: Store,
-    system: str,
-    *,
-    epoch: int,
-    generations: Sequence[skeleton.Generation] = (),
-    channel: str | None = None,
-    configuration: Path | None = None,
-) -> None:
-    """Make the skeleton (see `make_skeleton`) and the Nix database in `root`.
-
-    `epoch` (seconds) is the registration time of every path. Raises RequestError and HostError.
-    """
-    make_skeleton(
-        root,
-        closure.infos,
-        store,
-        system,
-        epoch=epoch,
-        generations=generations,
-        channel=channel,
-        configuration=configuration,
-    )
-    make_database(closure.infos, store, inside(root, skeleton.DATABASE), epoch)
 
 
 def make_skeleton(
