@@ -90,6 +90,7 @@ def _write_root(spec: Spec, image: Path, made: Plan, progress: Progress) -> None
     def install(appliance: Appliance) -> None:
         with progress.step("installing the system's boot loader"):
             numbers = [part.number for part in made.layout.partitions]
+            assert made.layout.esp is not None
             esp = made.layout.esp.number
             system.install(appliance, spec.root.system, esp=esp, partitions=numbers)
 
@@ -108,6 +109,7 @@ def _write_root(spec: Spec, image: Path, made: Plan, progress: Progress) -> None
 
 
 def _write_esp(image: Path, made: Plan, files: Mapping[str, bytes]) -> None:
+    assert made.layout.esp is not None
     write_esp(
         image,
         offset=made.layout.esp.start,

@@ -10,7 +10,7 @@ from uuid import UUID
 from assembler.boot.grub import PREFIX, Platform, make_core_image
 from assembler.boot.grub_cfg import grub_cfg
 from assembler.boot.subvolumes import locate
-from assembler.disk.layout import Layout
+from assembler.disk.layout import ROOT_TYPES, Layout, Table, make_layout
 from assembler.errors import HostError, RequestError, reason
 from assembler.identity import Identity
 from assembler.request import Request
@@ -86,7 +86,17 @@ def make_plan(request: Request, staging: Path) -> Plan:
             _prepare(request, closure, staging)
     _complete_tree(request, closure, scanner, staging, root_uuid)
     demand = measure(tree)
-    layout, root_size, inodes = decide_sizes(spec, tree, demand, identity)
+
+    def layout_of(size: int) -> Layout:
+        return make_layout(
+            Table.HYBRID,
+            root_size=size,
+            boot_size=spec.boot_size,
+            seed=identity.uuid,
+            root_type=ROOT_TYPES[request.bootspec.system],
+        )
+
+    layout, root_size, inodes = decide_sizes(spec, tree, demand, layout_of)
     root = FileSystem(
         offset=layout.root.start,
         size=root_size,

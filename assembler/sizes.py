@@ -1,10 +1,11 @@
 """How large the partitions become: by what goes in, or within a size that is given."""
 
+from collections.abc import Callable
+
 from assembler.disk import other_sizes
 from assembler.disk.ext4_size import free_after_mke2fs, smallest_ext4
-from assembler.disk.layout import Layout, hybrid
+from assembler.disk.layout import Layout
 from assembler.errors import RequestError
-from assembler.identity import Identity
 from assembler.root.tree import Tree, show
 from assembler.spec import Spec
 from assembler.units import BLOCK, MIB, ceil_div, format_size
@@ -16,26 +17,27 @@ _LARGEST = 5  # paths to name when an image is too small
 
 
 def decide_sizes(
-    spec: Spec, tree: Tree, demand: Demand, identity: Identity
+    spec: Spec, tree: Tree, demand: Demand, layout_of: Callable[[int], Layout]
 ) -> tuple[Layout, int, int]:
     """The layout, the bytes of the root file system and how many inodes it shall have free.
 
-    Raises RequestError for a size that cannot hold the tree.
+    `layout_of` lays a disk out for a root of so many bytes. Raises RequestError for a size that
+    cannot hold the tree.
     """
     if spec.file_system != "ext4":
-        return *_other_sizes(spec, tree, demand, identity), demand.inodes
+        return *_other_sizes(spec, tree, demand, layout_of), demand.inodes
     spare = demand.inodes // 4 + 1024  # for what the machine itself will write
     inodes = demand.inodes + spare
     if spec.size is None:
         wanted = demand.blocks + ceil_div(spec.additional_space, BLOCK)
         inodes = max(inodes, wanted * BLOCK // _BYTES_PER_INODE)
         root_size = smallest_ext4(wanted, inodes)
-        return hybrid(root_size, spec.boot_size, identity.uuid), root_size, inodes
+        return layout_of(root_size), root_size, inodes
     smallest = smallest_ext4(demand.blocks, inodes)
-    room = spec.size - hybrid(0, spec.boot_size, identity.uuid).size
+    room = spec.size - layout_of(0).size
     if room < smallest:
         raise RequestError(_too_small(tree, spec.size, smallest - room))
-    layout = hybrid(room, spec.boot_size, identity.uuid)
+    layout = layout_of(room)
     usual = max(inodes, room // _BYTES_PER_INODE)
     root_size = _largest_ext4(room, smallest, usual)
     if root_size and free_after_mke2fs(root_size // BLOCK, usual)[0] >= demand.blocks:
@@ -43,18 +45,20 @@ def decide_sizes(
     return layout, _largest_ext4(room, smallest, inodes), inodes
 
 
-def _other_sizes(spec: Spec, tree: Tree, demand: Demand, identity: Identity) -> tuple[Layout, int]:
+def _other_sizes(
+    spec: Spec, tree: Tree, demand: Demand, layout_of: Callable[[int], Layout]
+) -> tuple[Layout, int]:
     """The layout and the bytes of a root file system whose needs are known by bounds only."""
     free = spec.additional_space if spec.size is None else 0
     size = other_sizes.smallest(
         spec.file_system, blocks=demand.blocks, inodes=demand.inodes, free=free
     )
     if spec.size is not None:
-        room = spec.size - hybrid(0, spec.boot_size, identity.uuid).size
+        room = spec.size - layout_of(0).size
         if room < size:
             raise RequestError(_too_small(tree, spec.size, size - room))
         size = room
-    layout = hybrid(size, spec.boot_size, identity.uuid)
+    layout = layout_of(size)
     return layout, layout.root.size
 
 

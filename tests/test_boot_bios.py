@@ -7,7 +7,7 @@ import pytest
 
 from assembler.boot.bios import embed, install
 from assembler.boot.grub import Platform, find_grub, make_core_image
-from assembler.disk.layout import Layout, hybrid
+from assembler.disk.layout import Layout, Table, make_layout
 from assembler.disk.table import write_table
 from assembler.errors import HostError
 from assembler.store.paths import StoreRoot
@@ -26,7 +26,9 @@ def images() -> tuple[bytes, bytes]:
 
 
 def new_disk(path: Path) -> Layout:
-    layout = hybrid(MIB, MIB, lambda name: uuid5(NAMESPACE_DNS, name))
+    layout = make_layout(
+        Table.HYBRID, root_size=MIB, boot_size=MIB, seed=lambda name: uuid5(NAMESPACE_DNS, name)
+    )
     with path.open("wb") as file:
         file.truncate(layout.size)
     write_table(path, layout)

@@ -4,47 +4,96 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembler.disk.layout import hybrid
+from assembler.disk.layout import Layout, PartitionType, Table, make_layout
 from assembler.errors import RequestError
-from assembler.units import GIB, MIB
+from assembler.units import GIB, MIB, SECTOR
+
+# As nixpkgs' make-disk-image.nix has them: number, name, start and size in MiB. Its BIOS boot
+# partition of `hybrid` begins at 0 there, which parted makes 17 KiB.
+PLACES = {
+    Table.LEGACY: [(1, "primary", 1, 1024)],
+    Table.LEGACY_GPT: [(1, "no-fs", 1, 1), (2, "primary", 2, 1024)],
+    Table.EFI: [(1, "ESP", 8, 256), (2, "primary", 264, 1024)],
+    Table.EFIXBOOTLDR: [(1, "ESP", 8, 92), (2, "BOOT", 100, 256), (3, "ROOT", 356, 1024)],
+    Table.HYBRID: [(1, "ESP", 8, 256), (2, "no-fs", 1, 7), (3, "primary", 264, 1024)],
+    Table.NONE: [(0, "primary", 0, 1024)],
+}
 
 
 def seed(name: str) -> UUID:
     return uuid5(NAMESPACE_DNS, name)
 
 
-def test_hybrid_is_laid_out_as_in_nixpkgs() -> None:
-    layout = hybrid(1 * GIB, 256 * MIB, seed)
-    assert [(p.number, p.name, p.start // MIB, p.size // MIB) for p in layout.partitions] == [
-        (1, "ESP", 8, 256),
-        (2, "no-fs", 1, 7),
-        (3, "primary", 264, 1024),
-    ]
-    assert layout.size == (264 + 1024 + 1) * MIB
-    assert [layout.esp.number, layout.bios_boot.number, layout.root.number] == [1, 2, 3]
+def new_layout(table: Table, root: int = GIB, boot: int = 256 * MIB) -> Layout:
+    return make_layout(table, root_size=root, boot_size=boot, seed=seed)
+
+
+@pytest.mark.parametrize("table", Table)
+def test_partitions_lie_as_in_nixpkgs(table: Table) -> None:
+    layout = new_layout(table)
+    assert [
+        (one.number, one.name, one.start // MIB, one.size // MIB) for one in layout.partitions
+    ] == PLACES[table]
+    assert layout.size == layout.root.end + (0 if table is Table.NONE else MIB)
+
+
+@pytest.mark.parametrize("table", Table)
+def test_a_table_has_the_partitions_that_its_firmware_needs(table: Table) -> None:
+    layout = new_layout(table)
+    assert (layout.esp is not None) == table.boots_efi
+    assert (layout.core_area is not None) == table.boots_bios
+    assert (layout.bios_boot is not None) == (table.boots_bios and table.is_gpt)
+    assert (layout.xbootldr is not None) == (table is Table.EFIXBOOTLDR)
+
+
+def test_the_core_image_of_grub_has_a_place() -> None:
+    assert new_layout(Table.LEGACY).core_area == (SECTOR, 2047 * SECTOR)
+    assert new_layout(Table.LEGACY_GPT).core_area == (MIB, MIB)
+    assert new_layout(Table.HYBRID).core_area == (MIB, 7 * MIB)
 
 
 def test_every_guid_is_its_own() -> None:
-    layout = hybrid(MIB, MIB, seed)
+    layout = new_layout(Table.EFIXBOOTLDR)
     guids = {layout.disk_guid, *(partition.guid for partition in layout.partitions)}
     assert len(guids) == 4
-    assert layout == hybrid(MIB, MIB, seed)
+    assert layout == new_layout(Table.EFIXBOOTLDR)
 
 
-@given(root=st.integers(1, 1 << 44), boot=st.integers(1, 1 << 12))
-def test_partitions_are_aligned_and_do_not_overlap(root: int, boot: int) -> None:
-    layout = hybrid(root, boot * MIB, seed)
+def test_a_disk_signature_is_never_zero() -> None:
+    def with_guid(guid: UUID) -> int:
+        return make_layout(
+            Table.LEGACY, root_size=MIB, boot_size=0, seed=lambda _name: guid
+        ).disk_signature
+
+    assert with_guid(UUID("00000000-0000-0000-0000-00009abcdef0")) == 0x9ABCDEF0
+    assert with_guid(UUID("11111111-0000-0000-0000-000000000000")) == 1
+
+
+def test_the_root_is_of_the_type_of_its_machine() -> None:
+    layout = make_layout(
+        Table.EFI,
+        root_size=MIB,
+        boot_size=MIB,
+        seed=seed,
+        root_type=PartitionType.ROOT_ARM64,
+    )
+    assert layout.root.type is PartitionType.ROOT_ARM64
+
+
+@given(table=st.sampled_from(Table), root=st.integers(1, 1 << 44), boot=st.integers(1, 1 << 12))
+def test_partitions_are_aligned_and_do_not_overlap(table: Table, root: int, boot: int) -> None:
+    layout = new_layout(table, root, boot * MIB)
     assert root <= layout.root.size < root + MIB
-    assert layout.esp.size == boot * MIB
-    end = MIB
+    end = 0 if table is Table.NONE else MIB
     for partition in sorted(layout.partitions, key=lambda partition: partition.start):
         assert partition.start >= end
         assert partition.start % MIB == partition.size % MIB == 0
         end = partition.end
-    assert layout.size - end == MIB
+    assert layout.size - end == (0 if table is Table.NONE else MIB)
 
 
 @pytest.mark.parametrize("size", [0, -MIB, MIB + 1])
 def test_a_boot_size_that_cannot_be_aligned_is_refused(size: int) -> None:
     with pytest.raises(RequestError, match="not a whole number of MiB"):
-        hybrid(GIB, size, seed)
+        new_layout(Table.HYBRID, GIB, size)
+    new_layout(Table.LEGACY, GIB, size)  # needs none

@@ -78,6 +78,7 @@ def install(image: Path, layout: Layout, boot_img: bytes, core_img: bytes) -> No
     Raises HostError as `embed`, and when the partition is too small for the core image.
     """
     place = layout.bios_boot
+    assert place is not None
     with image.open("r+b") as file:
         mbr = file.read(SECTOR)
         boot, core = embed(boot_img, core_img, core_lba=place.start // SECTOR, mbr=mbr)

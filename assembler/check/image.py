@@ -16,12 +16,12 @@ from assembler.disk.layout import PartitionType
 from assembler.errors import HostError, RequestError
 from assembler.units import SECTOR, format_size
 
-# Partition types as sfdisk writes them. A root for x86-64: Discoverable Partitions Specification.
-_ESP, _BIOS_BOOT, _LINUX = (
+# Partition types as sfdisk writes them.
+_ESP, _BIOS_BOOT, _ROOT_X86_64 = (
     str(kind.value).upper()
-    for kind in (PartitionType.ESP, PartitionType.BIOS_BOOT, PartitionType.LINUX)
+    for kind in (PartitionType.ESP, PartitionType.BIOS_BOOT, PartitionType.ROOT_X86_64)
 )
-_LINUX_ROOT_X86_64 = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"
+_LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"  # "Linux filesystem", as most tools call any
 
 # What other file systems begin with, and at which byte: fs/xfs/libxfs/xfs_format.h,
 # include/uapi/linux/btrfs_tree.h and include/uapi/linux/magic.h in Linux.
@@ -128,7 +128,7 @@ def _check_part(image: Path, part: Part, scratch: Path) -> Part:
         _ESP: _check_fat,
         _BIOS_BOOT: _check_bios_boot,
         _LINUX: _check_linux,
-        _LINUX_ROOT_X86_64: _check_linux,
+        _ROOT_X86_64: _check_linux,
     }
     check = checkers.get(part.type_guid)
     return check(image, part, scratch) if check else replace(part, content="not checked")

@@ -2,34 +2,75 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from uuid import UUID
 
 from assembler.errors import RequestError
-from assembler.units import MIB, format_size, round_up
+from assembler.units import MIB, SECTOR, format_size, round_up
 
 _ALIGNMENT = MIB
-_BIOS_BOOT_START = 1 * MIB
-_ESP_START = 8 * MIB  # as in nixpkgs, nixos/lib/make-disk-image.nix
+_FIRST = 1 * MIB  # where the first partition may begin
+_BIOS_BOOT_END = 2 * MIB  # in legacy+gpt; where an ESP follows, it takes all that is before
+# As in nixpkgs, nixos/lib/make-disk-image.nix.
+_ESP_START = 8 * MIB
+_XBOOTLDR_START = 100 * MIB
 _BACKUP_TABLE = 1 * MIB  # the backup GPT takes 33 sectors; a whole MiB keeps the size round
 
 
+class Table(StrEnum):
+    """Partition tables by nixpkgs' names."""
+
+    LEGACY = "legacy"  # MBR, for BIOS
+    LEGACY_GPT = "legacy+gpt"  # GPT, for BIOS
+    EFI = "efi"
+    EFIXBOOTLDR = "efixbootldr"  # an ESP for the boot loader, another partition for kernels
+    HYBRID = "hybrid"  # for BIOS and UEFI
+    NONE = "none"  # a bare file system
+
+    @property
+    def boots_bios(self) -> bool:
+        """Whether there is room for what a BIOS starts."""
+        return self in (Table.LEGACY, Table.LEGACY_GPT, Table.HYBRID)
+
+    @property
+    def boots_efi(self) -> bool:
+        """Whether there is an EFI system partition."""
+        return self in (Table.EFI, Table.EFIXBOOTLDR, Table.HYBRID)
+
+    @property
+    def is_gpt(self) -> bool:
+        """Whether it is a GUID partition table."""
+        return self not in (Table.LEGACY, Table.NONE)
+
+
 class PartitionType(Enum):
-    """Partition type GUIDs: UEFI specification 5.3.3; GNU Parted, libparted/labels/gpt.c."""
+    """Partition type GUIDs.
+
+    UEFI specification 5.3.3; GNU Parted, libparted/labels/gpt.c; roots and XBOOTLDR:
+    Discoverable Partitions Specification.
+    """
 
     ESP = UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
+    XBOOTLDR = UUID("bc13c2ff-59e6-4262-a352-b275fd6f7172")
     BIOS_BOOT = UUID("21686148-6449-6e6f-744e-656564454649")
-    LINUX = UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")  # "Linux filesystem"
+    ROOT_X86_64 = UUID("4f68bce3-e8cd-4db1-96e7-fbcaf984b709")
+    ROOT_ARM64 = UUID("b921b045-1df0-41c3-af44-4c6f280d3fae")
+
+
+ROOT_TYPES = {
+    "x86_64-linux": PartitionType.ROOT_X86_64,
+    "aarch64-linux": PartitionType.ROOT_ARM64,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
     """One partition: its place in the image (bytes) and how the table names it."""
 
-    number: int  # its entry in the table, from 1
-    name: str
+    number: int  # its entry in the table, from 1; 0 is the whole disk, without a table
+    name: str  # in a GPT
     type: PartitionType
-    guid: UUID
+    guid: UUID  # in a GPT
     start: int
     size: int
 
@@ -43,60 +84,105 @@ class Partition:
 class Layout:
     """A whole disk: its size in bytes, and its partitions in the order of their numbers."""
 
+    table: Table
     size: int
     disk_guid: UUID
     partitions: tuple[Partition, ...]
+    sector_size: int = SECTOR  # bytes in a logical block of the disk
 
     @property
-    def esp(self) -> Partition:
+    def disk_signature(self) -> int:
+        """The disk's 32-bit signature in an MBR, which is never 0."""
+        return self.disk_guid.int & 0xFFFFFFFF or 1
+
+    @property
+    def esp(self) -> Partition | None:
         """The EFI system partition."""
-        return self._only(PartitionType.ESP)
+        return self._of(PartitionType.ESP)
 
     @property
-    def bios_boot(self) -> Partition:
-        """The BIOS boot partition, which holds GRUB's core image."""
-        return self._only(PartitionType.BIOS_BOOT)
+    def xbootldr(self) -> Partition | None:
+        """The extended boot loader partition, which holds kernels."""
+        return self._of(PartitionType.XBOOTLDR)
+
+    @property
+    def bios_boot(self) -> Partition | None:
+        """The BIOS boot partition, which holds GRUB's core image on a GPT."""
+        return self._of(PartitionType.BIOS_BOOT)
+
+    @property
+    def core_area(self) -> tuple[int, int] | None:
+        """Where GRUB's core image for BIOS may lie: its start and size, None where nowhere.
+
+        That is the BIOS boot partition, or the gap between an MBR and the first partition.
+        """
+        if self.bios_boot is not None:
+            return self.bios_boot.start, self.bios_boot.size
+        if self.table is not Table.LEGACY:
+            return None
+        return SECTOR, min(partition.start for partition in self.partitions) - SECTOR
 
     @property
     def root(self) -> Partition:
         """The partition of the root file system."""
-        return self._only(PartitionType.LINUX)
-
-    def _only(self, kind: PartitionType) -> Partition:
-        [partition] = [partition for partition in self.partitions if partition.type is kind]
+        [partition] = [one for one in self.partitions if one.type in ROOT_TYPES.values()]
         return partition
 
+    def _of(self, kind: PartitionType) -> Partition | None:
+        return next((partition for partition in self.partitions if partition.type is kind), None)
 
-def hybrid(root_size: int, boot_size: int, seed: Callable[[str], UUID]) -> Layout:
-    """A disk that boots under BIOS and under UEFI, laid out and named as nixpkgs' `hybrid`.
 
-    The ESP is exactly `boot_size` bytes, the root at least `root_size`; both end on a whole MiB.
-    `seed` gives the GUID for a name: the same name must give the same GUID. Raises RequestError
-    when `boot_size` is not a whole number of MiB.
+def make_layout(
+    table: Table,
+    *,
+    root_size: int,
+    boot_size: int,
+    seed: Callable[[str], UUID],
+    root_type: PartitionType = PartitionType.ROOT_X86_64,
+    sector_size: int = SECTOR,
+) -> Layout:
+    """Lay a disk out, with the places, names and numbers that nixpkgs gives its partitions.
+
+    `boot_size` is that of the ESP or, where there is one, the XBOOTLDR partition, in bytes; the
+    root has at least `root_size` bytes. Everything ends on a whole MiB. `seed` gives the GUID for
+    a name: the same name must give the same GUID. Raises RequestError when `boot_size` is needed
+    and not a whole number of MiB.
     """
-    if boot_size <= 0 or boot_size % _ALIGNMENT:
+    if table.boots_efi and (boot_size <= 0 or boot_size % _ALIGNMENT):
         raise RequestError(
             f"a boot partition of {boot_size} bytes ({format_size(boot_size)}) "
             "is not a whole number of MiB"
         )
-    root_start = _ESP_START + boot_size
-    root_size = round_up(root_size, _ALIGNMENT)
-
-    def partition(number: int, name: str, kind: PartitionType, start: int, size: int) -> Partition:
-        return Partition(number, name, kind, seed(f"partition {number}"), start, size)
-
+    esp = ("ESP", PartitionType.ESP, _ESP_START, _ESP_START + boot_size)
+    before: list[tuple[str, PartitionType, int, int]] = []
+    match table:
+        case Table.LEGACY_GPT:
+            before = [("no-fs", PartitionType.BIOS_BOOT, _FIRST, _BIOS_BOOT_END)]
+        case Table.EFI:
+            before = [esp]
+        case Table.EFIXBOOTLDR:
+            end = _XBOOTLDR_START + boot_size
+            before = [
+                ("ESP", PartitionType.ESP, _ESP_START, _XBOOTLDR_START),
+                ("BOOT", PartitionType.XBOOTLDR, _XBOOTLDR_START, end),
+            ]
+        case Table.HYBRID:
+            before = [esp, ("no-fs", PartitionType.BIOS_BOOT, _FIRST, _ESP_START)]
+    first = 0 if table is Table.NONE else _FIRST
+    root_start = max([first, *(end for _, _, _, end in before)])
+    root_end = root_start + round_up(root_size, _ALIGNMENT)
+    name = "ROOT" if table is Table.EFIXBOOTLDR else "primary"
+    places = [*before, (name, root_type, root_start, root_end)]
     return Layout(
-        size=root_start + root_size + _BACKUP_TABLE,
+        table=table,
+        # An MBR leaves the same room: such a disk can be made a GPT one in place.
+        size=root_end + (0 if table is Table.NONE else _BACKUP_TABLE),
         disk_guid=seed("disk"),
-        partitions=(
-            partition(1, "ESP", PartitionType.ESP, _ESP_START, boot_size),
-            partition(
-                2,
-                "no-fs",
-                PartitionType.BIOS_BOOT,
-                _BIOS_BOOT_START,
-                _ESP_START - _BIOS_BOOT_START,
-            ),
-            partition(3, "primary", PartitionType.LINUX, root_start, root_size),
+        partitions=tuple(
+            Partition(number, name, kind, seed(f"partition {number}"), start, end - start)
+            for number, (name, kind, start, end) in enumerate(
+                places, start=0 if table is Table.NONE else 1
+            )
         ),
+        sector_size=sector_size,
     )

@@ -1,63 +1,121 @@
-"""Write a GUID partition table into an image file."""
+"""Write a partition table into an image file, with libfdisk.
 
+The library takes a table as a script, the text that `sfdisk --dump` prints; unlike sfdisk it
+writes for any size of sector. Declarations: util-linux, libfdisk/src/libfdisk.h.in.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import _ped
-import parted
+from cffi import FFI
 
 from assembler import process
-from assembler.disk.layout import Layout, Partition, PartitionType
+from assembler.disk.layout import Layout, Partition, Table
 from assembler.errors import HostError
-from assembler.units import SECTOR
 
-# parted has no name for `esp` in Python; on a GPT `boot` is the same flag.
-_FLAGS = {
-    PartitionType.ESP: parted.PARTITION_BOOT,
-    PartitionType.BIOS_BOOT: parted.PARTITION_BIOS_GRUB,
-}
+_DECLARATIONS = """
+struct fdisk_context *fdisk_new_context(void);
+struct fdisk_context *fdisk_new_nested_context(struct fdisk_context *, const char *);
+void fdisk_unref_context(struct fdisk_context *);
+int fdisk_disable_dialogs(struct fdisk_context *, int);
+int fdisk_save_user_sector_size(struct fdisk_context *, unsigned, unsigned);
+int fdisk_assign_device(struct fdisk_context *, const char *, int);
+int fdisk_deassign_device(struct fdisk_context *, int);
+struct fdisk_script *fdisk_new_script_from_file(struct fdisk_context *, const char *);
+void fdisk_unref_script(struct fdisk_script *);
+int fdisk_apply_script(struct fdisk_context *, struct fdisk_script *);
+int fdisk_toggle_partition_flag(struct fdisk_context *, size_t, unsigned long);
+int fdisk_write_disklabel(struct fdisk_context *);
+"""
+_SONAME = "libfdisk.so.1"
+_ACTIVE = 1  # DOS_FLAG_ACTIVE
+_LINUX = "83"  # partition type in an MBR
+_GPT_ENTRIES = 128 * 128  # bytes of the array of entries (UEFI specification 5.3.2)
 
 
 def write_table(image: Path, layout: Layout) -> None:
-    """Write `layout` as a GPT into `image`, a regular file of `layout.size` bytes.
+    """Write the table of `layout` into `image`, a regular file of `layout.size` bytes.
 
-    Also writes a protective MBR, whose boot code is cleared; everything inside the partitions
-    stays as it is. Every write is synced, so this is fastest while the file is still empty.
-    Raises HostError when the file cannot be written.
+    Boot code in the first sector is cleared; everything inside the partitions stays as it is.
+    A layout without a table writes nothing. Raises HostError when the file cannot be written or
+    libfdisk is missing.
     """
+    if layout.table is Table.NONE:
+        return
+    library = _load()
+
+    def check(status: int) -> None:
+        if status:
+            what = f"cannot write a partition table to {image}"
+            raise HostError(f"{what}: {os.strerror(abs(status))}")
+
+    with _context(library) as context:
+        size = layout.sector_size
+        check(library.fdisk_disable_dialogs(context, 1))
+        check(library.fdisk_save_user_sector_size(context, size, size))
+        check(library.fdisk_assign_device(context, os.fsencode(image), 0))
+        with process.scratch_directory() as scratch:
+            file = Path(scratch) / "table"
+            file.write_text(_script(layout))
+            script = library.fdisk_new_script_from_file(context, os.fsencode(file))
+        try:
+            check(library.fdisk_apply_script(context, script))
+        finally:
+            library.fdisk_unref_script(script)
+        check(library.fdisk_write_disklabel(context))
+        if layout.table is Table.LEGACY_GPT:
+            # Some BIOSes start only a disk with an active partition. UEFI forbids it in the
+            # protective MBR (5.2.3), so that a disk for both has none.
+            nested = library.fdisk_new_nested_context(context, b"dos")
+            check(library.fdisk_toggle_partition_flag(nested, 0, _ACTIVE))
+            check(library.fdisk_write_disklabel(nested))
+            library.fdisk_unref_context(nested)
+        check(library.fdisk_deassign_device(context, 1))
+
+
+def _load() -> Any:
+    ffi = FFI()
+    ffi.cdef(_DECLARATIONS)
     try:
-        _write_partitions(image, layout)
-    except (_ped.DeviceException, _ped.DiskException, _ped.IOException) as error:
-        raise HostError(f"cannot write a partition table to {image}: {error}") from None
-    # libparted draws its GUIDs at random and has no call to set them.
-    _sfdisk("--disk-id", image, str(layout.disk_guid))
-    for partition in layout.partitions:
-        _sfdisk("--part-uuid", image, str(partition.number), str(partition.guid))
+        return ffi.dlopen(_SONAME)
+    except OSError as error:
+        raise HostError(f"cannot load {_SONAME}, which util-linux has: {error}") from None
 
 
-def _write_partitions(image: Path, layout: Layout) -> None:
-    device = parted.getDevice(str(image))
-    disk = parted.freshDisk(device, "gpt")
-    # libparted numbers partitions in the order in which they are added.
-    for partition in sorted(layout.partitions, key=lambda partition: partition.number):
-        _add(device, disk, partition)
-    disk.commitToDevice()
+@contextmanager
+def _context(library: Any) -> Iterator[Any]:
+    context = library.fdisk_new_context()
+    try:
+        yield context
+    finally:
+        library.fdisk_unref_context(context)
 
 
-def _add(device: parted.Device, disk: parted.Disk, partition: Partition) -> None:
-    geometry = parted.Geometry(
-        device, start=partition.start // SECTOR, length=partition.size // SECTOR
-    )
-    entry = parted.Partition(disk, parted.PARTITION_NORMAL, geometry=geometry)
-    disk.addPartition(entry, constraint=parted.Constraint(exactGeom=geometry))
-    entry.getPedPartition().set_name(partition.name)
-    if partition.type in _FLAGS:
-        entry.setFlag(_FLAGS[partition.type])
+def _script(layout: Layout) -> str:
+    """The table in the language of sfdisk(8)."""
+    if layout.table is Table.LEGACY:
+        lines = ["label: dos", f"label-id: {layout.disk_signature:#010x}"]
+    else:
+        # All that the protective MBR, the header and the entries leave, as tools have it that
+        # partition real disks.
+        first = 2 + _GPT_ENTRIES // layout.sector_size
+        lines = ["label: gpt", f"label-id: {layout.disk_guid}", f"first-lba: {first}"]
+    lines += [_line(layout, partition) for partition in layout.partitions]
+    return "\n".join([*lines, ""])
 
 
-def _sfdisk(option: str, image: Path, *arguments: str) -> None:
-    """Change one GUID and the checksums over it; sfdisk writes nothing else."""
-    # Without --no-tell-kernel sfdisk sleeps 0.25 s and calls sync(2) for the whole machine.
-    process.run(
-        ["sfdisk", "--quiet", "--no-tell-kernel", option, image, *arguments],
-        what="setting the GUIDs of the partition table",
-    )
+def _line(layout: Layout, partition: Partition) -> str:
+    fields = {
+        "start": partition.start // layout.sector_size,
+        "size": partition.size // layout.sector_size,
+    }
+    if layout.table is Table.LEGACY:
+        more = [f"type={_LINUX}", "bootable"]
+    else:
+        kind = f"type={partition.type.value}"
+        more = [kind, f"uuid={partition.guid}", f'name="{partition.name}"']
+    where = ", ".join([*(f"{key}={value}" for key, value in fields.items()), *more])
+    return f"{partition.number} : {where}"
