@@ -1,15 +1,15 @@
 """Find GRUB, in the closure or on the host, and let it build its core images."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
-from uuid import UUID
 
 from assembler import process
-from assembler.errors import HostError, RequestError
+from assembler.errors import HostError, RequestError, reason
 from assembler.store.paths import Store
 
 _MKIMAGE = "grub-mkimage"
@@ -17,29 +17,41 @@ _MODULE_LIST = "moddep.lst"  # in every directory of modules
 PREFIX = "/boot/grub"  # where the core image looks for grub.cfg in the root file system
 _HOST_PREFIX = Path("/usr")
 
-# Everything that the configuration needs is in the core image: /boot/grub holds grub.cfg alone.
-_COMMON_MODULES = (
-    *("part_gpt", "part_msdos", "search", "search_fs_uuid", "normal", "configfile"),
-    *("linux", "serial", "terminal", "echo", "test", "boot", "gzio", "minicmd", "reboot", "halt"),
-    *("ls", "sleep", "all_video"),
-)
-
 
 class Platform(StrEnum):
     """What GRUB is built for, by GRUB's own names."""
 
     BIOS = "i386-pc"
     EFI = "x86_64-efi"
+    EFI_IA32 = "i386-efi"
+    EFI_ARM64 = "arm64-efi"
+
+    @property
+    def is_efi(self) -> bool:
+        """Whether the core image is an EFI program."""
+        return self is not Platform.BIOS
 
 
-_MODULES = {
-    Platform.BIOS: ("biosdisk", *_COMMON_MODULES),
-    Platform.EFI: ("fat", "efi_gop", *_COMMON_MODULES),
+# Everything that our configuration needs is in the core image.
+_NEEDED = ("part_gpt", "part_msdos", "search", "search_fs_uuid", "normal", "configfile")
+# What some platforms do without, or what a configuration may or may not use.
+_USEFUL = (
+    *("linux", "serial", "terminal", "echo", "test", "boot", "gzio", "minicmd", "reboot", "halt"),
+    *("ls", "sleep", "all_video"),
+)
+_EFI_FIRST = ("fat", "efi_gop")
+_FILE_SYSTEMS = {  # the modules that read them
+    "ext4": "ext2",
+    "btrfs": "btrfs",
+    "xfs": "xfs",
+    "f2fs": "f2fs",
+    "vfat": "fat",
 }
-_FILE_SYSTEMS = {"ext4": "ext2", "btrfs": "btrfs", "xfs": "xfs", "f2fs": "f2fs"}  # GRUB's modules
 _PACKAGES = {
     Platform.BIOS: ("grub-pc-bin", "grub2"),
     Platform.EFI: ("grub-efi-amd64-bin", "grub2_efi"),
+    Platform.EFI_IA32: ("grub-efi-ia32-bin", "pkgsi686Linux.grub2_efi"),
+    Platform.EFI_ARM64: ("grub-efi-arm64-bin", "pkgsCross.aarch64-multiplatform.grub2_efi"),
 }
 
 
@@ -65,10 +77,9 @@ def find_grub(platform: Platform, store: Store, paths: Iterable[str]) -> Grub:
     """
     modules = next(chain(_in_closure(platform, store, paths), _on_host(platform)), None)
     if modules is None:
-        debian, nixpkgs = _PACKAGES[platform]
         raise HostError(
-            f"GRUB's modules for {platform} are neither in the closure nor on this host: they are "
-            f"in the package {debian} (Debian) or {nixpkgs} (nixpkgs)"
+            f"GRUB's modules for {platform} are neither in the closure nor on this host: "
+            f"{_where(platform)}"
         )
     for program in (*_beside(modules), process.which(_MKIMAGE)):
         if program is not None and _runs(program):
@@ -76,24 +87,59 @@ def find_grub(platform: Platform, store: Store, paths: Iterable[str]) -> Grub:
     raise HostError("\n".join(process.require(_MKIMAGE)) or f"{_MKIMAGE} does not run")
 
 
-def make_core_image(
-    grub: Grub, root_uuid: UUID, file_system: str = "ext4", prefix: str = PREFIX
-) -> bytes:
+def make_core_image(grub: Grub, boot_uuid: str, file_system: str, prefix: str) -> bytes:
     """Build GRUB's core image: core.img for BIOS, or the EFI program.
 
-    It reads its configuration from `prefix` on the file system with `root_uuid`, of the kind
-    `file_system`. Raises HostError when grub-mkimage fails.
+    It reads its configuration from `prefix` on the file system of the kind `file_system` that
+    has `boot_uuid`, which for FAT is such as `ABCD-1234`. Raises HostError when a module is
+    missing or grub-mkimage fails.
     """
+    modules = _modules(grub, file_system)
     with process.scratch_directory() as scratch:
         early, core = Path(scratch) / "early.cfg", Path(scratch) / "core"
-        early.write_text(f"search.fs_uuid {root_uuid} root\nset prefix=($root){prefix}\n")
-        modules = [*_MODULES[grub.platform], _FILE_SYSTEMS[file_system]]
+        early.write_text(f"search.fs_uuid {boot_uuid} root\nset prefix=($root){prefix}\n")
         where: list[process.Arg] = ["-d", grub.modules, "-p", prefix, "-c", early, "-o", core]
         process.run(
             [grub.mkimage, "-O", grub.platform, *where, *modules],
             what=f"building GRUB's core image for {grub.platform}",
         )
         return core.read_bytes()
+
+
+def version(grub: Grub) -> str:
+    """The release of GRUB that the modules are of, as nixpkgs has it: `2.06`, `2.12-rc1`.
+
+    It is in modinfo.sh, beside them. Raises HostError when it is not.
+    """
+    file = grub.modules / "modinfo.sh"
+    try:
+        text = file.read_text(errors="replace")
+    except OSError as error:
+        raise HostError(f"GRUB's modules are incomplete: {reason(error)}") from None
+    found = re.search(r'^grub_version="([0-9.]+)(?:[~-]((?:rc|beta)[0-9]*))?', text, re.MULTILINE)
+    if found is None:
+        raise HostError(f"{file} does not tell the version of GRUB")
+    return "-".join(part for part in found.groups() if part)
+
+
+def _modules(grub: Grub, file_system: str) -> list[str]:
+    """The modules of a core image; raises HostError when needed ones are missing."""
+    first = _EFI_FIRST if grub.platform.is_efi else ("biosdisk",)
+    wanted = [*first, *_NEEDED, *_USEFUL, _FILE_SYSTEMS[file_system]]
+    present = [name for name in dict.fromkeys(wanted) if (grub.modules / f"{name}.mod").is_file()]
+    optional = {*_USEFUL, "efi_gop"} - {"linux", "boot"}
+    missing = sorted({*wanted} - {*present} - optional)
+    if missing:
+        raise HostError(
+            f"GRUB's modules for {grub.platform} in {grub.modules} lack {', '.join(missing)}: "
+            f"{_where(grub.platform)}"
+        )
+    return present
+
+
+def _where(platform: Platform) -> str:
+    debian, nixpkgs = _PACKAGES[platform]
+    return f"they are in the package {debian} (Debian) or {nixpkgs} (nixpkgs)"
 
 
 def _in_closure(platform: Platform, store: Store, paths: Iterable[str]) -> Iterator[Path]:
