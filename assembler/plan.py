@@ -75,7 +75,7 @@ def make_plan(request: Request, staging: Path) -> Plan:
     # Nix and GRUB's tools work in processes of their own, so they may run while we scan.
     with ThreadPoolExecutor() as pool:
         cores = {
-            platform: pool.submit(make_core_image, grub, root_uuid, spec.file_system, prefix)
+            platform: pool.submit(make_core_image, grub, str(root_uuid), spec.file_system, prefix)
             for platform, grub in request.grubs.items()
         }
         early = pool.submit(_prepare, request, closure, staging) if closure.is_sized else None

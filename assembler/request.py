@@ -71,7 +71,10 @@ def read_request(spec: Spec, scratch: Path) -> Request:
             closure = read_root(spec.root, files)
             paths = program_paths(closure.infos, spec.root.profile_paths)
             if spec.boot_loader == "grub":
-                grubs = {platform: find_grub(platform, files, paths) for platform in Platform}
+                grubs = {
+                    platform: find_grub(platform, files, paths)
+                    for platform in (Platform.BIOS, Platform.EFI)
+                }
         # Of an export that could not be read, no more need be said.
         if closure is not None or not spec.root.brings_files:
             with found.gather():
