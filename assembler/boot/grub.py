@@ -54,6 +54,17 @@ _PACKAGES = {
     Platform.EFI_ARM64: ("grub-efi-arm64-bin", "pkgsCross.aarch64-multiplatform.grub2_efi"),
 }
 
+# What grub-install copies besides the modules (grub_install_copy_files in GRUB's
+# util/grub-install-common.c), and for BIOS the boot sector.
+_DATA = (
+    *("moddep.lst", "command.lst", "fs.lst", "partmap.lst", "parttool.lst", "video.lst"),
+    *("crypto.lst", "terminal.lst", "modinfo.sh"),
+)
+_DATA_OF_SOME = ("efiemu32.o", "efiemu64.o")
+_FONT = "unicode.pf2"
+_THEME = "starfield"
+_SHARED = (f"share/grub/{_FONT}", f"share/grub/themes/{_THEME}", "share/locale")
+
 
 @dataclass(frozen=True, slots=True)
 class Grub:
@@ -106,6 +117,30 @@ def make_core_image(grub: Grub, boot_uuid: str, file_system: str, prefix: str) -
         return core.read_bytes()
 
 
+def grub_module_files(grub: Grub) -> list[tuple[str, Path]]:
+    """The files of GRUB's own that grub-install puts below /boot/grub, where a menu finds them.
+
+    Each is a path relative to /boot/grub and a file of this host. Left out is what grub-install
+    makes itself: `<platform>/core.img` or `<platform>/core.efi`, and grubenv. Raises HostError
+    when one is missing that every GRUB has.
+    """
+    share = grub.modules.parents[2] / "share"
+    names = [file.name for file in grub.modules.glob("*.mod")]
+    names += _DATA if grub.platform.is_efi else (*_DATA, "boot.img")
+    files = {f"{grub.platform}/{name}": grub.modules / name for name in names}
+    if missing := sorted(file.name for file in files.values() if not file.is_file()):
+        raise HostError(_lacking(grub, missing))
+    further = {f"{grub.platform}/{name}": grub.modules / name for name in _DATA_OF_SOME}
+    further[f"fonts/{_FONT}"] = share / "grub" / _FONT
+    theme = share / "grub" / "themes" / _THEME
+    if (theme / "theme.txt").is_file():
+        further |= {f"themes/{_THEME}/{file.name}": file for file in theme.iterdir()}
+    for file in (share / "locale").glob("*/LC_MESSAGES/grub.mo"):
+        further[f"locale/{file.parents[1].name}.mo"] = file
+    files |= {name: file for name, file in further.items() if file.is_file()}
+    return sorted(files.items())
+
+
 def version(grub: Grub) -> str:
     """The release of GRUB that the modules are of, as nixpkgs has it: `2.06`, `2.12-rc1`.
 
@@ -130,11 +165,15 @@ def _modules(grub: Grub, file_system: str) -> list[str]:
     optional = {*_USEFUL, "efi_gop"} - {"linux", "boot"}
     missing = sorted({*wanted} - {*present} - optional)
     if missing:
-        raise HostError(
-            f"GRUB's modules for {grub.platform} in {grub.modules} lack {', '.join(missing)}: "
-            f"{_where(grub.platform)}"
-        )
+        raise HostError(_lacking(grub, [f"{name}.mod" for name in missing]))
     return present
+
+
+def _lacking(grub: Grub, names: list[str]) -> str:
+    return (
+        f"GRUB for {grub.platform} in {grub.modules} lacks {', '.join(names)}: "
+        f"{_where(grub.platform)}"
+    )
 
 
 def _where(platform: Platform) -> str:
@@ -148,8 +187,9 @@ def _in_closure(platform: Platform, store: Store, paths: Iterable[str]) -> Itera
         for prefix in (path, f"{path}/usr"):
             modules = f"{prefix}/lib/grub/{platform}"
             if _is_file(store, f"{modules}/{_MODULE_LIST}"):
-                if _is_file(store, f"{prefix}/bin/{_MKIMAGE}"):
-                    store.host(f"{prefix}/bin/{_MKIMAGE}")  # where _beside will look for it
+                # Out of an export comes only what was asked for; these are looked for beside it.
+                for beside in (f"bin/{_MKIMAGE}", *_SHARED):
+                    store.host(f"{prefix}/{beside}")
                 yield store.host(modules)
 
 
