@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-from assembler.boot.grub import PREFIX, Platform, make_core_image
+from assembler.boot.grub import Platform, make_core_image
 from assembler.boot.grub_cfg import grub_cfg
 from assembler.boot.subvolumes import locate
 from assembler.disk.layout import ROOT_TYPES, Layout, Table, make_layout
@@ -29,6 +29,8 @@ from assembler.writers.demand import Demand, measure
 from assembler.writers.fat import esp_problems
 from assembler.writers.limits import tree_problems
 from assembler.writers.protocol import FileSystem
+
+PREFIX = "/boot/grub"  # where the core image looks for grub.cfg in the root file system
 
 # What firmware starts from a disk that it does not know (UEFI specification, 3.5.1.1).
 EFI_PROGRAM = "EFI/BOOT/BOOTX64.EFI"

@@ -13,7 +13,7 @@ from assembler.boot.grub import (
     make_core_image,
     version,
 )
-from assembler.errors import HostError
+from assembler.errors import HostError, RequestError
 from assembler.root.files import Files
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import format_registration
@@ -94,7 +94,7 @@ def test_a_host_without_grub_is_told_what_to_install(
 ) -> None:
     monkeypatch.setattr("assembler.boot.grub._HOST_PREFIX", tmp_path)
     monkeypatch.setattr("assembler.process.search_path", lambda: str(tmp_path))
-    with pytest.raises(HostError) as caught:
+    with pytest.raises(RequestError) as caught:
         find_grub(platform, StoreRoot(tmp_path), [STORE_PATH])
     assert packages in str(caught.value)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from assembler.boot.pe import PeError, read_pe
-from assembler.units import SECTOR
+from assembler.units import SECTOR, ceil_div
 
 # struct grub_pc_bios_boot_blocklist; the list grows down from the end of the first sector.
 _BLOCKLIST = struct.Struct("<QHH")  # first LBA, sectors, segment to load them at
@@ -23,6 +23,7 @@ _DECOMPRESSOR = struct.Struct(
     "<8xIIII"
 )  # compressed, uncompressed, Reed-Solomon bytes, unprotected
 _ALIGNMENT = 16  # of the compressed data: .p2align 4
+_MAX_DECOMPRESSOR = 8 << 10  # bytes: it has some 1,000
 _MAX_UNCOMPRESSED = 16 << 20  # the decompressor works above 1 MiB; real ones have some 500 KiB
 
 # The header of an .lzma file, as Python wants it; lc=3, lp=0, pb=2 and the dictionary are
@@ -111,16 +112,18 @@ def read_bios_core(core: bytes) -> CoreImage:
     compressed, size, redundancy, plain = _DECOMPRESSOR.unpack_from(core, SECTOR)
     if not 0 < size <= _MAX_UNCOMPRESSED:
         raise CoreImageError(f"it claims to decompress to {size} bytes")
+    begin = SECTOR + (plain & 0xFFFF)
     latest = min(whole, len(core)) - redundancy - compressed
     # Only with Reed-Solomon codes is its very length known, else it ends in the last sector.
     first = latest if redundancy else latest - SECTOR + 1
-    for at in range(max(first, SECTOR + (plain & 0xFFFF)), latest + 1):
-        # The first byte of an LZMA stream is 0, so hardly ever more than one is tried.
-        if at % _ALIGNMENT == 0 and core[at] == 0:
-            image = _decompress(core[at : at + compressed], size)
-            if image is not None:
-                return _read_modules("i386-pc", image)
-    raise CoreImageError("it does not decompress: it is damaged, or was written over")
+    image, _ = _decompress_from(core, range(max(first, begin), latest + 1), compressed, size)
+    if image is None:
+        _, end = _decompress_from(core, range(begin, begin + _MAX_DECOMPRESSOR), compressed, size)
+        if end is None:
+            raise CoreImageError("it does not decompress: it is damaged, or was written over")
+        sectors = ceil_div(end + redundancy, SECTOR)
+        raise CoreImageError(f"its list names {whole // SECTOR} sectors, but it has {sectors}")
+    return _read_modules("i386-pc", image)
 
 
 def read_efi_core(program: bytes) -> CoreImage:
@@ -130,6 +133,19 @@ def read_efi_core(program: bytes) -> CoreImage:
     except PeError as error:
         raise CoreImageError(str(error)) from None
     return _read_modules(_EFI_PLATFORMS[machine], program)
+
+
+def _decompress_from(
+    core: bytes, places: range, compressed: int, size: int
+) -> tuple[bytes | None, int | None]:
+    """Look for the compressed part at some places: what was in it, and where it ends."""
+    for at in places:
+        # The first byte of an LZMA stream is 0, so few places are tried.
+        if at % _ALIGNMENT == 0 and core[at : at + 1] == b"\0":
+            image = _decompress(core[at : at + compressed], size)
+            if image is not None:
+                return image, at + compressed
+    return None, None
 
 
 def _decompress(stream: bytes, size: int) -> bytes | None:

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import chain
 from pathlib import Path
 
 from assembler import process
@@ -14,7 +13,6 @@ from assembler.store.paths import Store
 
 _MKIMAGE = "grub-mkimage"
 _MODULE_LIST = "moddep.lst"  # in every directory of modules
-PREFIX = "/boot/grub"  # where the core image looks for grub.cfg in the root file system
 _HOST_PREFIX = Path("/usr")
 
 
@@ -27,10 +25,22 @@ class Platform(StrEnum):
     EFI_ARM64 = "arm64-efi"
 
     @property
+    def removable_path(self) -> str:
+        """Where on an EFI system partition the firmware of any machine looks for its program."""
+        return f"EFI/BOOT/{_REMOVABLE[self]}"
+
+    @property
     def is_efi(self) -> bool:
         """Whether the core image is an EFI program."""
         return self is not Platform.BIOS
 
+
+# What firmware starts from a disk that it does not know (UEFI specification, 3.5.1.1).
+_REMOVABLE = {
+    Platform.EFI: "BOOTX64.EFI",
+    Platform.EFI_IA32: "BOOTIA32.EFI",
+    Platform.EFI_ARM64: "BOOTAA64.EFI",
+}
 
 # Everything that our configuration needs is in the core image.
 _NEEDED = ("part_gpt", "part_msdos", "search", "search_fs_uuid", "normal", "configfile")
@@ -40,7 +50,7 @@ _USEFUL = (
     *("ls", "sleep", "all_video"),
 )
 _EFI_FIRST = ("fat", "efi_gop")
-_FILE_SYSTEMS = {  # the modules that read them
+FILE_SYSTEM_MODULES = {  # the modules that read them
     "ext4": "ext2",
     "btrfs": "btrfs",
     "xfs": "xfs",
@@ -73,6 +83,7 @@ class Grub:
     platform: Platform
     modules: Path
     mkimage: Path
+    store_path: str | None = None  # of the closure, where it came from that
 
     @property
     def boot_img(self) -> bytes:
@@ -81,20 +92,39 @@ class Grub:
 
 
 def find_grub(platform: Platform, store: Store, paths: Iterable[str]) -> Grub:
-    """Find GRUB in the store paths given, else on the host.
+    """Find GRUB in the store paths given, in their order, else on the host.
 
     grub-mkimage is the one beside the modules, so that both are of one version, or the host's
-    where that does not run. Raises HostError, saying which package to install.
+    where that does not run. Raises RequestError where there are no modules, HostError where
+    there is no grub-mkimage, saying which package to install.
     """
-    modules = next(chain(_in_closure(platform, store, paths), _on_host(platform)), None)
-    if modules is None:
-        raise HostError(
+    found = find_modules(platform, store, paths) or find_modules_on_host(platform)
+    if found is None:
+        raise RequestError(
             f"GRUB's modules for {platform} are neither in the closure nor on this host: "
             f"{_where(platform)}"
         )
+    return found
+
+
+def find_modules(platform: Platform, store: Store, paths: Iterable[str]) -> Grub | None:
+    """GRUB out of the first of the store paths that has it, None where none does."""
+    for path, modules in _in_closure(platform, store, paths):
+        return _with_mkimage(platform, modules, path)
+    return None
+
+
+def find_modules_on_host(platform: Platform) -> Grub | None:
+    """The host's GRUB, None where it has none."""
+    for modules in _on_host(platform):
+        return _with_mkimage(platform, modules, None)
+    return None
+
+
+def _with_mkimage(platform: Platform, modules: Path, store_path: str | None) -> Grub:
     for program in (*_beside(modules), process.which(_MKIMAGE)):
         if program is not None and _runs(program):
-            return Grub(platform, modules, program)
+            return Grub(platform, modules, program, store_path)
     raise HostError("\n".join(process.require(_MKIMAGE)) or f"{_MKIMAGE} does not run")
 
 
@@ -160,7 +190,7 @@ def version(grub: Grub) -> str:
 def _modules(grub: Grub, file_system: str) -> list[str]:
     """The modules of a core image; raises HostError when needed ones are missing."""
     first = _EFI_FIRST if grub.platform.is_efi else ("biosdisk",)
-    wanted = [*first, *_NEEDED, *_USEFUL, _FILE_SYSTEMS[file_system]]
+    wanted = [*first, *_NEEDED, *_USEFUL, FILE_SYSTEM_MODULES[file_system]]
     present = [name for name in dict.fromkeys(wanted) if (grub.modules / f"{name}.mod").is_file()]
     optional = {*_USEFUL, "efi_gop"} - {"linux", "boot"}
     missing = sorted({*wanted} - {*present} - optional)
@@ -181,8 +211,10 @@ def _where(platform: Platform) -> str:
     return f"they are in the package {debian} (Debian) or {nixpkgs} (nixpkgs)"
 
 
-def _in_closure(platform: Platform, store: Store, paths: Iterable[str]) -> Iterator[Path]:
-    for path in sorted(paths):
+def _in_closure(
+    platform: Platform, store: Store, paths: Iterable[str]
+) -> Iterator[tuple[str, Path]]:
+    for path in paths:
         # nixpkgs installs to the store path itself, a distribution's package below usr/.
         for prefix in (path, f"{path}/usr"):
             modules = f"{prefix}/lib/grub/{platform}"
@@ -190,7 +222,11 @@ def _in_closure(platform: Platform, store: Store, paths: Iterable[str]) -> Itera
                 # Out of an export comes only what was asked for; these are looked for beside it.
                 for beside in (f"bin/{_MKIMAGE}", *_SHARED):
                     store.host(f"{prefix}/{beside}")
-                yield store.host(modules)
+                # The directory may be a link, which leads into the store of the image.
+                yield (
+                    path,
+                    store.host(store.resolve(f"{modules}/{_MODULE_LIST}").rpartition("/")[0]),
+                )
 
 
 def _is_file(store: Store, path: str) -> bool:

@@ -1,0 +1,42 @@
+"""EFI programs of the distribution, and what can be made of them with sbsigntool."""
+
+from pathlib import Path
+
+from tests.helpers import output
+
+SHIM = Path("/usr/lib/shim/shimx64.efi.signed")
+MOK_MANAGER = Path("/usr/lib/shim/mmx64.efi.signed")
+FALLBACK = Path("/usr/lib/shim/fbx64.efi.signed")
+SIGNED_GRUB = Path("/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed")
+GRUB = Path("/usr/lib/grub/x86_64-efi/monolithic/grubx64.efi")
+GRUB_IA32 = Path("/usr/lib/grub/i386-efi/monolithic/grubia32.efi")
+SYSTEMD_BOOT = Path("/usr/lib/systemd/boot/efi/systemd-bootx64.efi")
+
+
+class Signer:
+    """A key and its certificate, made in a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._key, self._certificate = directory / "key.pem", directory / "certificate.pem"
+        subject = ["-subj", "/CN=assemble tests", "-days", "30"]
+        where: list[str | Path] = ["-keyout", self._key, "-out", self._certificate]
+        output("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject, *where)
+
+    def sign(self, program: Path, target: Path) -> Path:
+        """A copy of a program, with one signature more."""
+        keys: list[str | Path] = ["--key", self._key, "--cert", self._certificate]
+        output("sbsign", *keys, "--output", target, program)
+        return target
+
+
+def without_signatures(program: Path, target: Path) -> Path:
+    """A copy of a program that has lost all signatures."""
+    target.write_bytes(program.read_bytes())
+    while "issuers" in signatures(target):
+        output("sbattach", "--remove", target)
+    return target
+
+
+def signatures(program: Path) -> str:
+    """What sbverify lists."""
+    return output("sh", "-c", 'sbverify --list "$0" 2>/dev/null || true', program).decode()
