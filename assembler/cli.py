@@ -19,6 +19,7 @@ from assembler.appliance.accelerator import Accelerator
 from assembler.check.image import check_image, describe
 from assembler.errors import AssembleError, InternalError, RequestError, reason
 from assembler.options import (
+    add_boot_options,
     add_disk_options,
     add_messages,
     add_root_options,
@@ -50,6 +51,7 @@ def assemble_main(argv: Sequence[str] | None = None) -> NoReturn:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="image to write")
     add_root_options(parser)
     add_disk_options(parser)
+    add_boot_options(parser)
     add_writer_options(parser)
     add_messages(parser)
     parser.add_argument(
@@ -98,7 +100,7 @@ def check_image_main(argv: Sequence[str] | None = None) -> NoReturn:
     """The command `check-image`."""
     parser = argparse.ArgumentParser(
         prog="check-image",
-        description="Check partition table, boot sector and file systems of a raw disk image.",
+        description="Check partition table, file systems and boot chains of a raw disk image.",
         allow_abbrev=False,
     )
     parser.add_argument("image", type=Path, metavar="FILE", help="raw image to read")
@@ -129,7 +131,11 @@ def _assemble(options: argparse.Namespace) -> None:
         file_system=options.filesystem,
         subvolumes=tuple(options.subvolume),
         writer=options.writer,
+        table=options.partition_table,
+        sector_size=options.sector_size,
         boot_loader=options.boot_loader,
+        efi_binaries=tuple(options.efi_binary),
+        rs_codes=options.rs_codes,
         accelerator=Accelerator(options.accelerator),
     )
     progress = _progress(options)

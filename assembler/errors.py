@@ -1,7 +1,8 @@
 """Whose fault it is: three errors, each of which prints as what the user should read."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 class AssembleError(Exception):
@@ -32,6 +33,31 @@ class InternalError(AssembleError):
 
     def __init__(self, message: str) -> None:
         super().__init__(f"bug in assemble, please report it: {message}")
+
+
+class Findings:
+    """Gathers what is wrong with a request, and which tools failed, until all was looked at."""
+
+    def __init__(self, problems: Sequence[str] = ()) -> None:
+        self.problems = [*problems]
+        self._failures: list[HostError] = []
+
+    @contextmanager
+    def gather(self) -> Iterator[None]:
+        """Go on after the block, whatever it raised."""
+        try:
+            yield
+        except RequestError as error:
+            self.problems += error.problems
+        except HostError as error:
+            self._failures.append(error)
+
+    def tell(self) -> None:
+        """Raise what was found, if anything."""
+        if self.problems:
+            raise RequestError([*dict.fromkeys(self.problems), *map(str, self._failures)])
+        if self._failures:
+            raise self._failures[0]
 
 
 def reason(error: OSError) -> str:

@@ -5,9 +5,10 @@ import re
 from pathlib import Path
 
 from assembler.appliance.accelerator import Accelerator
+from assembler.disk.layout import Table
 from assembler.root.skeleton import Generation
 from assembler.spec import LABEL_MAX
-from assembler.units import MIB, parse_size
+from assembler.units import MIB, SECTOR, parse_size
 from assembler.writers.protocol import Subvolume
 
 
@@ -103,13 +104,6 @@ def add_disk_options(parser: argparse.ArgumentParser) -> None:
         help="free space in the root file system with --size auto (default: 512M)",
     )
     group.add_argument(
-        "--boot-size",
-        type=_size,
-        default=256 * MIB,
-        metavar="N[KMGT]",
-        help="size of the EFI system partition (default: 256M)",
-    )
-    group.add_argument(
         "--label", default="nixos", help="label of the root file system (default: nixos)"
     )
     group.add_argument(
@@ -126,11 +120,52 @@ def add_disk_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=PATH",
         help="with btrfs: put what is below PATH into the subvolume NAME; may be repeated",
     )
+
+
+def add_boot_options(parser: argparse.ArgumentParser) -> None:
+    """Add how the disk boots."""
+    group = parser.add_argument_group("how it boots")
+    group.add_argument(
+        "--partition-table",
+        type=_table,
+        metavar="|".join(Table),
+        help="legacy is an MBR, none a bare file system, the others are GPTs (default: hybrid, for "
+        "BIOS and UEFI; efi with systemd-boot or sectors of 4096 bytes)",
+    )
+    group.add_argument(
+        "--sector-size",
+        type=int,
+        choices=(SECTOR, 4096),
+        default=SECTOR,
+        help="bytes in a sector of the disk that the image is for (default: 512)",
+    )
+    group.add_argument(
+        "--boot-size",
+        type=_size,
+        default=256 * MIB,
+        metavar="N[KMGT]",
+        help="size of the EFI system partition; with efixbootldr, of the partition for kernels "
+        "(default: 256M)",
+    )
     group.add_argument(
         "--boot-loader",
-        choices=("grub", "system"),
-        default="grub",
-        help="GRUB by this tool, or the system's own installer in an appliance (default: grub)",
+        choices=("grub", "systemd-boot", "system", "none"),
+        help="GRUB or systemd-boot by this tool, or the system's own installer in an appliance "
+        "(default: grub; none without a partition table)",
+    )
+    group.add_argument(
+        "--efi-binary",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="EFI program to use as it is, such as a signed shim and the signed GRUB it starts; "
+        "may be repeated",
+    )
+    group.add_argument(
+        "--rs-codes",
+        action="store_true",
+        help="guard GRUB's core image for BIOS with Reed-Solomon codes, as grub-install does",
     )
 
 
@@ -184,6 +219,14 @@ def _generation(text: str) -> Generation:
     if not separator or not re.fullmatch("[0-9]{1,20}", number):
         raise argparse.ArgumentTypeError(f"{text} is not N=PATH with a number N")
     return int(number), path.rstrip("/")
+
+
+def _table(text: str) -> Table:
+    try:
+        return Table(text)
+    except ValueError:
+        tables = ", ".join(Table)
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {tables}") from None
 
 
 def _size_or_auto(text: str) -> int | None:

@@ -1,7 +1,6 @@
 """The story of an image, in order."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from assembler.store.database import make_database
 from assembler.writers.demand import measure
 from assembler.writers.direct import DirectWriter
 from assembler.writers.directory import copy_store
-from assembler.writers.fat import write_esp
+from assembler.writers.fat import write_fat
 from assembler.writers.guestfs import GuestfsWriter
 from assembler.writers.sharing import CopyMode, copy_problems
 
@@ -67,17 +66,20 @@ def assemble(spec: Spec, progress: Progress) -> Summary:
             with progress.step("partitioning"):
                 os.truncate(image, made.layout.size)
                 write_table(image, made.layout)
-                if made.bios is None:
-                    _write_esp(image, made, {})
+                for fat in made.fats:
+                    write_fat(image, fat)
+                if made.bios is not None:
+                    bios.install(image, made.layout, *made.bios, rs_codes=spec.rs_codes)
             _write_root(spec, image, made, progress)
-            if made.bios is not None:
-                with progress.step("writing the boot loader"):
-                    bios.install(image, made.layout, *made.bios)
-                    _write_esp(image, made, made.esp)
             with progress.step("checking"):
-                report = check_image(image, bios=made.bios is not None)
+                report = check_image(
+                    image,
+                    bios=made.bios is not None,
+                    efi=spec.boots_efi,
+                    boots=spec.loader != "none",
+                )
                 if report.faults:
-                    ours = spec.boot_loader == "grub"
+                    ours = spec.loader != "system"
                     raise (InternalError if ours else HostError)("; ".join(report.faults))
             with progress.step("flushing to the disk"):
                 flush(image)
@@ -90,35 +92,21 @@ def _write_root(spec: Spec, image: Path, made: Plan, progress: Progress) -> None
     def install(appliance: Appliance) -> None:
         with progress.step("installing the system's boot loader"):
             numbers = [part.number for part in made.layout.partitions]
-            assert made.layout.esp is not None
-            esp = made.layout.esp.number
-            system.install(appliance, spec.root.system, esp=esp, partitions=numbers)
+            system.install(appliance, spec.root.system, mounts=made.mounts, partitions=numbers)
 
-    then = install if spec.boot_loader == "system" else None
+    then = install if spec.loader == "system" else None
     if spec.writes_in_appliance:
         GuestfsWriter(spec.accelerator, then).write(image, made.root, made.tree, progress)
         return
     DirectWriter().write(image, made.root, made.tree, progress)
     if then is not None:
-        with Appliance([Disk(image)], spec.accelerator, progress) as appliance:
+        disk = Disk(image, sector_size=made.layout.sector_size)
+        with Appliance([disk], spec.accelerator, progress) as appliance:
             lines = mount(made.root.partition, made.root.kind)
             appliance.sh("\n".join(lines), what="mounting the image")
             then(appliance)
             appliance.sh("\n".join(UNMOUNT), what="unmounting the image")
             appliance.shutdown()
-
-
-def _write_esp(image: Path, made: Plan, files: Mapping[str, bytes]) -> None:
-    assert made.layout.esp is not None
-    write_esp(
-        image,
-        offset=made.layout.esp.start,
-        size=made.layout.esp.size,
-        files=files,
-        volume_id=made.identity.serial("EFI system partition"),
-        label="ESP",
-        epoch=made.root.epoch,
-    )
 
 
 def prepare(spec: RootSpec, root: Path, mode: CopyMode, progress: Progress) -> None:

@@ -1,16 +1,16 @@
 """From a request to everything that will be written, decided before a byte is."""
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from uuid import UUID
 
-from assembler.boot.grub import Platform, make_core_image
-from assembler.boot.grub_cfg import grub_cfg
-from assembler.boot.subvolumes import locate
-from assembler.disk.layout import ROOT_TYPES, Layout, Table, make_layout
+from assembler.boot.bios import core_problems
+from assembler.boot.grub import make_core_image
+from assembler.booting import Booting, arrange, boot_places, fats, mounted
+from assembler.disk.layout import Layout, make_layout, root_type
 from assembler.errors import HostError, RequestError, reason
 from assembler.identity import Identity
 from assembler.request import Request
@@ -25,15 +25,11 @@ from assembler.sizes import decide_sizes
 from assembler.spec import RootSpec
 from assembler.store.closure import Closure
 from assembler.store.database import make_database
+from assembler.units import SECTOR
 from assembler.writers.demand import Demand, measure
-from assembler.writers.fat import esp_problems
+from assembler.writers.fat import Fat, fat_problems
 from assembler.writers.limits import tree_problems
 from assembler.writers.protocol import FileSystem
-
-PREFIX = "/boot/grub"  # where the core image looks for grub.cfg in the root file system
-
-# What firmware starts from a disk that it does not know (UEFI specification, 3.5.1.1).
-EFI_PROGRAM = "EFI/BOOT/BOOTX64.EFI"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +40,10 @@ class Plan:
     tree: Tree
     demand: Demand
     root: FileSystem
+    fats: tuple[Fat, ...]  # the EFI system partition, and one for kernels
     bios: tuple[bytes, bytes] | None  # GRUB's boot.img and core image, where we install it
-    esp: dict[str, bytes]  # path → content of the EFI system partition
-    identity: Identity
+    loader: str  # grub, systemd-boot, system or none
+    mounts: Sequence[tuple[str, int]]  # where the system mounts its FATs, by partition number
 
 
 def fill_skeleton(spec: RootSpec, root: Path, closure: Closure, files: Files) -> list[str]:
@@ -68,78 +65,102 @@ def make_plan(request: Request, staging: Path) -> Plan:
 
     Raises RequestError when the image would be too small, saying by how much.
     """
-    spec, source, closure = request.spec, request.spec.root, request.closure
-    identity = Identity.of(closure.paths, _options(request))
-    root_uuid = identity.uuid("root file system")
-    prefix = locate(PREFIX, subvolumes=spec.subvolumes)
-    tree = Tree(mtime=source.epoch)
-    scanner = Scanner(tree)
+    spec = request.spec
+    identity = Identity.of(request.closure.paths, _options(request))
+    places, boot_kind = boot_places(spec, request.loader, identity)
+    tree = Tree(mtime=spec.root.epoch)
     # Nix and GRUB's tools work in processes of their own, so they may run while we scan.
     with ThreadPoolExecutor() as pool:
         cores = {
-            platform: pool.submit(make_core_image, grub, str(root_uuid), spec.file_system, prefix)
-            for platform, grub in request.grubs.items()
+            platform: pool.submit(
+                make_core_image, grub, places.boot.uuid, boot_kind, f"{places.boot_path}/grub"
+            )
+            for platform, grub in request.loader.grubs.items()
         }
-        early = pool.submit(_prepare, request, closure, staging) if closure.is_sized else None
-        closure = scan_store(tree, scanner, closure, request.files)
-        if early is not None:
-            early.result()
-        else:
-            _prepare(request, closure, staging)
-    _complete_tree(request, closure, scanner, staging, root_uuid)
+        closure, scanner = _scan_and_prepare(request, tree, staging, pool)
+    made = {platform: core.result() for platform, core in cores.items()}
+    booting = arrange(request.loader, spec, places, made, request.files)
+    _complete_tree(request, closure, scanner, staging, booting)
     demand = measure(tree)
-
-    def layout_of(size: int) -> Layout:
-        return make_layout(
-            Table.HYBRID,
-            root_size=size,
-            boot_size=spec.boot_size,
-            seed=identity.uuid,
-            root_type=ROOT_TYPES[request.bootspec.system],
-        )
-
-    layout, root_size, inodes = decide_sizes(spec, tree, demand, layout_of)
-    root = FileSystem(
-        offset=layout.root.start,
-        size=root_size,
-        inodes=inodes,
-        label=spec.label,
-        uuid=root_uuid,
-        hash_seed=identity.uuid("directory hashes"),
-        epoch=source.epoch,
-        kind=spec.file_system,
-        partition=layout.root.number,
-        data=demand.data,
-        subvolumes=spec.subvolumes,
+    layout, root_size, inodes = decide_sizes(
+        spec, tree, demand, partial(_layout_of, request=request, identity=identity)
     )
-    boot_code = {platform: core.result() for platform, core in cores.items()}
-    esp = {EFI_PROGRAM: boot_code[Platform.EFI]} if boot_code else {}
-    if problems := esp_problems(spec.boot_size, esp):
+    plan = Plan(
+        layout=layout,
+        tree=tree,
+        demand=demand,
+        root=FileSystem(
+            offset=layout.root.start,
+            size=root_size,
+            inodes=inodes,
+            label=spec.label,
+            uuid=identity.uuid("root file system"),
+            hash_seed=identity.uuid("directory hashes"),
+            epoch=spec.root.epoch,
+            kind=spec.file_system,
+            partition=layout.root.number,
+            sector_size=layout.sector_size,
+            data=demand.data,
+            subvolumes=spec.subvolumes,
+        ),
+        fats=tuple(fats(layout, booting, request.loader, spec, identity)),
+        bios=booting.bios,
+        loader=spec.loader,
+        mounts=mounted(layout, request.loader),
+    )
+    if problems := _boot_problems(request, plan, boot_kind):
         raise RequestError(problems)
-    bios = None
-    if boot_code:
-        bios = request.grubs[Platform.BIOS].boot_img, boot_code[Platform.BIOS]
-    return Plan(layout, tree, demand, root, bios, esp, identity)
+    return plan
+
+
+def _layout_of(root_size: int, request: Request, identity: Identity) -> Layout:
+    """The disk for a root of so many bytes."""
+    return make_layout(
+        request.spec.partition_table,
+        root_size=root_size,
+        boot_size=request.spec.boot_size,
+        seed=identity.uuid,
+        root_type=root_type(request.architecture),
+        sector_size=request.spec.sector_size,
+    )
+
+
+def _scan_and_prepare(
+    request: Request, tree: Tree, staging: Path, pool: Executor
+) -> tuple[Closure, Scanner]:
+    """Add the store paths to a tree, and prepare the root meanwhile, if all sizes are known."""
+    scanner = Scanner(tree)
+    early = None
+    if request.closure.is_sized:
+        early = pool.submit(_prepare, request, request.closure, staging)
+    closure = scan_store(tree, scanner, request.closure, request.files)
+    if early is not None:
+        early.result()
+    else:
+        _prepare(request, closure, staging)
+    return closure, scanner
+
+
+def _boot_problems(request: Request, plan: Plan, boot_kind: str) -> list[str]:
+    """What of the boot loader its partitions cannot hold, or cannot read of them."""
+    problems = [problem for fat in plan.fats for problem in fat_problems(fat)]
+    if plan.bios is not None:
+        _, core = plan.bios
+        problems += core_problems(plan.layout, len(core), request.spec.rs_codes)
+    if request.loader.signed is not None:
+        problems += request.loader.signed.problems(boot_kind)
+    return problems
 
 
 def _complete_tree(
-    request: Request,
-    closure: Closure,
-    scanner: Scanner,
-    staging: Path,
-    root_uuid: UUID,
+    request: Request, closure: Closure, scanner: Scanner, staging: Path, booting: Booting
 ) -> None:
     """Add to the store paths of a tree all else, and what is to be hashed while they are read.
 
     `closure` has all sizes. Raises RequestError for what the file system cannot hold.
     """
     spec, source, tree = request.spec, request.spec.root, scanner.tree
-    boot_files = {}
-    if request.grubs:
-        locate_in_btrfs = partial(locate, subvolumes=spec.subvolumes)
-        menu = grub_cfg(request.bootspec, root_uuid, locate_in_btrfs)
-        boot_files[f"{PREFIX}/grub.cfg"] = menu.encode()
-    build_tree(tree, scanner, staging, boot_files, source.epoch)
+    build_tree(tree, scanner, staging, booting.root, source.epoch)
 
     def complete(hashed: Closure) -> None:
         if not closure.is_hashed:
@@ -184,8 +205,11 @@ def _options(request: Request) -> list[object]:
         options.append(more)
     if spec.file_system != "ext4":
         options.append([spec.file_system, spec.subvolumes])
-    if spec.boot_loader != "grub":
-        options.append(spec.boot_loader)
+    boot = [spec.partition_table, spec.sector_size, spec.loader]
+    if boot != ["hybrid", SECTOR, "grub"]:
+        options.append(boot)
+    if spec.efi_binaries:
+        options.append([_digest(file) for file in spec.efi_binaries])
     return options
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from assembler.check.image import describe
+from assembler.disk.layout import Layout, Partition, Table
 from assembler.pipeline import Summary
 from assembler.plan import Plan
 from assembler.progress import Progress
-from assembler.units import format_size
+from assembler.units import SECTOR, format_size
 
 
 def plan_facts(plan: Plan) -> dict[str, Any]:
@@ -17,17 +18,20 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
     layout = plan.layout
     return {
         "size": layout.size,
-        "diskGuid": str(layout.disk_guid),
-        "partitions": [
+        "partitionTable": layout.table,
+        "sectorSize": layout.sector_size,
+        **_disk_identity(layout),
+        "partitions": [_partition_facts(layout, part) for part in layout.partitions if part.number],
+        "bootLoader": plan.loader,
+        "bootFileSystems": [
             {
-                "number": part.number,
-                "name": part.name,
-                "type": str(part.type.value),
-                "guid": str(part.guid),
-                "start": part.start,
-                "size": part.size,
+                "what": fat.what,
+                "label": fat.label,
+                "uuid": fat.uuid,
+                "files": len(fat.files),
+                "start": fat.offset,
             }
-            for part in layout.partitions
+            for fat in plan.fats
         ],
         "root": {
             "fileSystem": plan.root.kind,
@@ -41,15 +45,41 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
     }
 
 
+def _disk_identity(layout: Layout) -> dict[str, str]:
+    """What names a disk: a GUID in a GPT, a signature in an MBR."""
+    if layout.table.is_gpt:
+        return {"diskGuid": str(layout.disk_guid)}
+    if layout.table is Table.LEGACY:
+        return {"diskSignature": f"{layout.disk_signature:#010x}"}
+    return {}
+
+
+def _partition_facts(layout: Layout, part: Partition) -> dict[str, str | int]:
+    facts: dict[str, str | int] = {"number": part.number, "start": part.start, "size": part.size}
+    if layout.table.is_gpt:
+        facts |= {"name": part.name, "type": str(part.type.value), "guid": str(part.guid)}
+    return facts
+
+
 def plan_lines(facts: Mapping[str, Any]) -> list[str]:
     """A plan as lines for people."""
     root = facts["root"]
-    lines = [f"disk {facts['diskGuid']}, {format_size(facts['size'])}"]
+    name = facts.get("diskGuid", facts.get("diskSignature", "without a partition table"))
+    lines = [f"disk {name}, {format_size(facts['size'])}, {facts['partitionTable']}"]
+    if facts["sectorSize"] != SECTOR:
+        lines[0] += f", sectors of {facts['sectorSize']} bytes"
     for part in sorted(facts["partitions"], key=lambda part: part["start"]):
+        names = f"  {part['name']} ({part['guid']})" if "guid" in part else ""
         lines.append(
             f"{part['number']}  at {format_size(part['start']):>9}  "
-            f"{format_size(part['size']):>9}  {part['name']} ({part['guid']})"
+            f"{format_size(part['size']):>9}{names}"
         )
+    lines.append(f"boot loader: {facts['bootLoader']}")
+    lines += [
+        f"  {one['what']}: FAT {one['label']} ({one['uuid']}), "
+        f"{one['files']} {'file' if one['files'] == 1 else 'files'}"
+        for one in facts["bootFileSystems"]
+    ]
     of_all = f" of {root['inodes']:,}" if root["fileSystem"] == "ext4" else ""
     lines.append(
         f"root: {root['fileSystem']} {root['label']} ({root['uuid']}), "

@@ -1,22 +1,23 @@
 """What a user asks for, with all that it names looked up."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from assembler import process
 from assembler.appliance import kernels, resources, session
 from assembler.appliance.accelerator import attempts
-from assembler.boot.bootspec import Bootspec, read_bootspec
-from assembler.boot.grub import Grub, Platform, find_grub
-from assembler.errors import HostError, RequestError
+from assembler.boot.architecture import read_architecture
+from assembler.boot.loader import Loader, Wanted, find_loader
+from assembler.disk import table
+from assembler.disk.layout import Table
+from assembler.errors import Findings, HostError, RequestError
 from assembler.root.contents import Row, read_contents, rows_with
 from assembler.root.files import Files
 from assembler.root.prepare import channel_problems, find_shell, program_paths
-from assembler.root.skeleton import CONFIGURATION
+from assembler.root.skeleton import CONFIGURATION, current_generation
 from assembler.spec import LABEL_MAX, RootSpec, Spec
 from assembler.store.closure import Closure, read_closure
+from assembler.units import SECTOR
 
 _TOOLS = ("nix-store", "mke2fs", "e2fsck", "mkfs.fat", "fsck.fat", "mmd", "mcopy", "sfdisk")
 
@@ -28,8 +29,8 @@ class Request:
     spec: Spec
     closure: Closure
     files: Files
-    bootspec: Bootspec
-    grubs: Mapping[Platform, Grub]  # empty when the system's own installer takes the part
+    architecture: str  # of the system, as Nix calls it: x86_64-linux
+    loader: Loader
     rows: tuple[Row, ...]
 
 
@@ -59,38 +60,54 @@ def read_request(spec: Spec, scratch: Path) -> Request:
     `scratch` is a directory for what of an export is needed as files.
     """
     _require_tools(spec)
-    found = _Findings(spec.problems())
+    found = Findings(spec.problems())
     if spec.needs_appliance:
         found.problems += resources.problems()
         with found.gather():
             attempts(spec.accelerator)
     files = Files(spec.root.store, scratch)
-    closure, grubs = None, {}
+    closure, loader, architecture = None, None, ""
     if not spec.root.problems():
         with found.gather():
             closure = read_root(spec.root, files)
-            paths = program_paths(closure.infos, spec.root.profile_paths)
-            if spec.boot_loader == "grub":
-                grubs = {
-                    platform: find_grub(platform, files, paths)
-                    for platform in (Platform.BIOS, Platform.EFI)
-                }
-        # Of an export that could not be read, no more need be said.
-        if closure is not None or not spec.root.brings_files:
-            with found.gather():
-                bootspec = read_bootspec(files, spec.root.system)
+            architecture = read_architecture(files, spec.root.system)
+            spec = spec.for_architecture(architecture)
+            found.problems += spec.architecture_problems(architecture)
+            loader = _find_loader(spec, architecture, closure, files)
     rows: list[Row] = []
     with found.gather():
         if spec.contents is not None:
             rows = _read_rows(spec.contents, files, spec.root.configuration)
     found.tell()
     assert closure is not None
-    return Request(spec, closure, files, bootspec, grubs, tuple(rows))
+    assert loader is not None
+    return Request(spec, closure, files, architecture, loader, tuple(rows))
+
+
+def _find_loader(spec: Spec, architecture: str, closure: Closure, files: Files) -> Loader:
+    root = spec.root
+    number = current_generation(root.system, root.generations)
+    wanted = Wanted(
+        loader=spec.loader,
+        table=spec.partition_table,
+        system=root.system,
+        architecture=architecture,
+        generations=[*dict([*root.generations, (number, root.system)]).items()],
+        epoch=root.epoch,
+        efi_binaries=spec.efi_binaries,
+    )
+    return find_loader(
+        wanted, files, closure.infos, program_paths(closure.infos, root.profile_paths)
+    )
 
 
 def _require_tools(spec: Spec) -> None:
     """Raise HostError with a line for each tool that the host lacks."""
     missing = process.require(*_TOOLS)
+    if spec.partition_table is not Table.NONE:
+        missing += table.problems() + process.require("grub-fstest")  # which walks boot chains
+    if spec.sector_size != SECTOR:
+        missing += process.require("fdisk")
     if spec.needs_appliance:
         missing += session.problems()
     if spec.writes_in_appliance and spec.file_system in LABEL_MAX:
@@ -111,28 +128,3 @@ def _read_rows(file: Path, files: Files, configuration: Path | None) -> list[Row
             ]
         )
     return rows
-
-
-class _Findings:
-    """Gathers what is wrong with a request, and which tools failed, until all was looked at."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = problems
-        self._failures: list[HostError] = []
-
-    @contextmanager
-    def gather(self) -> Iterator[None]:
-        """Go on after the block, whatever it raised."""
-        try:
-            yield
-        except RequestError as error:
-            self.problems += error.problems
-        except HostError as error:
-            self._failures.append(error)
-
-    def tell(self) -> None:
-        """Raise what was found, if anything."""
-        if self.problems:
-            raise RequestError([*dict.fromkeys(self.problems), *map(str, self._failures)])
-        if self._failures:
-            raise self._failures[0]

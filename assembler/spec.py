@@ -4,16 +4,17 @@ import os
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from assembler.appliance.accelerator import Accelerator
+from assembler.disk.layout import Table
 from assembler.output import NAME_MAX, destination
 from assembler.root.prepare import channel_problems
 from assembler.root.skeleton import Generation
 from assembler.store.paths import StoreRoot, is_store_path
 from assembler.store.sources import STANDARD_INPUT, brings_files
-from assembler.units import MIB, format_size
+from assembler.units import MIB, SECTOR, format_size
 from assembler.writers.protocol import Subvolume
 
 # The file systems that can be made, and the bytes of a label in each: s_volume_name of ext4, the
@@ -23,6 +24,7 @@ _MAX_ROOT = 8 << 40  # bytes: half of what 32 bits of block numbers reach, for G
 _MAX_BOOT = 1 << 40  # bytes: 2²⁸ clusters of 4 KiB
 # parseName in Nix's src/libstore/profiles.cc reads 32 bits, and the next generation needs a number.
 _MAX_GENERATION = (1 << 32) - 2
+_EFI_ONLY = ("aarch64-linux",)
 _MAX_EPOCH = 0x3_7FFF_FFFF  # seconds: the last that ext4's 34-bit times can hold
 
 
@@ -120,13 +122,52 @@ class Spec:
     contents: Path | None = None
     size: int | None = None  # of the whole image; None: what the contents need
     additional_space: int = 512 * MIB  # free in the root file system, where size is None
-    boot_size: int = 256 * MIB  # of the EFI system partition
+    table: Table | None = None  # None: what suits the boot loader and the sectors
+    sector_size: int = SECTOR  # bytes in a logical block of the disk
+    boot_size: int = 256 * MIB  # of the ESP, or the XBOOTLDR partition where there is one
     label: str = "nixos"  # of the root file system
     file_system: str = "ext4"  # of the root
     subvolumes: tuple[Subvolume, ...] = ()  # of a btrfs: (name, place)
     writer: str = "auto"
-    boot_loader: str = "grub"
+    boot_loader: str | None = None  # None: GRUB, where there is a partition table
+    efi_binaries: tuple[Path, ...] = ()  # EFI programs to take as they are
+    rs_codes: bool = False  # guard GRUB's core image with Reed-Solomon codes
     accelerator: Accelerator = Accelerator.AUTO
+
+    @property
+    def partition_table(self) -> Table:
+        """The partition table: the one asked for, else the one that most machines can boot."""
+        if self.table is not None:
+            return self.table
+        efi_only = self.boot_loader == "systemd-boot" or self.sector_size != SECTOR
+        return Table.EFI if efi_only else Table.HYBRID
+
+    @property
+    def loader(self) -> str:
+        """The boot loader: the one asked for, else GRUB, or none on a bare file system."""
+        if self.boot_loader is not None:
+            return self.boot_loader
+        return "none" if self.table is Table.NONE else "grub"
+
+    @property
+    def boots_efi(self) -> bool:
+        """Whether this tool makes the disk boot by UEFI."""
+        return self.partition_table.boots_efi and self.loader in ("grub", "systemd-boot")
+
+    def for_architecture(self, architecture: str) -> "Spec":
+        """With the partition table that a system for a platform can boot from, if none is given."""
+        if self.table is None and architecture in _EFI_ONLY and self.loader != "none":
+            return replace(self, table=Table.EFI)
+        return self
+
+    def architecture_problems(self, architecture: str) -> list[str]:
+        """Why a system for a platform does not go with the rest."""
+        if architecture in _EFI_ONLY and self.partition_table.boots_bios:
+            return [
+                f"--partition-table {self.partition_table} is for BIOS, which no machine for "
+                f"{architecture} has: take efi or efixbootldr"
+            ]
+        return []
 
     @property
     def writes_in_appliance(self) -> bool:
@@ -136,12 +177,12 @@ class Spec:
     @property
     def needs_appliance(self) -> bool:
         """Whether anything is done in an appliance."""
-        return self.writes_in_appliance or self.boot_loader == "system"
+        return self.writes_in_appliance or self.loader == "system"
 
     def problems(self) -> list[str]:
         """One line for each thing that cannot be right, here and on this host."""
         lines = self.root.problems() + _out_problems(self.out)
-        lines += self._file_system_problems()
+        lines += self._file_system_problems() + self._boot_problems()
         for option, size in (("--boot-size", self.boot_size), ("--size", self.size)):
             if size is not None and (size % MIB or size < MIB):
                 lines.append(f"{option} {size} is not a whole number of MiB")
@@ -151,6 +192,36 @@ class Spec:
             lines.append(f"--boot-size ends at {format_size(_MAX_BOOT)}, as FAT32")
         if self.contents is not None and not self.contents.exists():
             lines.append(f"--contents {self.contents} does not exist")
+        return lines
+
+    def _boot_problems(self) -> list[str]:
+        """Why the boot loader does not go with the rest."""
+        table, loader, lines = self.partition_table, self.loader, []
+        if loader == "systemd-boot" and table not in (Table.EFI, Table.EFIXBOOTLDR):
+            lines.append(
+                f"--partition-table {table} cannot hold systemd-boot, which only UEFI starts: "
+                "take efi or efixbootldr, or --boot-loader grub"
+            )
+        elif table is Table.NONE and loader != "none":
+            lines.append(
+                f"--partition-table none cannot hold a boot loader: take --boot-loader none, not "
+                f"{loader}, or another table"
+            )
+        if self.sector_size != SECTOR and table.boots_bios:
+            lines.append(
+                f"--partition-table {table} is for BIOS, which starts no disk with --sector-size "
+                f"{self.sector_size}: take efi or efixbootldr"
+            )
+        if self.efi_binaries and not (loader == "grub" and table.boots_efi):
+            lines.append(
+                "--efi-binary is for --boot-loader grub and a partition table with an EFI system "
+                "partition: efi, efixbootldr or hybrid"
+            )
+        if self.rs_codes and not (loader == "grub" and table.boots_bios):
+            lines.append(
+                "--rs-codes is for --boot-loader grub and a partition table for BIOS: legacy, "
+                "legacy+gpt or hybrid"
+            )
         return lines
 
     def _file_system_problems(self) -> list[str]:

@@ -23,6 +23,10 @@
   diskSize ? "auto",
   additionalSpace ? "512M",
   bootSize ? "256M",
+  # legacy, legacy+gpt, efi, efixbootldr, hybrid or none; null: what suits the boot loader
+  partitionTableType ? null,
+  # grub, systemd-boot or none; null: grub, where there is a partition table
+  bootLoader ? null,
   label ? "nixos",
   # one's own files: [ { source; target; user; group; mode; xattrs; } ], all but two optional. What the
   # sandbox forbids in a file, owners and setuid modes, belongs here.
@@ -80,6 +84,8 @@ derivation (
       "--label"
       label
     ]
+    ++ given "--partition-table" partitionTableType
+    ++ given "--boot-loader" bootLoader
     ++ builtins.concatMap (given "--additional-path") additionalPaths
     ++ builtins.concatMap (number: [
       "--generation"

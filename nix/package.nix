@@ -29,7 +29,6 @@ python3Packages.buildPythonApplication {
   build-system = [ python3Packages.setuptools ];
   dependencies = with python3Packages; [
     cffi
-    pyparted
     tqdm
   ];
   makeWrapperArgs = [
@@ -48,6 +47,9 @@ python3Packages.buildPythonApplication {
     "--prefix"
     "LD_LIBRARY_PATH"
     ":"
-    (lib.makeLibraryPath [ e2fsprogs ]) # libext2fs, which is opened at run time
+    (lib.makeLibraryPath [
+      e2fsprogs
+      util-linux
+    ]) # libext2fs and libfdisk, which are opened at run time
   ];
 }

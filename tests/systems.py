@@ -1,5 +1,6 @@
 """A tiny NixOS-shaped system in a store of its own, for tests that need no boot."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -37,17 +38,20 @@ def store_path(number: int, name: str) -> str:
     return f"/nix/store/{_HASHES[number % 32] * 32}-{name}"
 
 
-def make_system(root: Path) -> System:
+def make_system(root: Path, fstab: str = "", bzimage: bytes | None = None) -> System:
     """Make kernel, initrd, shell and toplevel below `root`, registered with their real hashes."""
     kernel, initrd = store_path(1, "linux"), store_path(2, "initrd")
     shell, toplevel = store_path(3, "bash-5"), store_path(4, "nixos-system-tiny")
     files = {
-        f"{kernel}/bzImage": os.urandom(100_000),
-        f"{initrd}/initrd": os.urandom(50_000),
+        f"{kernel}/bzImage": bzimage or made_up_kernel(100_000),
+        f"{initrd}/initrd": gzip.compress(os.urandom(50_000)),
         f"{shell}/bin/bash": b"#!\n",
         f"{toplevel}/init": f"#!{shell}/bin/bash\n".encode(),
+        f"{toplevel}/nixos-version": b"23.05.tiny",
         f"{toplevel}/boot.json": _bootspec(toplevel, kernel, initrd).encode(),
     }
+    if fstab:
+        files[f"{toplevel}/etc/fstab"] = fstab.encode()
     for path, content in files.items():
         file = root / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -59,6 +63,16 @@ def make_system(root: Path) -> System:
     registration = root / "registration"
     registration.write_text("".join(_register(root, *item) for item in references.items()))
     return System(root, toplevel, registration, tuple(references))
+
+
+def made_up_kernel(size: int) -> bytes:
+    """Random bytes that say of themselves that they are a Linux kernel (boot.rst), and whole."""
+    setup = bytearray(os.urandom(1024))
+    setup[0x1F1] = 1  # sectors after the first
+    setup[0x1F4:0x1F8] = ((size - len(setup)) // 16).to_bytes(4, "little")
+    setup[0x1FE:0x200] = b"\x55\xaa"
+    setup[0x202:0x206] = b"HdrS"
+    return bytes(setup) + os.urandom(size - len(setup))
 
 
 def add_path(

@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -51,7 +52,9 @@ exit 7
 """
 
 
-def install(image: Path, script: bytes, *, partition: int = 0, fstab: bytes = b"") -> None:
+def install(
+    image: Path, script: bytes, *, partition: int = 0, mounts: Sequence[tuple[str, int]] = ()
+) -> None:
     """Write a root with an installer and a shell to `image`, and run the installer."""
     if not partition:
         with image.open("wb") as file:
@@ -66,7 +69,6 @@ def install(image: Path, script: bytes, *, partition: int = 0, fstab: bytes = b"
         tree.directory(b"/" + name.encode())
     tree.directory(b"/boot")
     tree.add(f"{TOPLEVEL}/bin/switch-to-configuration".encode(), regular(script, 0o755))
-    tree.add(f"{TOPLEVEL}/etc/fstab".encode(), regular(fstab))
     target = FileSystem(
         offset=0,
         size=64 * MIB,
@@ -79,7 +81,7 @@ def install(image: Path, script: bytes, *, partition: int = 0, fstab: bytes = b"
         partition=partition,
         data=2 * MIB,
     )
-    run = partial(system.install, toplevel=TOPLEVEL, esp=1, partitions=[1, 2, 3])
+    run = partial(system.install, toplevel=TOPLEVEL, mounts=mounts, partitions=[1, 2, 3])
     GuestfsWriter(Accelerator.TCG, run).write(image, target, tree, Progress(quiet=True))
 
 
@@ -130,13 +132,12 @@ def test_what_an_installer_leaves_running_is_ended(
     ]
 
 
-def test_the_efi_system_partition_is_where_fstab_has_it(tmp_path: Path) -> None:
+def test_the_efi_system_partition_is_mounted_where_it_belongs(tmp_path: Path) -> None:
     image = tmp_path / "image"
     with image.open("wb") as file:
         file.truncate(110 * MIB)
     table = b"label: gpt\nstart=1MiB, size=40MiB, type=U\nstart=41MiB, size=64MiB, type=L\n"
     output("/sbin/sfdisk", "--quiet", image, stdin=table)
     output("/sbin/mkfs.fat", "-F", "32", "--offset", "2048", image, "40960")
-    fstab = b"/dev/disk/by-label/nixos / ext4 defaults 0 1\n/dev/vda1 /boot vfat umask=077 0 2\n"
-    install(image, WITH_ESP, partition=2, fstab=fstab)
+    install(image, WITH_ESP, partition=2, mounts=[("/boot", 1)])
     assert output("mtype", "-i", f"{image}@@1M", "::EFI/systemd/loader") == b"loader\n"

@@ -80,7 +80,7 @@ def registration_lines(system: System) -> list[str]:
 
 def test_system_without_a_bootspec(system: System, tmp_path: Path) -> None:
     line = only(refused(tmp_path / "x", *with_system(system, system.paths[2])))
-    assert "boot.json" in line
+    assert f"{system.paths[2]} cannot be booted: it has no boot.json" in line
 
 
 def test_kernel_that_is_absent(tmp_path: Path) -> None:
@@ -133,6 +133,53 @@ def test_two_rows_for_one_target(system: System, tmp_path: Path) -> None:
     file.write_text(json.dumps([row, row]))
     line = only(refused(tmp_path / "x", *system.options, "--contents", file))
     assert "two rows for /a" in line
+
+
+def test_a_layout_that_cannot_hold_what_is_asked_for(system: System, tmp_path: Path) -> None:
+    options = ["--partition-table", "hybrid", "--boot-loader", "systemd-boot", "--rs-codes"]
+    assert refused(tmp_path / "x", *system.options, *options, "--sector-size", "4096")[-3:] == [
+        "--partition-table hybrid cannot hold systemd-boot, which only UEFI starts: take efi or "
+        "efixbootldr, or --boot-loader grub",
+        "--partition-table hybrid is for BIOS, which starts no disk with --sector-size 4096: take "
+        "efi or efixbootldr",
+        "--rs-codes is for --boot-loader grub and a partition table for BIOS: legacy, legacy+gpt "
+        "or hybrid",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (
+            ["--boot-size", "4M"],
+            "the EFI system partition of 4.0 MiB is too small: the smallest is 5.0 MiB",
+        ),
+        (
+            ["--boot-size", "16M", "--sector-size", "4096"],
+            "the EFI system partition of 16.0 MiB is too small: the smallest is 17.0 MiB",
+        ),
+        (
+            ["--boot-size", "5M", "--partition-table", "efixbootldr"],
+            "the boot partition of 5.0 MiB is too small for its files by ",
+        ),
+    ],
+)
+def test_a_boot_partition_too_small(
+    system: System, tmp_path: Path, options: list[str], problem: str
+) -> None:
+    assert only(refused(tmp_path / "x", *system.options, *options)).startswith(problem)
+
+
+def test_an_efi_binary_that_is_none(system: System, tmp_path: Path) -> None:
+    (tmp_path / "shimx64.efi").write_bytes(b"#!/bin/sh\n")
+    out = tmp_path / "out"
+    out.mkdir()
+    options = ["--efi-binary", tmp_path / "shimx64.efi", "--efi-binary", tmp_path / "gone.efi"]
+    lines = refused(out / "x", *system.options, *options)
+    assert [line for line in lines if line.startswith("--efi-binary")] == [
+        f"--efi-binary {tmp_path}/shimx64.efi: it is not an EFI program (no MZ header)",
+        f"--efi-binary {tmp_path}/gone.efi: No such file or directory",
+    ]
 
 
 def test_size_too_small(system: System, tmp_path: Path) -> None:

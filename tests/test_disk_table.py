@@ -6,7 +6,7 @@ import parted
 import pytest
 
 from assembler.disk.layout import Layout, Table, make_layout
-from assembler.disk.table import write_table
+from assembler.disk.table import problems, write_table
 from assembler.errors import HostError
 from assembler.process import search_path
 from assembler.units import MIB
@@ -236,3 +236,12 @@ def test_what_lies_in_partitions_stays(tmp_path: Path, table: Table, sector_size
 def test_a_file_that_cannot_be_written_is_the_hosts_fault(tmp_path: Path) -> None:
     with pytest.raises(HostError, match=r"cannot write a partition table to .*: No such file"):
         write_table(tmp_path / "absent", new_layout(Table.HYBRID))
+
+
+def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert problems() == []
+    monkeypatch.setattr("assembler.disk.table._SONAME", "libfdisk.so.99")
+    [line] = problems()
+    assert line.startswith(
+        "cannot load libfdisk.so.99, which is in the package libfdisk1 (Debian) or util-linux"
+    )

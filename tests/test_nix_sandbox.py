@@ -153,7 +153,7 @@ let
       makeLibraryPath = builtins.concatMap (one: [ "${one}/lib" ]);
     };
     python3Packages = {
-      cffi = package "cffi"; pyparted = package "pyparted"; tqdm = package "tqdm";
+      cffi = package "cffi"; tqdm = package "tqdm";
       setuptools = package "setuptools";
       buildPythonApplication = about: package "${about.pname}-${about.version}" // about;
     };

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from assembler.root import skeleton
-from assembler.root.build import build_tree, scan_store
+from assembler.root.build import boot_file, build_tree, scan_store
 from assembler.root.files import Files
 from assembler.root.scan import Scanner
 from assembler.root.tree import Directory, Node, Tree
@@ -13,7 +13,10 @@ from tests.helpers import closure_of, prepare_root
 from tests.systems import System, make_system
 
 EPOCH = 1_700_000_000
-BOOT = {"/boot/grub/grub.cfg": b"menu", "/boot/kernels/linux": b"kernel"}
+BOOT = {
+    "/boot/grub/grub.cfg": boot_file(b"menu", 0o600, EPOCH),
+    "/boot/kernels/linux": boot_file(b"kernel", 0o644, EPOCH),
+}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +30,7 @@ def tree(system: System, tmp_path_factory: pytest.TempPathFactory) -> Tree:
 
 
 def built(
-    system: System, staging: Path, boot: dict[str, bytes], configuration: Path | None = None
+    system: System, staging: Path, boot: dict[str, Node], configuration: Path | None = None
 ) -> Tree:
     """The tree of a system, with a channel where it has a configuration."""
     closure, store = closure_of(system)
@@ -70,7 +73,7 @@ def test_all_else_is_roots_and_of_the_epoch(tree: Tree) -> None:
         if not path.startswith(b"/nix/store"):
             assert (node.uid, node.gid, node.mtime) == (0, 0, EPOCH)
             if isinstance(node, Node):
-                assert node.mode in (0o644, 0o777)
+                assert node.mode in (0o600, 0o644, 0o777)
 
 
 def test_the_trees_files_are_those_of_the_staging_and_the_boot_loader(tree: Tree) -> None:

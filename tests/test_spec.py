@@ -1,12 +1,14 @@
 """What a request for a root may not be, before anything is looked up."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembler.spec import RootSpec
+from assembler.disk.layout import Table
+from assembler.spec import RootSpec, Spec
 from assembler.store.paths import StoreRoot
 from tests.systems import store_path
 
@@ -110,3 +112,73 @@ def test_a_configuration_may_be_a_link(store: StoreRoot, tmp_path: Path) -> None
     (tmp_path / "link").symlink_to("file")
     spec = RootSpec(system=SYSTEM, store=store, configuration=tmp_path / "link")
     assert spec.problems() == []
+
+
+def disk(**options: Any) -> Spec:
+    return Spec(root=RootSpec(system=SYSTEM), out=Path("/tmp/disk.raw"), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "table", "loader"),
+    [
+        ({}, Table.HYBRID, "grub"),
+        ({"boot_loader": "systemd-boot"}, Table.EFI, "systemd-boot"),
+        ({"sector_size": 4096}, Table.EFI, "grub"),
+        ({"table": Table.NONE}, Table.NONE, "none"),
+        ({"table": Table.LEGACY}, Table.LEGACY, "grub"),
+        ({"boot_loader": "none"}, Table.HYBRID, "none"),
+        ({"table": Table.EFIXBOOTLDR, "boot_loader": "systemd-boot"}, Table.EFIXBOOTLDR, None),
+    ],
+)
+def test_table_and_boot_loader_suit_each_other(
+    options: dict[str, Any], table: Table, loader: str | None
+) -> None:
+    spec = disk(**options)
+    assert spec.partition_table is table
+    assert spec.loader == (loader or options["boot_loader"])
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (
+            {"table": Table.HYBRID, "boot_loader": "systemd-boot"},
+            "--partition-table hybrid cannot hold systemd-boot, which only UEFI starts: take efi "
+            "or efixbootldr, or --boot-loader grub",
+        ),
+        (
+            {"table": Table.NONE, "boot_loader": "grub"},
+            "--partition-table none cannot hold a boot loader: take --boot-loader none, not grub, "
+            "or another table",
+        ),
+        (
+            {"table": Table.LEGACY, "sector_size": 4096},
+            "--partition-table legacy is for BIOS, which starts no disk with --sector-size 4096: "
+            "take efi or efixbootldr",
+        ),
+        (
+            {"table": Table.LEGACY, "efi_binaries": (Path("/shim.efi"),)},
+            "--efi-binary is for --boot-loader grub and a partition table with an EFI system "
+            "partition: efi, efixbootldr or hybrid",
+        ),
+        (
+            {"table": Table.EFI, "rs_codes": True},
+            "--rs-codes is for --boot-loader grub and a partition table for BIOS: legacy, "
+            "legacy+gpt or hybrid",
+        ),
+    ],
+)
+def test_what_does_not_go_with_a_boot_loader(options: dict[str, Any], problem: str) -> None:
+    assert problem in disk(**options).problems()
+
+
+def test_a_machine_that_has_no_bios() -> None:
+    arm = "aarch64-linux"
+    assert disk().for_architecture(arm).partition_table is Table.EFI
+    assert disk().for_architecture("x86_64-linux").partition_table is Table.HYBRID
+    given = disk(table=Table.HYBRID).for_architecture(arm)
+    assert given.architecture_problems(arm) == [
+        "--partition-table hybrid is for BIOS, which no machine for aarch64-linux has: take efi or "
+        "efixbootldr"
+    ]
+    assert not given.architecture_problems("x86_64-linux")

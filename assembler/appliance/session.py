@@ -22,7 +22,7 @@ from assembler.appliance.logbook import Logbook
 from assembler.appliance.resources import DEFAULT_CACHE, memory_for, processors
 from assembler.errors import HostError
 from assembler.progress import Progress, Step
-from assembler.units import format_size
+from assembler.units import SECTOR, format_size
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ class Disk:
 
     path: Path
     read_only: bool = False
+    sector_size: int = SECTOR  # bytes
 
     def options(self, slot: int) -> list[str]:
         """QEMU's `-device` and `-drive` for it."""
@@ -53,7 +54,8 @@ class Disk:
         how = "readonly=on" if self.read_only else "discard=unmap,werror=report"
         file = os.fsdecode(self.path).replace(",", ",,")
         return [
-            f"virtio-blk-pci,drive=disk{slot},addr={_FIRST_SLOT + slot:#x}",
+            f"virtio-blk-pci,drive=disk{slot},addr={_FIRST_SLOT + slot:#x},"
+            f"logical_block_size={self.sector_size},physical_block_size={self.sector_size}",
             f"file={file},format=raw,if=none,id=disk{slot},cache=unsafe,{how}",
         ]
 

@@ -5,20 +5,27 @@ nixos/modules/system/activation/bootspec.cue.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from assembler.errors import RequestError
-from assembler.store.paths import Store, store_path_of
+from assembler.store.paths import Store, is_store_path, store_path_of
 
-_DOCUMENT = "boot.json"
-_SYSTEM = "x86_64-linux"
+DOCUMENT = "boot.json"
+SYSTEMS = ("x86_64-linux", "aarch64-linux")
 _VERSION = "org.nixos.bootspec.v1"
+_SPECIALISATIONS = "org.nixos.specialisation.v1"
+_SYSTEMD_BOOT = "org.nixos.systemd-boot"
+_SORT_KEY = "nixos"  # what systemd-boot-builder.py takes where a bootspec names none
 
 
 @dataclass(frozen=True, slots=True)
 class Bootspec:
-    """What a boot loader needs. Paths are absolute and as the booted system sees them."""
+    """What a boot loader needs. Paths are absolute and as the booted system sees them.
+
+    `kernel` and `initrd` are the files themselves, all symlinks followed: boot loaders are told
+    these, and name their copies after them.
+    """
 
     init: str
     kernel: str
@@ -27,69 +34,116 @@ class Bootspec:
     label: str
     system: str  # for example x86_64-linux
     toplevel: str
+    initrd_secrets: str | None = None  # a program that appends secrets to a copy of the initrd
+    sort_key: str = _SORT_KEY  # of the entry for systemd-boot
+    specialisations: tuple[tuple[str, "Bootspec"], ...] = ()  # by name; these have none themselves
 
 
 def read_bootspec(store: Store, system: str) -> Bootspec:
     """Read the bootspec of the store path `system`; raises RequestError with every problem."""
-    path = f"{system}/{_DOCUMENT}"
+    path = f"{system}/{DOCUMENT}"
     try:
         content = store.host(store.resolve(path)).read_bytes()
         document = json.loads(content)
     except (OSError, RequestError):
         raise RequestError(
-            f"{system} is not a NixOS system that can be booted: it has no {_DOCUMENT}"
+            f"{system} is not a NixOS system that can be booted: it has no {DOCUMENT}"
         ) from None
-    except ValueError as error:  # not JSON, or not UTF-8
+    except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
         raise RequestError(f"{path} is not JSON: {error}") from None
-    fields = document.get(_VERSION) if isinstance(document, dict) else None
-    if not isinstance(fields, dict):
-        raise RequestError(f"{path} has no {_VERSION}, the only version known")
-    problems = _field_problems(path, fields)
-    if not problems:
-        problems = _system_problems(path, fields, system) + _file_problems(store, path, fields)
-    if problems:
+    problems: list[str] = []
+    spec = _read(store, path, document, system, problems)
+    inner = document.get(_SPECIALISATIONS) if isinstance(document, dict) else None
+    specialisations = []
+    if inner is not None and not isinstance(inner, dict):
+        problems.append(f"{path}: {_SPECIALISATIONS} is not an object")
+    elif inner is not None:
+        for name in sorted(inner):
+            where = f"{path}, specialisation {name!r}"
+            if not is_specialisation_name(name):
+                problems.append(f"{where} has a name that cannot be in a menu and a file name")
+            found = _read(store, where, inner[name], None, problems)
+            if found is not None:
+                specialisations.append((name, found))
+    if problems or spec is None:
         raise RequestError(problems)
+    return replace(spec, specialisations=tuple(specialisations))
+
+
+def is_specialisation_name(name: str) -> bool:
+    """Whether a specialisation may be called so: it is a directory entry, and part of titles."""
+    return name.isprintable() and "/" not in name and name not in ("", ".", "..")
+
+
+def is_line(value: object) -> bool:
+    """Whether a value is a string that GRUB and the kernel can be given as it is."""
+    return isinstance(value, str) and value.isprintable()
+
+
+def _read(
+    store: Store, path: str, document: object, system: str | None, problems: list[str]
+) -> Bootspec | None:
+    """One system out of a document, without its specialisations; None if there are problems.
+
+    `system` is the store path that it should be of, None for a specialisation.
+    """
+    fields = document.get(_VERSION) if isinstance(document, dict) else None
+    if not isinstance(document, dict) or not isinstance(fields, dict):
+        problems.append(f"{path} has no {_VERSION}, the only version known")
+        return None
+    found = _field_problems(path, fields)
+    extension = document.get(_SYSTEMD_BOOT, {})
+    sort_key = extension.get("sortKey", _SORT_KEY) if isinstance(extension, dict) else None
+    if not is_line(sort_key):
+        found.append(f"{path}: sortKey of {_SYSTEMD_BOOT} is not a line of text")
+    if not found:
+        found = _system_problems(path, fields, system) + _file_problems(store, path, fields)
+    if found:
+        problems += found
+        return None
+    initrd = fields.get("initrd")
     return Bootspec(
         init=fields["init"],
-        kernel=fields["kernel"],
-        initrd=fields.get("initrd"),
+        kernel=store.resolve(fields["kernel"]),
+        initrd=None if initrd is None else store.resolve(initrd),
         kernel_params=tuple(fields["kernelParams"]),
         label=fields["label"],
         system=fields["system"],
         toplevel=fields["toplevel"],
+        initrd_secrets=fields.get("initrdSecrets"),
+        sort_key=str(sort_key),
     )
 
 
 def _field_problems(path: str, fields: dict[str, Any]) -> list[str]:
     """What is absent or of the wrong kind."""
     problems = []
-    for name in ("init", "kernel", "initrd", "label", "system", "toplevel"):
+    optional = ("initrd", "initrdSecrets")
+    for name in ("init", "kernel", *optional, "label", "system", "toplevel"):
         value = fields.get(name)
-        if value is None and name != "initrd":
+        if value is None and name not in optional:
             problems.append(f"{path} lacks {name}")
-        elif value is not None and not _is_text(value):
+        elif value is not None and not is_line(value):
             problems.append(f"{path}: {name} is not a line of text")
     params = fields.get("kernelParams")
     if params is None:
         problems.append(f"{path} lacks kernelParams")
-    elif not isinstance(params, list) or not all(_is_text(param) for param in params):
+    elif not isinstance(params, list) or not all(is_line(param) for param in params):
         problems.append(f"{path}: kernelParams is not a list of lines of text")
     return problems
 
 
-def _system_problems(path: str, fields: dict[str, Any], toplevel: str) -> list[str]:
+def _system_problems(path: str, fields: dict[str, Any], toplevel: str | None) -> list[str]:
     """Whether it is this system, and for a machine that our boot loaders start."""
     problems = []
-    if fields["system"] != _SYSTEM:
-        problems.append(f"{path} is for {fields['system']}; only {_SYSTEM} can be booted so far")
-    if fields["toplevel"] != toplevel:
+    if fields["system"] not in SYSTEMS:
+        known = " and ".join(SYSTEMS)
+        problems.append(f"{path} is for {fields['system']}; only {known} can be booted")
+    if toplevel is None and not is_store_path(fields["toplevel"]):
+        problems.append(f"{path}: toplevel {fields['toplevel']} is not a store path")
+    elif toplevel not in (None, fields["toplevel"]):
         problems.append(f"{path} describes another system, {fields['toplevel']}")
     return problems
-
-
-def _is_text(value: object) -> bool:
-    """Whether a value is a string that GRUB and the kernel can be given as it is."""
-    return isinstance(value, str) and value.isprintable()
 
 
 def _file_problems(store: Store, path: str, fields: dict[str, Any]) -> list[str]:

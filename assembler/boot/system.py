@@ -3,6 +3,7 @@
 import logging
 import shlex
 from collections import deque
+from collections.abc import Sequence
 
 from assembler.appliance.mounts import DISK, TARGET, device
 from assembler.appliance.session import Appliance
@@ -19,11 +20,17 @@ _ALIASES = {"/dev/sda": "", "/dev/xvda": "", "/dev/hda": "", "/dev/nvme0n1": "p"
 _ENVIRONMENT = "NIXOS_INSTALL_BOOTLOADER=1 HOME=/tmp LC_ALL=C TERM=dumb"
 
 
-def install(appliance: Appliance, toplevel: str, *, esp: int, partitions: list[int]) -> None:
+def install(
+    appliance: Appliance,
+    toplevel: str,
+    *,
+    mounts: Sequence[tuple[str, int]],
+    partitions: Sequence[int],
+) -> None:
     """Run `<toplevel>/bin/switch-to-configuration boot` in the root that is mounted at TARGET.
 
-    The disk is /dev/vda there, and by links the usual other names. Partition `esp` is mounted
-    where the system's own /etc/fstab has a vfat. What the installer says is logged as it comes
+    The disk is /dev/vda there, and by links the usual other names. `mounts` are (place, partition
+    number) pairs of FAT file systems to be mounted. What the installer says is logged as it comes
     (level INFO); raises HostError with the last of it when it fails.
     """
     said: deque[str] = deque(maxlen=_TAIL_LINES)
@@ -34,7 +41,7 @@ def install(appliance: Appliance, toplevel: str, *, esp: int, partitions: list[i
             log.info("%s", said[-1])
 
     what = "installing the system's own boot loader"
-    appliance.sh(_preparation(toplevel, esp, partitions), what=what)
+    appliance.sh(_preparation(mounts, partitions), what=what)
     appliance.sh(_run(toplevel), what=what, heard=heard)
     status = appliance.sh(f"cat {_STATUS}", what=what).strip()
     appliance.sh(_CLEAN_UP, what=f"clearing up after {what}")
@@ -43,10 +50,8 @@ def install(appliance: Appliance, toplevel: str, *, esp: int, partitions: list[i
         raise HostError("\n".join([*lines, *(f"  {line}" for line in said)]))
 
 
-def _preparation(toplevel: str, esp: int, partitions: list[int]) -> str:
+def _preparation(mounts: Sequence[tuple[str, int]], partitions: Sequence[int]) -> str:
     """Mount what an installer expects; /run and /tmp are memory, and leave nothing behind."""
-    fstab = shlex.quote(f"{toplevel}/etc/fstab")
-    vfat = f'while read -r _ place kind _; do [ "$kind" != vfat ] || echo "$place"; done < {fstab}'
     lines = []
     for alias, infix in _ALIASES.items():
         lines.append(f"ln -sfn {DISK} {alias}")
@@ -57,12 +62,10 @@ def _preparation(toplevel: str, esp: int, partitions: list[int]) -> str:
         f"mount -t sysfs sysfs {TARGET}/sys",
         f"mount -t tmpfs tmpfs {TARGET}/run",
         f"mount -t tmpfs tmpfs {TARGET}/tmp",
-        f"for place in $(chroot {TARGET} /bin/sh -c {shlex.quote(vfat)} 2>/dev/null); do",
-        f'  mkdir -p {TARGET}/"$place"',
-        f'  mount -t vfat {device(esp)} {TARGET}/"$place"',
-        "  break",
-        "done",
     ]
+    for place, number in sorted(mounts):  # what is above comes first
+        where = shlex.quote(f"{TARGET}{place}")
+        lines += [f"mkdir -p {where}", f"mount -t vfat {device(number)} {where}"]
     return "\n".join(lines)
 
 

@@ -55,12 +55,18 @@ class PartitionType(Enum):
     BIOS_BOOT = UUID("21686148-6449-6e6f-744e-656564454649")
     ROOT_X86_64 = UUID("4f68bce3-e8cd-4db1-96e7-fbcaf984b709")
     ROOT_ARM64 = UUID("b921b045-1df0-41c3-af44-4c6f280d3fae")
+    LINUX = UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")  # any file system of Linux's
 
 
 ROOT_TYPES = {
     "x86_64-linux": PartitionType.ROOT_X86_64,
     "aarch64-linux": PartitionType.ROOT_ARM64,
 }
+
+
+def root_type(architecture: str) -> PartitionType:
+    """The type of the root partition of a system for a platform, as Nix calls it."""
+    return ROOT_TYPES.get(architecture, PartitionType.LINUX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,10 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A whole disk: its size in bytes, and its partitions in the order of their numbers."""
+    """A whole disk: its size in bytes, and its partitions in the order of their numbers.
+
+    The root is the last: a machine can make it larger when its disk is.
+    """
 
     table: Table
     size: int
@@ -125,8 +134,7 @@ class Layout:
     @property
     def root(self) -> Partition:
         """The partition of the root file system."""
-        [partition] = [one for one in self.partitions if one.type in ROOT_TYPES.values()]
-        return partition
+        return self.partitions[-1]
 
     def _of(self, kind: PartitionType) -> Partition | None:
         return next((partition for partition in self.partitions if partition.type is kind), None)
@@ -153,21 +161,7 @@ def make_layout(
             f"a boot partition of {boot_size} bytes ({format_size(boot_size)}) "
             "is not a whole number of MiB"
         )
-    esp = ("ESP", PartitionType.ESP, _ESP_START, _ESP_START + boot_size)
-    before: list[tuple[str, PartitionType, int, int]] = []
-    match table:
-        case Table.LEGACY_GPT:
-            before = [("no-fs", PartitionType.BIOS_BOOT, _FIRST, _BIOS_BOOT_END)]
-        case Table.EFI:
-            before = [esp]
-        case Table.EFIXBOOTLDR:
-            end = _XBOOTLDR_START + boot_size
-            before = [
-                ("ESP", PartitionType.ESP, _ESP_START, _XBOOTLDR_START),
-                ("BOOT", PartitionType.XBOOTLDR, _XBOOTLDR_START, end),
-            ]
-        case Table.HYBRID:
-            before = [esp, ("no-fs", PartitionType.BIOS_BOOT, _FIRST, _ESP_START)]
+    before = _before_root(table, boot_size)
     first = 0 if table is Table.NONE else _FIRST
     root_start = max([first, *(end for _, _, _, end in before)])
     root_end = root_start + round_up(root_size, _ALIGNMENT)
@@ -186,3 +180,22 @@ def make_layout(
         ),
         sector_size=sector_size,
     )
+
+
+def _before_root(table: Table, boot_size: int) -> list[tuple[str, PartitionType, int, int]]:
+    """The partitions besides the root, in the order of their numbers: name, type, start, end."""
+    esp = ("ESP", PartitionType.ESP, _ESP_START, _ESP_START + boot_size)
+    match table:
+        case Table.LEGACY_GPT:
+            return [("no-fs", PartitionType.BIOS_BOOT, _FIRST, _BIOS_BOOT_END)]
+        case Table.EFI:
+            return [esp]
+        case Table.EFIXBOOTLDR:
+            end = _XBOOTLDR_START + boot_size
+            return [
+                ("ESP", PartitionType.ESP, _ESP_START, _XBOOTLDR_START),
+                ("BOOT", PartitionType.XBOOTLDR, _XBOOTLDR_START, end),
+            ]
+        case Table.HYBRID:
+            return [esp, ("no-fs", PartitionType.BIOS_BOOT, _FIRST, _ESP_START)]
+    return []

@@ -76,13 +76,25 @@ def write_table(image: Path, layout: Layout) -> None:
         check(library.fdisk_deassign_device(context, 1))
 
 
+def problems() -> list[str]:
+    """What this host lacks to write partition tables, one line each."""
+    try:
+        _load()
+    except HostError as error:
+        return [str(error)]
+    return []
+
+
 def _load() -> Any:
     ffi = FFI()
     ffi.cdef(_DECLARATIONS)
     try:
         return ffi.dlopen(_SONAME)
     except OSError as error:
-        raise HostError(f"cannot load {_SONAME}, which util-linux has: {error}") from None
+        raise HostError(
+            f"cannot load {_SONAME}, which is in the package libfdisk1 (Debian) or util-linux "
+            f"(nixpkgs): {error}"
+        ) from None
 
 
 @contextmanager

@@ -1,9 +1,11 @@
 """Build the Tree out of the store paths and the staging directory, with their owners."""
 
 import os
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from assembler.errors import HostError, reason
 from assembler.root import skeleton
 from assembler.root.files import Files
 from assembler.root.nar_tree import nar_size
@@ -71,21 +73,35 @@ def set_place(tree: Tree, place: skeleton.Place, epoch: int) -> None:
     directory.mtime = epoch
 
 
+def boot_file(source: bytes | Path, mode: int, epoch: int) -> Node:
+    """A file of the boot loader's: what it holds, or the host file it is copied from.
+
+    Raises HostError when that cannot be read.
+    """
+    if isinstance(source, bytes):
+        return regular(source, mode, mtime=epoch)
+    try:
+        size = source.stat().st_size
+    except OSError as error:
+        raise HostError(f"cannot read {reason(error)}") from None
+    return Node(stat.S_IFREG, mode, size, str(source), mtime=epoch)
+
+
 def build_tree(
     tree: Tree,
     scanner: Scanner,
     staging: Path,
-    boot_files: Mapping[str, bytes],
+    boot_files: Mapping[str, Node],
     epoch: int,
 ) -> None:
     """Complete a tree that holds the store paths already; they take longest to read.
 
-    `staging` is the root as prepared, `boot_files` are path → content, `epoch` is the time of
+    `staging` is the root as prepared, `boot_files` are by their paths, `epoch` is the time of
     all that is not in the store.
     """
     add_staging(tree, scanner, staging, epoch)
-    for path, content in boot_files.items():
-        tree.add(path.encode(), regular(content, mtime=epoch))
+    for path, node in boot_files.items():
+        tree.add(path.encode(), node)
     for place in skeleton.BOOT_DIRECTORIES:
         if any(path.startswith(place.path + "/") for path in boot_files):
             set_place(tree, place, epoch)

@@ -1,4 +1,4 @@
-"""Make the FAT file system of an EFI system partition, the same bytes every time.
+"""Make the FAT file system of a boot partition, the same bytes every time.
 
 Sizes follow mkfs.fat.c of dosfstools 4.2 (setup_tables) and Microsoft's FAT specification
 (fatgen103), sections 3.2 to 3.5.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assembler import process
-from assembler.errors import RequestError
+from assembler.errors import HostError, RequestError, reason
 from assembler.units import KIB, MIB, SECTOR, ceil_div, format_size, round_up
 
 _DOS_EPOCH = 315532800  # 1980-01-01 00:00 UTC, the first time that FAT can hold, in seconds
@@ -21,54 +21,76 @@ _ENTRY_NAME = 13  # characters of a long name that fit an additional entry
 _SHORT_NAME = re.compile(r"[A-Z0-9_-]{1,8}(\.[A-Z0-9_-]{1,3})?")
 _FAT16_ROOT_ENTRIES = 512
 
-_SMALLEST = 5 * MIB  # below, there are too few clusters for FAT16
-_FAT32_FROM = 33 * MIB  # below, clusters of one sector are too few for FAT32
+# Bytes of the smallest that can be made, by bytes of a sector: below, there are too few clusters.
+SMALLEST = {SECTOR: 5 * MIB, 4096: 17 * MIB}
+_FAT32_FROM = 33 * MIB  # with sectors of 512 bytes; below, FAT32 would have too few clusters
 _LARGE_CLUSTERS_FROM = 261 * MIB  # 4 KiB as mkfs.fat takes them
 
+Source = bytes | Path  # what a file holds, or the host file that has it
 
-def write_esp(
-    image: Path,
-    *,
-    offset: int,
-    size: int,
-    files: Mapping[str, bytes],
-    volume_id: int,
-    label: str,
-    epoch: int,
-) -> None:
-    """Make a FAT of `size` bytes at `offset` bytes in `image` and put `files` into it.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fat:
+    """A FAT file system to make: where in the image (bytes), what names it and what is in it.
 
     The keys of `files` are paths like `EFI/BOOT/BOOTX64.EFI`; directories on the way are made.
     `volume_id` has 32 bits, `label` at most 11 characters. `epoch` is in seconds and taken as
-    1980 when it is before. Raises RequestError when the files do not fit.
+    1980 when it is before. `what` is its name in messages.
     """
-    if problems := esp_problems(size, files):
+
+    offset: int
+    size: int
+    files: Mapping[str, Source]
+    volume_id: int
+    label: str
+    epoch: int
+    sector_size: int = SECTOR
+    what: str = "EFI system partition"
+
+    @property
+    def uuid(self) -> str:
+        """The volume's serial number as blkid and GRUB write it."""
+        return fat_uuid(self.volume_id)
+
+
+def fat_uuid(volume_id: int) -> str:
+    """A FAT's serial number (32 bits) as blkid and GRUB write it."""
+    return f"{volume_id >> 16:04X}-{volume_id & 0xFFFF:04X}"
+
+
+def write_fat(image: Path, fat: Fat) -> None:
+    """Make a FAT in `image` and put its files into it.
+
+    Raises RequestError when they do not fit, HostError when a file cannot be read.
+    """
+    if problems := fat_problems(fat):
         raise RequestError(problems)
-    geometry = _Geometry.of(size)
+    geometry = _Geometry.of(fat.size, fat.sector_size)
+    start = str(fat.offset // fat.sector_size)
     process.run(
         [
             *("mkfs.fat", "-F", str(geometry.bits), "-s", str(geometry.cluster_sectors)),
             # A track of 32 sectors divides every MiB: else mkfs.fat leaves some sectors out.
-            *("-S", str(SECTOR), "-g", "64/32", "-h", str(offset // SECTOR), "--invariant"),
-            *("-i", f"{volume_id:08x}", "-n", label, "--offset", str(offset // SECTOR)),
-            *(image, str(size // KIB)),
+            *("-S", str(fat.sector_size), "-g", "64/32", "-h", start, "--invariant"),
+            *("-i", f"{fat.volume_id:08x}", "-n", fat.label, "--offset", start),
+            *(image, str(fat.size // KIB)),
         ],
-        what="making the EFI system partition",
+        what=f"making the {fat.what}",
     )
-    _fill(f"{image}@@{offset}", files, epoch)
+    _fill(f"{image}@@{fat.offset}", fat)
 
 
-def esp_problems(size: int, files: Mapping[str, bytes]) -> list[str]:
-    """One line for each reason why `files` cannot be in an EFI system partition of `size` bytes."""
-    if size < _SMALLEST:
+def fat_problems(fat: Fat) -> list[str]:
+    """One line for each reason why a FAT cannot be made."""
+    if fat.size < (smallest := SMALLEST[fat.sector_size]):
         return [
-            f"an EFI system partition of {format_size(size)} is too small: "
-            f"the smallest is {format_size(_SMALLEST)}"
+            f"the {fat.what} of {format_size(fat.size)} is too small: "
+            f"the smallest is {format_size(smallest)}"
         ]
-    geometry = _Geometry.of(size)
-    cluster = geometry.cluster_sectors * SECTOR
-    needed = sum(ceil_div(len(content), cluster) for content in files.values())
-    for directory, names in _directories(files).items():
+    geometry = _Geometry.of(fat.size, fat.sector_size)
+    cluster = geometry.cluster_sectors * fat.sector_size
+    needed = sum(ceil_div(_length(source), cluster) for source in fat.files.values())
+    for directory, names in _directories(fat.files).items():
         if directory or geometry.bits == 32:  # FAT16's root directory has a place of its own
             entries = 2 + sum(_entries(name) for name in names)  # `.` and `..`, or the label
             needed += ceil_div(entries * _ENTRY, cluster)
@@ -76,9 +98,19 @@ def esp_problems(size: int, files: Mapping[str, bytes]) -> list[str]:
     if missing <= 0:
         return []
     return [
-        f"the EFI system partition of {format_size(size)} is too small for its files "
-        f"by {format_size(missing)}"
+        f"the {fat.what} of {format_size(fat.size)} is too small for its files by "
+        f"{format_size(missing)}: take a larger --boot-size"
     ]
+
+
+def _length(source: Source) -> int:
+    """The bytes of a file; raises HostError."""
+    if isinstance(source, bytes):
+        return len(source)
+    try:
+        return source.stat().st_size
+    except OSError as error:
+        raise HostError(f"cannot read {reason(error)}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +122,27 @@ class _Geometry:
     clusters: int
 
     @staticmethod
-    def of(size: int) -> "_Geometry":
-        if size < _FAT32_FROM:
-            bits, cluster, reserved, root = 16, 2, 2, _FAT16_ROOT_ENTRIES * _ENTRY // SECTOR
+    def of(size: int, sector: int) -> "_Geometry":
+        # What has 65525 clusters or more is a FAT32 to whoever reads it, what has fewer a FAT16.
+        if sector == 4096:
+            bits, cluster = (
+                (32, 1) if size >= _LARGE_CLUSTERS_FROM else (16, 1 + (size > 256 * MIB))
+            )
+        elif size < _FAT32_FROM:
+            bits, cluster = 16, 2
         else:
             bits, cluster = 32, 1 if size < _LARGE_CLUSTERS_FROM else 8
-            reserved, root = 32, 0
-        sectors = size // SECTOR - reserved - root
+        reserved, root = (
+            (32, 0) if bits == 32 else (cluster, _FAT16_ROOT_ENTRIES * _ENTRY // sector)
+        )
+        sectors = size // sector - reserved - root
         entry = bits // 8
-        most = (sectors * SECTOR + _FATS * 2 * entry) // (cluster * SECTOR + _FATS * entry)
-        table = round_up(ceil_div((most + 2) * entry, SECTOR), cluster)
+        most = (sectors * sector + _FATS * 2 * entry) // (cluster * sector + _FATS * entry)
+        table = round_up(ceil_div((most + 2) * entry, sector), cluster)
         return _Geometry(bits, cluster, (sectors - _FATS * table) // cluster)
 
 
-def _directories(files: Mapping[str, bytes]) -> dict[str, set[str]]:
+def _directories(files: Mapping[str, Source]) -> dict[str, set[str]]:
     """Every directory that the files need, and the names in it; the root is the empty string."""
     found: dict[str, set[str]] = {"": set()}
     for path in files:
@@ -120,25 +159,29 @@ def _entries(name: str) -> int:
     return 1 if _SHORT_NAME.fullmatch(name) else 1 + ceil_div(len(name), _ENTRY_NAME)
 
 
-def _fill(drive: str, files: Mapping[str, bytes], epoch: int) -> None:
+def _fill(drive: str, fat: Fat) -> None:
     """Copy the files in with mtools, in sorted order, since the order shows in the bytes."""
     env = {
-        "SOURCE_DATE_EPOCH": str(max(_DOS_EPOCH, epoch)),
+        "SOURCE_DATE_EPOCH": str(max(_DOS_EPOCH, fat.epoch)),
         "HOME": "/nonexistent",  # for no ~/.mtoolsrc
         "MTOOLS_SKIP_CHECK": "1",
     }
-    what = "filling the EFI system partition"
-    directories = sorted(_directories(files))
+    what = f"filling the {fat.what}"
+    directories = sorted(_directories(fat.files))
     if made := [f"::/{directory}" for directory in directories if directory]:
         process.run(["mmd", "-i", drive, *made], what=what, env=env)
     with process.scratch_directory() as scratch:
         for directory in directories:
-            inside = [path for path in sorted(files) if posixpath.dirname(path) == directory]
-            sources = [Path(scratch) / posixpath.basename(path) for path in inside]
-            for path, source in zip(inside, sources, strict=True):
-                source.write_bytes(files[path])
-            if sources:
+            inside = [path for path in sorted(fat.files) if posixpath.dirname(path) == directory]
+            named = [Path(scratch) / posixpath.basename(path) for path in inside]
+            for path, here in zip(inside, named, strict=True):
+                source = fat.files[path]
+                if isinstance(source, bytes):
+                    here.write_bytes(source)
+                else:  # a name that mcopy will take it in by
+                    here.symlink_to(source.absolute())
+            if named:
                 target = f"::/{directory}"
-                process.run(["mcopy", "-Q", "-i", drive, *sources, target], what=what, env=env)
-            for source in sources:
-                source.unlink()
+                process.run(["mcopy", "-Q", "-i", drive, *named, target], what=what, env=env)
+            for here in named:
+                here.unlink()

@@ -75,7 +75,8 @@ class GuestfsWriter:
         with process.scratch_directory("assemble-payload-") as scratch:
             with progress.step("making the payload", total=target.data) as step:
                 archives = _make_payload(Path(scratch), target, tree, step)
-            disks = [Disk(image), *(Disk(archive, read_only=True) for archive in archives)]
+            disks = [Disk(image, sector_size=target.sector_size)]
+            disks += [Disk(archive, read_only=True) for archive in archives]
             memory = target.inodes * _PER_INODE
             with Appliance(disks, self._accelerator, progress, memory=memory) as appliance:
                 with progress.step(f"writing {target.kind}", total=target.data) as step:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from assembler.progress import Progress
 from assembler.root.tree import Tree
+from assembler.units import SECTOR
 
 Subvolume = tuple[str, str]  # its name in the top level of the btrfs, where it is mounted
 
@@ -24,6 +25,7 @@ class FileSystem:
     epoch: int  # seconds since 1970: when the file system says it was made
     kind: str = "ext4"  # as mount(8) calls it
     partition: int = 0  # its number in the image's table, 0 where there is none
+    sector_size: int = SECTOR  # of the disk, in bytes
     data: int = 0  # bytes of host data that will be copied
     subvolumes: tuple[Subvolume, ...] = ()  # of a btrfs
 

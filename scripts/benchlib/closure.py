@@ -25,6 +25,9 @@ _NIX32 = "0123456789abcdfghijklmnpqrsvwxyz"
 _KERNEL, _INITRD = 12 * MIB, 16 * MIB  # bytes, as NixOS has them; less in a small closure
 _REFERENCES = 6  # other paths that a store path refers to, at most
 _SYSTEM = "x86_64-linux"
+# The least that tells what they are: Linux, Documentation/arch/x86/boot.rst and lib/decompress.c.
+_BZIMAGE = b"".join([bytes(0x1F1), b"\1", bytes(12), b"\x55\xaa", bytes(2), b"HdrS"])
+_ARCHIVE = b"BZh9"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +74,8 @@ def make_up(root: Path, shape: Shape) -> Load:
     kernel, initrd, software, *others, system = _names(rng, shape.paths)
     fixed = min(_KERNEL, shape.size // 20), min(_INITRD, shape.size // 20)
     filler = Filler(root, rng)
-    filler.file(f"{kernel}/bzImage", fixed[0])
-    filler.file(f"{initrd}/initrd", fixed[1])
+    filler.file(f"{kernel}/bzImage", fixed[0], start=_BZIMAGE)
+    filler.file(f"{initrd}/initrd", fixed[1], start=_ARCHIVE)
     filler.file(f"{software}/bin/bash", shape.size // 100, executable=True)
     filler.symlink(f"{software}/bin/sh", "bash")
     _fill_toplevel(filler, system, kernel, initrd, software)

@@ -47,16 +47,17 @@ class Filler:
             self._directories.append(directory)
             self.inodes += 1
 
-    def file(self, path: str, size: int, *, executable: bool = False) -> None:
-        """A file of `size` random bytes, with the mode and time that Nix gives it."""
-        self._write(self._place(path), size, executable)
+    def file(self, path: str, size: int, *, executable: bool = False, start: bytes = b"") -> None:
+        """A file of `size` random bytes after `start`, with the mode and time that Nix gives it."""
+        self._write(self._place(path), max(size, len(start)), executable, start)
 
-    def _write(self, place: Path, size: int, executable: bool) -> None:
-        pool, left = memoryview(self._pool), size
+    def _write(self, place: Path, size: int, executable: bool, start: bytes = b"") -> None:
+        pool, left = memoryview(self._pool), size - len(start)
         with place.open("xb", buffering=0) as file:
+            file.write(start)
             while left:
-                start = self._rng.randrange(max(1, _POOL - left))
-                left -= file.write(pool[start : start + left])
+                at = self._rng.randrange(max(1, _POOL - left))
+                left -= file.write(pool[at : at + left])
             self._finish(file, executable)
         self._files.append(place)
         self.data += size

@@ -137,8 +137,8 @@ class _Memory(threading.Thread):
         total = 0
         for pid in pids:
             resident, high = _memory_of(pid)
-            # Until it calls exec, a new process shares its parent's memory: count it next time.
-            if pid == self._pid or pid in self._known:
+            # Until it calls exec, a new process shares its parent's memory, and its command line.
+            if pid == self._pid or (pid in self._known and not _is_parents_copy(pid)):
                 total += resident
                 self.peak = max(self.peak, high)
         self.peak = max(self.peak, total)
@@ -154,6 +154,16 @@ def _processes(pid: int) -> list[int]:
                 words = Path(f"/proc/{parent}/task/{thread}/children").read_text().split()
                 found += map(int, words)
     return found
+
+
+def _is_parents_copy(pid: int) -> bool:
+    """Whether a process has the command line of its parent, as before it runs another program."""
+    with suppress(OSError):
+        status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        parent = status.rpartition(")")[2].split()[1]
+        lines = [Path(f"/proc/{one}/cmdline").read_bytes() for one in (pid, parent)]
+        return lines[0] == lines[1]
+    return True
 
 
 def _memory_of(pid: int) -> tuple[int, int]:

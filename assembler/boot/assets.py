@@ -1,0 +1,51 @@
+"""Files of the closure that GRUB's menu shows: fonts, pictures and themes."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from assembler.errors import HostError, RequestError, reason
+from assembler.store.paths import Store
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFile:
+    """A file of the store, and its name below a directory in /boot."""
+
+    name: str  # relative
+    source: str  # absolute, links followed
+    mode: int
+
+
+def find_file(store: Store, path: str) -> str:
+    """The file that `path` leads to; raises RequestError where the closure has none."""
+    real = store.resolve(path)
+    if not store.is_file(real):
+        raise RequestError(f"{path} is not a file")
+    return real
+
+
+def find_theme(store: Store, path: str) -> tuple[StoreFile, ...]:
+    """All files below a directory, sorted by name; raises RequestError.
+
+    Links are followed, to directories as well: on a FAT there are none.
+    """
+    if store.is_file(store.resolve(path)):
+        raise RequestError(f"{path} is not a directory")
+    try:
+        return tuple(sorted(_walk(store, path, "", ()), key=lambda file: file.name))
+    except OSError as error:
+        raise HostError(f"cannot read {reason(error)}") from None
+
+
+def _walk(store: Store, path: str, name: str, above: tuple[str, ...]) -> Iterator[StoreFile]:
+    """The files at or below `path`, which has the `name` below the first; `above` are all dirs."""
+    real = store.resolve(path)
+    if store.is_file(real):
+        yield StoreFile(name, real, store.host(real).stat().st_mode & 0o777)
+        return
+    if real in above:
+        raise RequestError(f"{path} leads to a directory above it")
+    for entry in os.listdir(store.host(real)):
+        below = f"{name}/{entry}" if name else entry
+        yield from _walk(store, f"{real}/{entry}", below, (*above, real))

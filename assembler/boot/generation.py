@@ -1,0 +1,230 @@
+"""The generations of the system profile, as boot loaders list them.
+
+Source: addGeneration and addProfile in nixpkgs' install-grub.pl. A system without a bootspec is
+read from the links in it, as nixpkgs' bootspec tools synthesize one.
+"""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from assembler.boot.bootspec import (
+    DOCUMENT,
+    SYSTEMS,
+    Bootspec,
+    is_line,
+    is_specialisation_name,
+    read_bootspec,
+)
+from assembler.errors import HostError, RequestError, reason
+from assembler.store.paths import Store
+
+log = logging.getLogger(__name__)
+
+_STORE_TIME = 1  # seconds: the mtime of all in the store
+
+
+@dataclass(frozen=True, slots=True)
+class Specialisation:
+    """A variant of a system: what its entry in a menu says, and what it boots."""
+
+    name: str
+    configuration_name: str  # boot.loader.grub.configurationName; may be empty
+    date: str  # YYYY-MM-DD
+    version: str
+    bootspec: Bootspec
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One generation of the system profile; `date` is that of its link, in UTC."""
+
+    number: int
+    date: str  # YYYY-MM-DD
+    version: str  # the file nixos-version; empty where there is none
+    bootspec: Bootspec
+    specialisations: tuple[Specialisation, ...] = ()
+
+
+def read_generations(
+    store: Store, numbered: Sequence[tuple[int, str]], epoch: int, needed: str = ""
+) -> list[Generation]:
+    """Read the systems of a profile, in ascending order of their numbers.
+
+    `numbered` are (number, store path); `epoch` is the mtime of the links (seconds, UTC). One
+    that no boot loader of NixOS would list is left out with a warning, and so is told what the
+    menu cannot do for the others. Raises RequestError with every problem of every generation, and
+    where the toplevel `needed` is one that is left out.
+    """
+    problems: list[str] = []
+    generations = []
+    for number, system in sorted(numbered):
+        try:
+            spec = read_system(store, system)
+            if spec is None and system == needed:
+                raise RequestError(
+                    f"{system} cannot be booted: it has no boot.json, nor kernel and initrd"
+                )
+            if spec is None:
+                log.warning(
+                    "generation %d, %s, gets no entry in the boot menu: it has no kernel, or no "
+                    "initrd",
+                    number,
+                    system,
+                )
+                continue
+            generations.append(_generation(store, number, spec, epoch))
+        except RequestError as error:
+            problems += [f"generation {number}: {problem}" for problem in error.problems]
+    if problems:
+        raise RequestError(problems)
+    for generation in generations:
+        _warn(store, generation)
+    return generations
+
+
+def read_system(store: Store, system: str) -> Bootspec | None:
+    """The bootspec of a system, made of its links if it has no document.
+
+    None for one that has neither that nor both kernel and initrd. Raises RequestError.
+    """
+    if _is_there(store, f"{system}/{DOCUMENT}"):
+        return read_bootspec(store, system)
+    problems: list[str] = []
+    spec = _from_links(store, system, problems)
+    names = _names(store, f"{system}/specialisation") if spec is not None else []
+    specialisations = []
+    for name in names:
+        path = f"{system}/specialisation/{name}"
+        if not is_specialisation_name(name):
+            problems.append(f"{path!r} has a name that cannot be in a menu and a file name")
+        elif (found := _from_links(store, store.resolve(path), problems)) is not None:
+            specialisations.append((name, found))
+    if problems:
+        raise RequestError(problems)
+    return None if spec is None else replace(spec, specialisations=tuple(specialisations))
+
+
+def _generation(store: Store, number: int, spec: Bootspec, epoch: int) -> Generation:
+    inner = [
+        Specialisation(
+            name,
+            _line(store, f"{found.toplevel}/configuration-name"),
+            _day(_STORE_TIME),
+            _line(store, f"{found.toplevel}/nixos-version"),
+            found,
+        )
+        for name, found in spec.specialisations
+    ]
+    version = _line(store, f"{spec.toplevel}/nixos-version")
+    return Generation(number, _day(epoch), version, spec, tuple(inner))
+
+
+def _day(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+
+
+def _from_links(store: Store, system: str, problems: list[str]) -> Bootspec | None:
+    """What the links in a system tell; None where kernel or initrd is missing."""
+    files = {}
+    for name in ("kernel", "initrd", "init"):
+        try:
+            files[name] = store.resolve(f"{system}/{name}")
+        except RequestError:
+            if name != "init":
+                return None
+            problems.append(f"{system} has no init")
+            continue
+        if not store.is_file(files[name]):
+            problems.append(f"{system}/{name} is not a file")
+    try:
+        params = _line(store, f"{system}/kernel-params")
+        version = _line(store, f"{system}/nixos-version")
+        machine = _line(store, f"{system}/system") or SYSTEMS[0]
+    except RequestError as error:
+        problems += error.problems
+        return None
+    if machine not in SYSTEMS:
+        problems.append(f"{system} is for {machine}; only {' and '.join(SYSTEMS)} can be booted")
+    secrets = f"{system}/append-initrd-secrets"
+    return Bootspec(
+        init=f"{system}/init",
+        kernel=files["kernel"],
+        initrd=files["initrd"],
+        kernel_params=tuple(params.split(" ")) if params else (),
+        label=f"NixOS {version}",
+        system=machine,
+        toplevel=system,
+        initrd_secrets=secrets if _is_there(store, secrets) else None,
+    )
+
+
+def _warn(store: Store, generation: Generation) -> None:
+    """Tell what an entry will lack that NixOS's own installer would have given it."""
+    whole = [("", generation.bootspec)]
+    inner = [
+        (f", specialisation {name!r}", spec) for name, spec in generation.bootspec.specialisations
+    ]
+    if not generation.version:
+        log.warning("generation %d is not in GRUB's menu: no nixos-version", generation.number)
+    for which, spec in whole + inner:
+        where = f"generation {generation.number}{which}"
+        if _is_there(store, f"{spec.toplevel}/xen.gz"):
+            log.warning("%s is booted without Xen until the first rebuild", where)
+        if _has_secrets(store, spec):
+            log.warning(
+                "%s is booted without the secrets of its initrd (boot.initrd.secrets) until the "
+                "first rebuild",
+                where,
+            )
+
+
+def _has_secrets(store: Store, spec: Bootspec) -> bool:
+    """Whether the program that appends secrets to the initrd would append any.
+
+    Older NixOS has it in every system; where there are no secrets it ends at once with a line of
+    its own, `exit 0` (initialRamdiskSecretAppender in nixpkgs' stage-1.nix).
+    """
+    if spec.initrd_secrets is None:
+        return False
+    try:
+        script = store.host(store.resolve(spec.initrd_secrets)).read_bytes()
+    except (OSError, RequestError):
+        return False
+    return b"exit 0" not in [line.strip() for line in script.splitlines()]
+
+
+def _is_there(store: Store, path: str) -> bool:
+    """Whether the closure has something at a path, links followed."""
+    try:
+        return not store.fault(store.resolve(path))
+    except RequestError:
+        return False
+
+
+def _names(store: Store, directory: str) -> list[str]:
+    """What a directory holds, sorted as the shell would; nothing where there is none."""
+    if not _is_there(store, directory):
+        return []
+    try:
+        names = os.listdir(store.host(store.resolve(directory)))
+    except OSError as error:
+        raise HostError(f"cannot read {reason(error)}") from None
+    return sorted(name for name in names if not name.startswith("."))
+
+
+def _line(store: Store, path: str) -> str:
+    """The one line of a small file, empty if there is no file; raises RequestError."""
+    if not _is_there(store, path):
+        return ""
+    try:
+        text = store.host(store.resolve(path)).read_bytes().decode().removesuffix("\n")
+    except OSError as error:
+        raise HostError(f"cannot read {reason(error)}") from None
+    except UnicodeDecodeError:
+        text = "\0"
+    if not is_line(text):
+        raise RequestError(f"{path} should hold one line of text")
+    return text

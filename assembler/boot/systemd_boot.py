@@ -1,0 +1,90 @@
+"""What systemd-boot is told: Boot Loader Specification entries, and loader.conf.
+
+Source: nixpkgs' nixos/modules/system/boot/loader/systemd-boot/systemd-boot-builder.py for names
+and fields, loader.conf(5), and the UAPI group's Boot Loader Specification.
+"""
+
+import posixpath
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from assembler.boot.boot_files import BootFile
+from assembler.boot.bootspec import Bootspec
+from assembler.boot.generation import Generation
+from assembler.errors import RequestError
+from assembler.store.paths import STORE
+
+_NIXOS = "EFI/nixos"
+_TIMEOUT = 1  # seconds: time for a key, and no more
+
+
+@dataclass(frozen=True, slots=True)
+class SystemdBootFiles:
+    """Files by where they belong; where there is no XBOOTLDR partition, all are on the ESP."""
+
+    esp: tuple[BootFile, ...]
+    xbootldr: tuple[BootFile, ...]
+
+
+def systemd_boot_files(
+    generations: Sequence[Generation], default_number: int, timeout: int | None = _TIMEOUT
+) -> SystemdBootFiles:
+    """All that systemd-boot reads, sorted by path; `timeout` is in seconds, None waits for a key.
+
+    Raises RequestError where `default_number` is none of the generations. There is no machine-id:
+    a machine gets its own when it boots.
+    """
+    if default_number not in [one.number for one in generations]:
+        raise RequestError(f"generation {default_number} cannot be booted")
+    copies = _Copies()
+    entries = []
+    for one in generations:
+        for name, spec in [("", one.bootspec), *one.bootspec.specialisations]:
+            text = "\n".join([*_entry(one, name, spec, copies), ""])
+            path = f"loader/entries/{_file_name(one.number, name)}"
+            entries.append(BootFile(path, text.encode()))
+    loader = [
+        f"timeout {'menu-force' if timeout is None else timeout}",
+        f"default {_file_name(default_number)}",
+        "console-mode keep",
+        "",
+    ]
+    files = [*entries, *(BootFile(name, path) for name, path in copies.names.items())]
+    return SystemdBootFiles(
+        esp=(BootFile("loader/loader.conf", "\n".join(loader).encode()),),
+        xbootldr=tuple(sorted(files, key=lambda file: file.path)),
+    )
+
+
+class _Copies:
+    """Names for the copies of kernels and initrds."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}  # path below the partition → file in the store
+
+    def name(self, path: str) -> str:
+        """Where the copy of a file is, absolute."""
+        directory, name = posixpath.split(path)
+        short = f"{_NIXOS}/{posixpath.basename(directory)}-{name}.efi"
+        # NixOS would take one for the other where two directories have one name.
+        if self.names.get(short, path) != path:
+            short = f"{_NIXOS}/{path.removeprefix(f'{STORE}/').replace('/', '-')}.efi"
+        self.names[short] = path
+        return f"/{short}"
+
+
+def _file_name(number: int, specialisation: str = "") -> str:
+    inner = f"-specialisation-{specialisation}" if specialisation else ""
+    return f"nixos-generation-{number}{inner}.conf"
+
+
+def _entry(
+    generation: Generation, specialisation: str, spec: Bootspec, copies: _Copies
+) -> Iterator[str]:
+    yield f"title NixOS ({specialisation})" if specialisation else "title NixOS"
+    yield f"sort-key {spec.sort_key}"
+    yield f"version Generation {generation.number} {spec.label}, built on {generation.date}"
+    yield f"linux {copies.name(spec.kernel)}"
+    if spec.initrd is not None:
+        yield f"initrd {copies.name(spec.initrd)}"
+    yield f"options init={spec.init} {' '.join(spec.kernel_params)}"

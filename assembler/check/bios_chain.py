@@ -1,0 +1,110 @@
+"""Walk the way of a BIOS: boot sector, core image, GRUB's configuration, files.
+
+The formats are those that assembler.boot.bios writes.
+"""
+
+import os
+import struct
+from pathlib import Path
+
+from assembler.boot.bios import KERNEL_SECTOR_AT
+from assembler.boot.core_image import CoreImage, CoreImageError, read_bios_core, read_blocklist
+from assembler.check.chain import BrokenError, Chain, Disk, Trail
+from assembler.check.grub_chain import walk_grub
+from assembler.disk.layout import PartitionType
+from assembler.units import SECTOR, format_size
+
+_BOOT_CODE = 440  # bytes of the first sector (UEFI specification, 5.2.1)
+_SIGNATURE = b"\x55\xaa"
+_MESSAGES = b"GRUB \0Geom\0Hard Disk\0Read\0"  # in boot.img: grub-core/boot/i386/pc/boot.S
+_SEGMENT = 0x820
+_MAX_CORE = (0x78000 - 0x9000) + 2 * SECTOR  # bytes; see assembler.boot.bios
+_BIOS_BOOT = str(PartitionType.BIOS_BOOT.value)
+
+
+def has_boot_code(disk: Disk) -> bool:
+    """Whether a BIOS would find any program in the first sector."""
+    with disk.image.open("rb") as file:
+        return any(file.read(_BOOT_CODE))
+
+
+def has_core_image(disk: Disk) -> bool:
+    """Whether the BIOS boot partition, if there is one, begins with anything."""
+    places = [partition.start for partition in disk.partitions if partition.type == _BIOS_BOOT]
+    with disk.image.open("rb") as file:
+        return any(any(os.pread(file.fileno(), SECTOR, place)) for place in places)
+
+
+def lacks_signature(image: Path) -> bool:
+    """Whether the first sector is GRUB's, or that of a GPT, but for its last two bytes."""
+    with image.open("rb") as file:
+        sectors = file.read(2 * SECTOR)
+    known = _MESSAGES in sectors[:SECTOR] or sectors[SECTOR:].startswith(b"EFI PART")
+    return known and sectors[SECTOR - 2 : SECTOR] != _SIGNATURE
+
+
+def walk_bios(disk: Disk) -> Chain:
+    """Walk along the boot chain for BIOS."""
+    trail = Trail("BIOS")
+    with trail.walked():
+        lba = _boot_sector(disk)
+        trail.links.append("boot sector")
+        core, sectors = _core_image(disk, lba)
+        trail.links.append(f"core image, {sectors} sectors from LBA {lba}")
+        walk_grub(trail, disk, core, started_from=0)
+    return trail.chain
+
+
+def _boot_sector(disk: Disk) -> int:
+    """The sector that the boot sector loads."""
+    with disk.image.open("rb") as file:
+        sector = file.read(SECTOR)
+    if not any(sector[:_BOOT_CODE]):
+        raise BrokenError("boot sector: it has no boot code")
+    if sector[-2:] != _SIGNATURE:
+        raise BrokenError("boot sector: it has no signature 55 aa")
+    if _MESSAGES not in sector:
+        raise BrokenError("boot sector: its boot code is not GRUB's")
+    return int(struct.unpack_from("<Q", sector, KERNEL_SECTOR_AT)[0])
+
+
+def _area(disk: Disk) -> tuple[int, int, str]:
+    """Where a core image may lie: start and end in bytes, and how to call it."""
+    for part in disk.partitions:
+        if part.type == _BIOS_BOOT:
+            return part.start, part.start + part.size, part.where
+    if disk.table != "dos":
+        raise BrokenError("there is no BIOS boot partition for GRUB's core image")
+    first = min((part.start for part in disk.partitions), default=disk.image.stat().st_size)
+    return SECTOR, first, "the gap before the first partition"
+
+
+def _core_image(disk: Disk, lba: int) -> tuple[CoreImage, int]:
+    """The core image that the boot sector loads, and its sectors."""
+    start, end, where = _area(disk)
+    if lba * SECTOR != start and (disk.table == "gpt" or not start <= lba * SECTOR < end):
+        called = "the BIOS boot partition" if disk.table == "gpt" else where
+        raise BrokenError(f"boot sector: it loads LBA {lba}, not {called}")
+    with disk.image.open("rb") as file:
+        file.seek(lba * SECTOR)
+        data = file.read(min(end - lba * SECTOR, _MAX_CORE))
+    if not any(data[:SECTOR]):
+        raise BrokenError(f"{where}: it holds no GRUB core image")
+    try:
+        blocks = read_blocklist(data[:SECTOR])
+        sectors = 1 + sum(block.sectors for block in blocks)
+        first = blocks[0]
+        if first.lba != lba + 1 or len(blocks) > 1:
+            raise BrokenError(
+                f"core image: its first sector, LBA {lba}, goes on at LBA {first.lba}"
+            )
+        if first.segment != _SEGMENT:
+            raise BrokenError(f"core image: it is loaded to segment {first.segment:#x}")
+        if lba * SECTOR + sectors * SECTOR > end:
+            over = (lba + sectors) * SECTOR - end
+            raise BrokenError(
+                f"core image: its list of {sectors} sectors goes {format_size(over)} beyond {where}"
+            )
+        return read_bios_core(data), sectors
+    except CoreImageError as error:
+        raise BrokenError(f"core image at LBA {lba}: {error}") from None

@@ -1,0 +1,82 @@
+"""What a walk along a boot chain found: its links in order, and the first that is broken."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from assembler.check.grub_reader import GrubReader
+
+
+class BrokenError(Exception):
+    """A link is broken: which, and what is wrong there, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition, as the table has it: bytes, and the type as a lower-case GUID or MBR number."""
+
+    number: int
+    name: str
+    type: str
+    start: int
+    size: int
+
+    @property
+    def where(self) -> str:
+        """The partition in a message."""
+        return f"partition {self.number} ({self.name})" if self.name else f"partition {self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """An image whose boot chains are walked."""
+
+    image: Path
+    table: str  # gpt or dos, by sfdisk's names
+    partitions: tuple[Partition, ...]
+    reader: GrubReader
+    whole: set[Path] = field(default_factory=set)  # copies of files that were found to be whole
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The links from a firmware to what it boots; `fault` says which one is broken, if any.
+
+    Without a name of a firmware it stands for those that are not there at all.
+    """
+
+    firmware: str
+    links: tuple[str, ...]
+    details: tuple[str, ...] = ()  # of menu entries
+    fault: str = ""
+
+    def describe(self) -> list[str]:
+        """The chain as lines for the user."""
+        if not self.firmware:
+            return []
+        links = [*self.links, "broken"] if self.fault else list(self.links)
+        return [f"{self.firmware}: {' -> '.join(links)}", *(f"  {line}" for line in self.details)]
+
+
+@dataclass(slots=True)
+class Trail:
+    """A chain while it is walked."""
+
+    firmware: str
+    links: list[str] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
+    fault: str = ""
+
+    @contextmanager
+    def walked(self) -> Iterator["Trail"]:
+        """Walk until a link is broken: BrokenError ends the block, not the caller."""
+        try:
+            yield self
+        except BrokenError as error:
+            self.fault = f"{self.firmware}: {' '.join(str(error).split())}"
+
+    @property
+    def chain(self) -> Chain:
+        """What was found so far."""
+        return Chain(self.firmware, tuple(self.links), tuple(self.details), self.fault)

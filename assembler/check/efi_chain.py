@@ -1,0 +1,138 @@
+"""Walk the way of a UEFI: EFI system partition, the program for removable media, what it starts.
+
+Names: UEFI specification, 3.5.1.1. shim starts the file beside itself that its DEFAULT_LOADER names
+(shim, README.md).
+"""
+
+from assembler.boot.core_image import CoreImageError, read_efi_core
+from assembler.boot.pe import Pe, PeError, read_pe
+from assembler.check.chain import BrokenError, Chain, Disk, Partition, Trail
+from assembler.check.entries import EntryReader
+from assembler.check.grub_chain import walk_grub
+from assembler.check.grub_reader import UnreadableError
+from assembler.check.loader_entries import default_of, read_entries
+from assembler.disk.layout import PartitionType
+
+_DIRECTORY = "/EFI/BOOT"
+_PROGRAMS = {
+    "BOOTX64.EFI": "x86-64",
+    "BOOTIA32.EFI": "i386",
+    "BOOTAA64.EFI": "arm64",
+    "BOOTRISCV64.EFI": "riscv64",
+}
+_SUFFIXES = {"x86-64": "x64", "i386": "ia32", "arm64": "aa64", "riscv64": "riscv64"}
+_MAX_TABLE = 1 << 16  # bytes
+_ESP_TYPES = (str(PartitionType.ESP.value), "ef")  # in a GPT, in an MBR
+_XBOOTLDR = str(PartitionType.XBOOTLDR.value)
+_SYSTEMD_BOOT = b"LoaderInfo: systemd-boot"
+_SHIM = b"UEFI shim"
+
+
+def system_partition(disk: Disk) -> Partition | None:
+    """The EFI system partition."""
+    return next((part for part in disk.partitions if part.type in _ESP_TYPES), None)
+
+
+def walk_efi(disk: Disk, esp: Partition) -> list[Chain]:
+    """Walk along the boot chains for UEFI, one for each machine that there is a program for."""
+    there = {name.upper(): name for name in disk.reader.names(esp.number, _DIRECTORY)}
+    found = [(there[name], machine) for name, machine in _PROGRAMS.items() if name in there]
+    chains = []
+    for name, machine in found:
+        trail = Trail("UEFI" if machine == "x86-64" else f"UEFI ({machine})")
+        with trail.walked():
+            _walk(trail, disk, esp, name.upper(), machine)
+        chains.append(trail.chain)
+    if not chains:
+        trail = Trail("UEFI")
+        with trail.walked():
+            raise BrokenError(
+                f"{esp.where}: it has no EFI/BOOT/BOOTX64.EFI, nor a program for another machine"
+                if disk.reader.file_system(esp.number)
+                else f"{esp.where}: it has no file system that GRUB knows"
+            )
+        chains.append(trail.chain)
+    return chains
+
+
+def is_empty(disk: Disk, esp: Partition) -> bool:
+    """Whether nobody put anything into the EFI system partition."""
+    return disk.reader.file_system(esp.number) is not None and not disk.reader.names(
+        esp.number, "/"
+    )
+
+
+def _walk(trail: Trail, disk: Disk, esp: Partition, name: str, machine: str) -> None:
+    directory, path = _DIRECTORY, f"{_DIRECTORY}/{name}"
+    program, pe = _program(disk, esp, path, machine)
+    if _SHIM in program:
+        trail.links.append(f"{esp.where}, {path} (shim)")
+        directory = _after_fallback(trail, disk, esp, machine)
+        path = f"{directory}/grub{_SUFFIXES[machine]}.efi"
+        program, pe = _program(disk, esp, path, machine)
+    where = f"{esp.where}, {path}"
+    if _SYSTEMD_BOOT in program:
+        trail.links.append(f"{where} (systemd-boot)")
+        _walk_entries(trail, disk, esp, machine)
+        return
+    try:
+        core = read_efi_core(program)
+    except CoreImageError as error:
+        if b"GRUB" in program and pe.section("mods") is not None:
+            raise BrokenError(f"{where}: {error}") from None
+        trail.links.append(f"{where} (neither GRUB nor systemd-boot, not followed)")
+        return
+    trail.links.append(f"{where} (GRUB)")
+    walk_grub(trail, disk, core, started_from=esp.number, directory=directory)
+
+
+def _after_fallback(trail: Trail, disk: Disk, esp: Partition, machine: str) -> str:
+    """The directory in which shim starts the next program.
+
+    A shim in EFI/BOOT starts fallback where that lies beside it (shim, should_use_fallback), which
+    in turn starts the first program that a BOOT*.CSV in another directory names (fallback.c).
+    """
+    suffix = _SUFFIXES[machine]
+    beside = [name.lower() for name in disk.reader.names(esp.number, _DIRECTORY)]
+    if f"fb{suffix}.efi" not in beside:
+        return _DIRECTORY
+    trail.links.append(f"{_DIRECTORY}/fb{suffix}.efi (fallback)")
+    table = f"BOOT{suffix.upper()}.CSV"
+    for name in disk.reader.names(esp.number, "/EFI"):
+        directory = f"/EFI/{name.rstrip('/')}"
+        if name.upper() != "BOOT/" and disk.reader.exists(esp.number, f"{directory}/{table}"):
+            text = disk.reader.read(esp.number, f"{directory}/{table}", _MAX_TABLE)
+            path = f"{directory}/{text.decode('utf-16', errors='replace').partition(',')[0]}"
+            program, _ = _program(disk, esp, path, machine)
+            trail.links.append(f"{path} (shim)")
+            if _SHIM not in program:
+                raise BrokenError(f"{esp.where}, {path}: it is not shim")
+            return directory
+    raise BrokenError(f"{esp.where}: fallback finds no {table} in any directory of /EFI")
+
+
+def _program(disk: Disk, esp: Partition, path: str, machine: str) -> tuple[bytes, Pe]:
+    try:
+        program = disk.reader.read(esp.number, path)
+        pe = read_pe(program)
+    except (UnreadableError, PeError) as error:
+        raise BrokenError(f"{esp.where}, {path}: {error}") from None
+    if pe.machine != machine:
+        raise BrokenError(f"{esp.where}, {path}: it is for {pe.machine}, not for {machine}")
+    return program, pe
+
+
+def _walk_entries(trail: Trail, disk: Disk, esp: Partition, machine: str) -> None:
+    boot = [part for part in disk.partitions if part.type == _XBOOTLDR]
+    parts = [esp, *boot]
+    try:
+        entries = read_entries(disk.reader, tuple(part.number for part in parts))
+    except UnreadableError as error:
+        raise BrokenError(f"loader/entries: {error}") from None
+    default = default_of(disk.reader, esp.number, entries)
+    if default is None:
+        where = " or ".join(part.where for part in parts)
+        raise BrokenError(f"there are no entries in loader/entries in {where}")
+    count = len(entries)
+    trail.links.append(f"{count} {'entry' if count == 1 else 'entries'} in loader/entries")
+    EntryReader(disk, machine, efi=True).check(trail, entries, default)

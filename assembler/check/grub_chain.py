@@ -1,0 +1,78 @@
+"""Walk from a core image of GRUB's, however it was started, to what its menu offers."""
+
+from assembler.boot.core_image import CoreImage
+from assembler.check.chain import BrokenError, Disk, Trail
+from assembler.check.entries import EntryReader, location_words
+from assembler.check.grub_menu import Location, default_entry, device_name
+from assembler.check.grub_shell import Shell
+
+_TABLE_MODULES = {"gpt": "part_gpt", "dos": "part_msdos"}
+_MACHINES = {
+    "i386-pc": "i386",
+    "i386-efi": "i386",
+    "x86_64-efi": "x86-64",
+    "arm64-efi": "arm64",
+    "riscv64-efi": "riscv64",
+}
+
+
+def walk_grub(
+    trail: Trail, disk: Disk, core: CoreImage, *, started_from: int, directory: str = ""
+) -> None:
+    """Walk on from `core`, which came from a partition (0: the disk) and a directory there.
+
+    Raises BrokenError.
+    """
+    home = f"({device_name(started_from)})"
+    prefix = core.prefix or ""
+    variables = {
+        "root": device_name(started_from),
+        "prefix": prefix if prefix.startswith("(") else home + prefix,
+        "cmdpath": home + directory,
+        "grub_platform": core.platform.rpartition("-")[2],
+        "grub_cpu": core.platform.rpartition("-")[0],
+    }
+    shell = Shell(disk.reader, variables)
+    if core.config is not None:
+        shell.run(core.config)
+    if not shell.files and not shell.entries and not shell.faults:
+        _check_prefix(disk, core, shell.place(shell.variables["prefix"]))
+        shell.run("normal")
+    for place in shell.files:
+        trail.links.append(location_words(disk.reader, place))
+    default = default_entry(shell.entries, shell.variables.get("default", ""))
+    if default is None:
+        if shell.faults:  # GRUB itself would go on, with what it has
+            raise BrokenError(shell.faults[0])
+        where = location_words(disk.reader, shell.files[-1]) if shell.files else "GRUB"
+        raise BrokenError(f"{where}: its menu has no entries")
+    count = len(shell.entries)
+    trail.links.append(f"{count} {'entry' if count == 1 else 'entries'}")
+    EntryReader(disk, _MACHINES[core.platform]).check(trail, shell.entries, default)
+
+
+def _check_prefix(disk: Disk, core: CoreImage, place: Location) -> None:
+    """Whether GRUB can read where its prefix leads, with the modules that it has at that time."""
+    if core.memdisk:
+        return
+    if place.number is None:
+        raise BrokenError(f"GRUB's prefix {place.path}: {place.fault}")
+    one = disk.reader.file_system(place.number)
+    if one is None:
+        raise BrokenError(
+            f"GRUB's prefix {place.path}: partition {place.number} has no file system of GRUB's"
+            if place.number
+            else f"GRUB's prefix {place.path}: it is on no partition"
+        )
+    needed = [one.driver, *([_TABLE_MODULES[disk.table]] if place.number else [])]
+    for module in needed:
+        if module not in core.modules:
+            raise BrokenError(f"GRUB's core image lacks the module {module}, to read {one.where}")
+    modules = f"{place.path}/{core.platform}"
+    if "normal" not in core.modules:
+        path = f"{modules}/normal.mod"
+        if not disk.reader.exists(place.number, path):
+            raise BrokenError(
+                f"{location_words(disk.reader, Location(place.number, path))}: "
+                "the module is neither there nor in GRUB's core image"
+            )

@@ -1,0 +1,189 @@
+"""Parse GRUB's scripts, as far as menus need it.
+
+The language is that of the GRUB manual, "Writing full configuration files directly"; the words are
+split as grub-core/script/yylex.l does. What is not understood is passed over, never an error, but
+for scripts that are nested without end.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_MAX_DEPTH = 40
+
+# In the order they are tried; a word is one or more of the last six.
+_TOKEN = re.compile(
+    r"(?P<space>(?:[ \t\r]|\\\n)+)|(?P<end>[\n;|&])|(?P<comment>(?<![^\s;])\#[^\n]*)"
+    r"|(?P<brace>(?<![^\s;])[{}](?=[\s;]|\Z))"
+    r"|'(?P<single>[^']*)'|\"(?P<double>(?:[^\"\\]|\\.)*)\""
+    r"|\\(?P<escape>.)|\$(?:\{(?P<long>[^}\n]{0,100})\}|(?P<short>[A-Za-z_]\w*|[0-9?#*@]))"
+    r"|(?P<plain>[^\s;|&'\"\\$]+)|(?P<odd>.)",
+    re.DOTALL,
+)
+_IN_DOUBLE = re.compile(
+    r"\\(?P<escape>[\\\"$\n])|\$(?:\{(?P<long>[^}\n]{0,100})\}|(?P<short>[A-Za-z_]\w*|[0-9?#*@]))|(?P<plain>.)",
+    re.DOTALL,
+)
+
+
+class ScriptError(ValueError):
+    """The script is nested deeper than any that makes sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """The value of a variable, within a word."""
+
+    name: str
+    quoted: bool
+
+
+Word = tuple[str | Variable, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command and its arguments; with the block behind it, if any, in braces."""
+
+    words: tuple[Word, ...]
+    block: "tuple[Statement, ...] | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Branches:
+    """if, elif and else: pairs of condition and body; that of else has no condition."""
+
+    branches: "tuple[tuple[tuple[Statement, ...], tuple[Statement, ...]], ...]"
+
+
+Statement = Command | Branches
+
+
+def parse(text: str) -> tuple[Statement, ...]:
+    """The statements of a script; loops and functions are left out. Raises ScriptError."""
+    return _Parser(text).body(frozenset(), 0)
+
+
+def literal(word: Word) -> str | None:
+    """A word that holds no variable, and may be a keyword."""
+    match word:
+        case (str(text),):
+            return text
+    return None
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self._tokens = list(_split(text))
+        self._at = 0
+
+    def body(self, stops: frozenset[str], depth: int) -> tuple[Statement, ...]:
+        """Statements up to one of the words `stops`, which is left."""
+        if depth > _MAX_DEPTH:
+            raise ScriptError(f"it is nested more than {_MAX_DEPTH} deep")
+        found: list[Statement] = []
+        while self._at < len(self._tokens):
+            token = self._tokens[self._at]
+            word = token if isinstance(token, str) else literal(token)
+            if word in stops:
+                break
+            if isinstance(token, str):  # an end, or a brace that nothing opened
+                self._at += 1
+            elif word == "if":
+                found.append(self._if(depth))
+            elif word in ("for", "while", "until"):
+                self._at += 1
+                self.body(frozenset({"done"}), depth + 1)
+                self._at += 1
+            else:
+                command = self._command(depth)
+                if literal(command.words[0]) != "function":
+                    found.append(command)
+        return tuple(found)
+
+    def _if(self, depth: int) -> Branches:
+        branches = []
+        word: str | None = "if"
+        while word in ("if", "elif"):
+            self._at += 1
+            condition = self.body(frozenset({"then", "fi"}), depth + 1)
+            word = self._take() if self._next() == "then" else None
+            inner = self.body(frozenset({"elif", "else", "fi"}), depth + 1)
+            branches.append((condition, inner))
+            word = self._next()
+        if word == "else":
+            self._at += 1
+            branches.append(((), self.body(frozenset({"fi"}), depth + 1)))
+        self._at += 1
+        return Branches(tuple(branches))
+
+    def _next(self) -> str | None:
+        if self._at >= len(self._tokens):
+            return None
+        token = self._tokens[self._at]
+        return token if isinstance(token, str) else literal(token)
+
+    def _take(self) -> str | None:
+        word = self._next()
+        self._at += 1
+        return word
+
+    def _command(self, depth: int) -> Command:
+        words: list[Word] = []
+        while self._at < len(self._tokens):
+            token = self._tokens[self._at]
+            if token == "{":
+                self._at += 1
+                block = self.body(frozenset({"}"}), depth + 1)
+                self._at += 1
+                return Command(tuple(words), block)
+            if isinstance(token, str):
+                break
+            words.append(token)
+            self._at += 1
+        return Command(tuple(words))
+
+
+def _split(text: str) -> Iterator[str | Word]:
+    """The tokens: ends of commands and braces as strings, words as tuples."""
+    word: list[str | Variable] = []
+    begun = False
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup
+        if kind in ("space", "end", "comment", "brace"):
+            if begun:
+                yield _joined(word)
+                word, begun = [], False
+            if kind == "brace":
+                yield match[0]
+            elif kind == "end":
+                yield "\n"
+            continue
+        begun = True
+        if kind == "double":
+            for inner in _IN_DOUBLE.finditer(match["double"]):
+                word.append(_piece(inner, quoted=True))
+        else:
+            word.append(_piece(match, quoted=False))
+    if begun:
+        yield _joined(word)
+
+
+def _piece(match: re.Match[str], *, quoted: bool) -> str | Variable:
+    kind = match.lastgroup
+    if kind in ("long", "short"):
+        return Variable(match[kind], quoted)
+    if kind == "escape":
+        return "" if match["escape"] == "\n" else match["escape"]
+    return match[kind or 0]
+
+
+def _joined(pieces: list[str | Variable]) -> Word:
+    """A word with texts side by side made one; never empty."""
+    joined: list[str | Variable] = []
+    for piece in pieces:
+        if isinstance(piece, str) and joined and isinstance(joined[-1], str):
+            joined[-1] += piece
+        else:
+            joined.append(piece)
+    return tuple(joined) or ("",)

@@ -1,0 +1,300 @@
+"""Run GRUB's configuration as GRUB would, far enough to know what each menu entry loads.
+
+Commands: GRUB manual, "Commands"; what a submenu and `configfile` inherit: grub-core/normal/main.c
+and grub-core/normal/context.c. Nothing is loaded here: each file is only named, with its place.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from assembler.check.grub_menu import (
+    INITRD_COMMANDS,
+    KERNEL_COMMANDS,
+    Entry,
+    Load,
+    Location,
+    device_name,
+    device_number,
+    plain_path,
+    title_of,
+)
+from assembler.check.grub_reader import GrubReader, UnreadableError
+from assembler.check.grub_script import (
+    Branches,
+    Command,
+    ScriptError,
+    Statement,
+    Variable,
+    Word,
+    parse,
+)
+
+_FAILING = frozenset({"keystatus", "loadfont", "false"})
+_MAX_CONFIG = 4 << 20  # bytes: a menu of a thousand generations has a tenth of it
+_MAX_FILES = 20  # configurations that read one another
+_EXPORTED = ("root", "prefix", "cmdpath")
+_SEARCHES = {"search.fs_uuid": "--fs-uuid", "search.fs_label": "--label", "search.file": "--file"}
+_KINDS = {
+    "-u": "--fs-uuid", "--fs-uuid": "--fs-uuid",
+    "-l": "--label", "--label": "--label", "--fs-label": "--label",
+    "-f": "--file", "--file": "--file",
+}  # fmt: skip
+_WORDS = {"--fs-uuid": "the UUID", "--label": "the label", "--file": "the file"}
+
+
+@dataclass(slots=True)
+class Shell:
+    """GRUB's state while it reads its configuration."""
+
+    reader: GrubReader
+    variables: dict[str, str]
+    exported: set[str] = field(default_factory=lambda: set(_EXPORTED))
+    lost: dict[str, str] = field(default_factory=dict)  # what a search did not find, by variable
+    entries: list[Entry] = field(default_factory=list)
+    files: list[Location] = field(default_factory=list)  # the configurations read, in order
+    faults: list[str] = field(default_factory=list)  # of those that could not be read
+
+    def run(self, text: str) -> None:
+        """Run a configuration."""
+        self._run_menu(self._parse(text), (), ())
+
+    def place(self, word: str) -> Location:
+        """Where a file name of GRUB's leads."""
+        device, path = self.variables.get("root", ""), word
+        if word.startswith("("):
+            device, _, path = word[1:].partition(")")
+        number = device_number(device)
+        if number is not None:
+            return Location(number, plain_path(path))
+        fault = f"GRUB has no device for {word!r}"
+        # The variable that was to hold the device is empty when its search found nothing.
+        if self.lost and not device:
+            fault = next(reversed(self.lost.values()))
+        elif device:
+            fault = f"({device}) is no partition of this disk"
+        return Location(None, plain_path(path), fault)
+
+    def read(self, place: Location) -> str:
+        """The text of a configuration. Raises UnreadableError."""
+        if place.number is None:
+            raise UnreadableError(place.fault)
+        return self.reader.read(place.number, place.path, _MAX_CONFIG).decode(errors="replace")
+
+    def _parse(self, text: str) -> tuple[Statement, ...]:
+        try:
+            return parse(text)
+        except ScriptError as error:
+            self.faults.append(str(error))
+            return ()
+
+    def _run_menu(
+        self, statements: Iterable[Statement], titles: tuple[str, ...], numbers: tuple[int, ...]
+    ) -> None:
+        """Run what may make a menu; what loads a kernel outside any entry counts as one."""
+        counter = _Counter(titles, numbers)
+        loads = self._run(statements, counter)
+        if any(load.is_kernel for load in loads):
+            at = (*numbers, counter.next())
+            self.entries.append(Entry((*titles, "without a menu"), at, "", tuple(loads)))
+
+    def _run(self, statements: Iterable[Statement], menu: "_Counter | None") -> list[Load]:
+        loads: list[Load] = []
+        for statement in statements:
+            match statement:
+                case Branches(branches):
+                    for condition, body in branches:
+                        if not condition or self._holds(condition):
+                            loads += self._run(body, menu)
+                            break
+                case Command():
+                    loads += self._command(statement, menu)
+        return loads
+
+    def _command(self, command: Command, menu: "_Counter | None") -> list[Load]:
+        words = self._expand(command.words)
+        if not words:
+            return []
+        name, arguments = words[0], words[1:]
+        if name in ("menuentry", "submenu"):
+            if menu is not None:
+                self._entry(name, arguments, command.block or (), menu)
+        elif name in KERNEL_COMMANDS or name in INITRD_COMMANDS:
+            return self._load(name, arguments)
+        elif name in ("configfile", "normal", "source", "."):
+            self._read_another(name, arguments, menu)
+        else:
+            self._simple(name, arguments)
+        return []
+
+    def _simple(self, name: str, arguments: Sequence[str]) -> bool:
+        """Run a command that loads nothing; whether it succeeds."""
+        match name:
+            case "set":
+                for word in arguments:
+                    key, equals, value = word.partition("=")
+                    if equals:
+                        self.variables[key] = value
+                        self.lost.pop(key, None)
+            case "unset":
+                for key in arguments:
+                    self.variables.pop(key, None)
+            case "export":
+                self.exported.update(word.partition("=")[0] for word in arguments)
+            case "search" | "search.fs_uuid" | "search.fs_label" | "search.file":
+                return self._search(name, arguments)
+            case "[" | "test":
+                return self._test([word for word in arguments if word != "]"])
+            case "!":
+                return not self._simple(arguments[0], arguments[1:]) if arguments else True
+        return name not in _FAILING
+
+    def _holds(self, condition: Iterable[Statement]) -> bool:
+        result = False
+        for statement in condition:
+            if isinstance(statement, Command) and (words := self._expand(statement.words)):
+                result = self._simple(words[0], words[1:])
+        return result
+
+    def _test(self, words: list[str]) -> bool:
+        result = False
+        match words:
+            case ["!", *rest]:
+                result = not self._test(rest)
+            case ["-e" | "-f" | "-s", path]:
+                place = self.place(path)
+                result = place.number is not None and self.reader.exists(place.number, place.path)
+            case ["-z", text]:
+                result = not text
+            case ["-n", text] | [text]:
+                result = bool(text)
+            case [left, "=" | "==", right]:
+                result = left == right
+            case [left, "!=", right]:
+                result = left != right
+        return result
+
+    def _search(self, name: str, arguments: Sequence[str]) -> bool:
+        variable, kind, values = "root", _SEARCHES.get(name, "--file"), []
+        words = iter(arguments)
+        for word in words:
+            if word == "--hint":
+                next(words, None)
+            elif word.startswith(("--set=", "-s=")):
+                variable = word.partition("=")[2]
+            elif word in _KINDS and name == "search":
+                kind = _KINDS[word]
+            elif not word.startswith("-"):
+                values.append(word)
+        if not values:
+            return False
+        if name in _SEARCHES and len(values) > 1:
+            variable = values[1]
+        number = self._find(kind, values[0])
+        if number is None:
+            self.variables.pop(variable, None)
+            self.lost[variable] = f"no file system has {_WORDS[kind]} {values[0]}"
+            return False
+        self.variables[variable] = device_name(number)
+        self.lost.pop(variable, None)
+        return True
+
+    def _find(self, kind: str, value: str) -> int | None:
+        for one in self.reader.file_systems:
+            if (
+                (kind == "--fs-uuid" and one.uuid.lower() == value.lower())
+                or (kind == "--label" and one.label == value)
+                or (kind == "--file" and self.reader.exists(one.number, plain_path(value)))
+            ):
+                return one.number
+        return None
+
+    def _entry(
+        self, name: str, arguments: list[str], block: tuple[Statement, ...], menu: "_Counter"
+    ) -> None:
+        title, identity = title_of(arguments)
+        titles, numbers = (*menu.titles, title), (*menu.numbers, menu.next())
+        if len(titles) > _MAX_FILES:
+            return
+        inner = self._child()
+        if name == "submenu":
+            inner._run_menu(block, titles, numbers)
+            return
+        inner.variables, inner.lost = dict(self.variables), dict(self.lost)
+        loads = inner._run(block, None)
+        self.entries.append(Entry(titles, numbers, identity, tuple(loads)))
+
+    def _child(self) -> "Shell":
+        """A shell that inherits what is exported, and adds to the same menu."""
+        kept = {key: self.variables[key] for key in self.exported & self.variables.keys()}
+        lost = {key: self.lost[key] for key in self.exported & self.lost.keys()}
+        return Shell(
+            self.reader, kept, set(self.exported), lost, self.entries, self.files, self.faults
+        )
+
+    def _load(self, name: str, arguments: list[str]) -> list[Load]:
+        """A kernel with its arguments, or any number of initial RAM disks."""
+        files = [word for word in arguments if not word.startswith("-")]
+        if name in KERNEL_COMMANDS or name.startswith("module"):
+            return [Load(name, self.place(files[0]), tuple(files[1:]))] if files else []
+        return [
+            Load(name, self.place(word.split(":", 2)[-1] if ":" in word[:8] else word), ())
+            for word in files
+        ]
+
+    def _read_another(self, name: str, arguments: list[str], menu: "_Counter | None") -> None:
+        path = arguments[0] if arguments else f"{self.variables.get('prefix', '')}/grub.cfg"
+        if path.startswith("(memdisk)"):
+            path = self._after_memdisk()
+        place = self.place(path)
+        try:
+            if len(self.files) >= _MAX_FILES:
+                raise UnreadableError("configurations read one another without end")
+            text = self.read(place)
+        except UnreadableError as error:
+            self.faults.append(f"{path}: {error}")
+            return
+        self.files.append(place)
+        statements = self._parse(text)
+        if name in ("source", "."):
+            self._run(statements, menu)
+        elif menu is not None:
+            child = self._child()
+            child._run_menu(statements, menu.titles, menu.numbers)
+            self.variables = child.variables
+
+    def _after_memdisk(self) -> str:
+        """What a distribution's own configuration leads to: one in the prefix, or beside GRUB.
+
+        So does Debian's (its grub2, debian/build-efi-images), if no installer's disk is there.
+        """
+        paths = [f"{self.variables.get(name, '')}/grub.cfg" for name in ("prefix", "cmdpath")]
+        for path in paths:
+            place = self.place(path)
+            if place.number is not None and self.reader.exists(place.number, place.path):
+                return path
+        return paths[0]
+
+    def _expand(self, words: Iterable[Word]) -> list[str]:
+        expanded = []
+        for word in words:
+            text = "".join(
+                self.variables.get(piece.name, "") if isinstance(piece, Variable) else piece
+                for piece in word
+            )
+            # As in any shell, an empty variable without quotes is no word at all.
+            if text or not any(isinstance(piece, Variable) and not piece.quoted for piece in word):
+                expanded.append(text)
+        return expanded
+
+
+@dataclass(slots=True)
+class _Counter:
+    """Where in the menu the next entry goes."""
+
+    titles: tuple[str, ...]
+    numbers: tuple[int, ...]
+    count: int = 0
+
+    def next(self) -> int:
+        self.count += 1
+        return self.count - 1

@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import pytest
+
+from assembler.boot.assets import StoreFile, find_file, find_theme
+from assembler.errors import RequestError
+from assembler.store.paths import StoreRoot
+from tests.boots import link, path_of, put
+
+THEME = path_of("theme")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StoreRoot:
+    return StoreRoot(tmp_path)
+
+
+def test_a_theme_is_all_files_below_a_directory(store: StoreRoot) -> None:
+    put(store, f"{THEME}/theme.txt")
+    put(store, f"{THEME}/icons/nixos.png")
+    store.host(f"{THEME}/icons/nixos.png").chmod(0o444)
+    other = put(store, path_of("font.pf2", "1"))
+    link(store, f"{THEME}/fonts/font.pf2", other)
+    assert find_theme(store, THEME) == (
+        StoreFile("fonts/font.pf2", other, 0o644),
+        StoreFile("icons/nixos.png", f"{THEME}/icons/nixos.png", 0o444),
+        StoreFile("theme.txt", f"{THEME}/theme.txt", 0o644),
+    )
+
+
+def test_links_to_directories_in_a_theme_are_followed(store: StoreRoot) -> None:
+    icons = path_of("icons", "1")
+    put(store, f"{icons}/b/c.png")
+    link(store, f"{THEME}/icons", icons)
+    assert find_theme(store, THEME) == (StoreFile("icons/b/c.png", f"{icons}/b/c.png", 0o644),)
+
+
+def test_a_theme_that_has_no_end_is_refused(store: StoreRoot) -> None:
+    link(store, f"{THEME}/a/b", "..")
+    with pytest.raises(RequestError, match=f"{THEME}/a/b leads to a directory above it"):
+        find_theme(store, THEME)
+
+
+def test_what_is_no_file_is_refused(store: StoreRoot) -> None:
+    put(store, f"{THEME}/a")
+    with pytest.raises(RequestError, match=f"{THEME} is not a file"):
+        find_file(store, THEME)

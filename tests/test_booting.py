@@ -1,0 +1,207 @@
+"""Every file of a boot loader is where the firmware, GRUB or systemd-boot looks for it."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from assembler.process import search_path
+from assembler.units import MIB
+from tests.systems import System, make_system
+
+ASSEMBLE = Path(__file__).parent.parent / ".venv/bin/assemble"
+ESP, XBOOTLDR = 8 * MIB, 100 * MIB
+KERNEL = "11111111111111111111111111111111-linux-bzImage"
+INITRD = "22222222222222222222222222222222-initrd-initrd"
+EFI = {"EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/BOOTIA32.EFI"}  # the host of the tests has both GRUBs
+GRUB = {"grub/grub.cfg", "grub/grubenv", "grub/state", "grub/x86_64-efi/normal.mod"}
+SYSTEMD = {"EFI/BOOT/BOOTX64.EFI", "EFI/systemd/systemd-bootx64.efi"}
+ENTRIES = {
+    "loader/entries/nixos-generation-1.conf",
+    f"EFI/nixos/{KERNEL}.efi",
+    f"EFI/nixos/{INITRD}.efi",
+}
+KERNELS = {f"kernels/{KERNEL}", f"kernels/{INITRD}"}
+
+
+@pytest.fixture
+def linux(demo_system: str) -> bytes:
+    """A real kernel: systemd-boot starts EFI programs only."""
+    return Path(demo_system, "kernel").read_bytes()
+
+
+def fstab(**mounts: str) -> str:
+    """Mounts of FATs by their labels: boot="ESP" is one at /boot."""
+    rows = [f"/dev/disk/by-label/{label} /{place} vfat x" for place, label in mounts.items()]
+    return "\n".join(["/dev/disk/by-label/nixos / ext4 defaults 0 1", *rows, ""])
+
+
+def run(*argv: str | Path) -> str:
+    environment = {"PATH": search_path(), "MTOOLS_SKIP_CHECK": "1", "HOME": "/nonexistent"}
+    done = subprocess.run(
+        [str(arg) for arg in argv], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def assemble(
+    tmp_path: Path, *options: str, mounts: str = "", kernel: bytes | None = None
+) -> tuple[System, Path]:
+    system = make_system(tmp_path / "store", mounts, kernel)
+    out = tmp_path / "disk.raw"
+    run(ASSEMBLE, "--out", out, *system.options, "--boot-size", "64M", *options)
+    return system, out
+
+
+def files(image: Path, offset: int) -> set[str]:
+    """The files of a FAT, as mtools lists them."""
+    everything = ["mdir", "-/", "-b", "-i", f"{image}@@{offset}", "::/"]
+    if b"No files" in subprocess.run(everything[:1] + everything[3:], capture_output=True).stdout:
+        return set()  # which mdir -b takes for an error
+    listed = run(*everything).splitlines()
+    return {name.removeprefix("::/") for name in listed if not name.endswith("/")}
+
+
+def of_grub(found: set[str]) -> set[str]:
+    """Without GRUB's own files, but for one."""
+    return {
+        name
+        for name in found
+        if not re.match("grub/(?:[a-z0-9_]+-(?:pc|efi)|fonts|locale|themes)/", name)
+        or name == "grub/x86_64-efi/normal.mod"
+    }
+
+
+def fat_text(image: Path, offset: int, path: str) -> str:
+    return run("mtype", "-i", f"{image}@@{offset}", f"::/{path}")
+
+
+def label(image: Path, offset: int) -> str:
+    probe = ["blkid", "--probe", "--offset", str(offset), "-o", "value", "-s", "LABEL"]
+    return run(*probe, image).strip()
+
+
+def uuid(image: Path, offset: int) -> str:
+    probe = ["blkid", "--probe", "--offset", str(offset), "-o", "value", "-s", "UUID"]
+    return run(*probe, image).strip()
+
+
+def grub_lists(image: Path, path: str) -> set[str]:
+    return set(run("grub-fstest", image, "ls", path).split())
+
+
+@pytest.mark.parametrize(
+    ("table", "device"), [("legacy", "msdos1"), ("legacy+gpt", "gpt2"), ("hybrid", "gpt3")]
+)
+def test_without_a_mount_boot_is_a_directory_of_the_root(
+    tmp_path: Path, table: str, device: str
+) -> None:
+    system, image = assemble(tmp_path, "--partition-table", table)
+    boot = f"(loop0,{device})/boot"
+    assert {"grub.cfg", "grubenv", "state", "i386-pc/"} <= grub_lists(image, f"{boot}/grub/")
+    assert {"normal.mod", "boot.img"} <= grub_lists(image, f"{boot}/grub/i386-pc/")
+    menu = run("grub-fstest", image, "cat", f"{boot}/grub/grub.cfg")
+    assert f"linux ($drive2){system.paths[0]}/bzImage init={system.toplevel}/init" in menu
+    if table == "hybrid":
+        assert files(image, ESP) == EFI
+
+
+def test_boot_is_the_efi_system_partition_where_the_system_mounts_it_there(tmp_path: Path) -> None:
+    _, image = assemble(tmp_path, "--partition-table", "efi", mounts=fstab(boot="BOOT-ESP"))
+    assert of_grub(files(image, ESP)) == EFI | GRUB | KERNELS
+    assert label(image, ESP) == "BOOT-ESP"
+    menu = fat_text(image, ESP, "grub/grub.cfg")
+    assert f"search --set=drive1 --fs-uuid {uuid(image, ESP)}\n" in menu
+    assert f"linux ($drive1)//kernels/{KERNEL} " in menu
+    assert grub_lists(image, "(loop0,gpt2)/boot/") <= {"./", "../"}
+
+
+def test_a_fat_has_the_serial_number_that_the_system_mounts_it_by(tmp_path: Path) -> None:
+    mounts = "/dev/disk/by-uuid/12AB-CD34 /boot vfat x\nUUID=0000-0001 /efi vfat x\n"
+    _, image = assemble(tmp_path, "--partition-table", "efixbootldr", mounts=mounts)
+    assert (uuid(image, ESP), uuid(image, XBOOTLDR)) == ("0000-0001", "12AB-CD34")
+    assert "search --set=drive1 --fs-uuid 12AB-CD34\n" in fat_text(image, XBOOTLDR, "grub/grub.cfg")
+
+
+def test_boot_by_bios_from_the_efi_system_partition(tmp_path: Path) -> None:
+    _, image = assemble(tmp_path, "--partition-table", "hybrid", mounts=fstab(boot="ESP"))
+    assert GRUB | KERNELS | {"grub/i386-pc/boot.img"} <= files(image, ESP)
+
+
+def test_a_mount_elsewhere_leaves_boot_in_the_root(tmp_path: Path) -> None:
+    mounts = fstab(**{"boot/efi": "SYSTEM"})
+    _, image = assemble(tmp_path, "--partition-table", "efi", mounts=mounts)
+    assert files(image, ESP) == EFI
+    assert label(image, ESP) == "SYSTEM"
+    assert "grub.cfg" in grub_lists(image, "(loop0,gpt2)/boot/grub/")
+
+
+def test_boot_is_the_partition_for_kernels_where_there_is_one(tmp_path: Path) -> None:
+    _, image = assemble(tmp_path, "--partition-table", "efixbootldr", mounts=fstab(efi="MY-ESP"))
+    assert files(image, ESP) == EFI
+    assert of_grub(files(image, XBOOTLDR)) == GRUB | KERNELS
+    assert (label(image, ESP), label(image, XBOOTLDR)) == ("MY-ESP", "BOOT")
+
+
+def test_systemd_boot_has_all_on_the_efi_system_partition(tmp_path: Path, linux: bytes) -> None:
+    system, image = assemble(tmp_path, "--boot-loader", "systemd-boot", kernel=linux)
+    assert files(image, ESP) == SYSTEMD | ENTRIES | {"loader/loader.conf"}
+    entry = fat_text(image, ESP, "loader/entries/nixos-generation-1.conf")
+    assert f"linux /EFI/nixos/{KERNEL}.efi\n" in entry
+    assert f"options init={system.toplevel}/init console=ttyS0,115200\n" in entry
+    kernel = tmp_path / "kernel"
+    run("mcopy", "-i", f"{image}@@{ESP}", f"::/EFI/nixos/{KERNEL}.efi", kernel)
+    assert kernel.read_bytes() == linux
+
+
+def test_systemd_boot_has_kernels_on_the_partition_for_them(tmp_path: Path, linux: bytes) -> None:
+    options = ("--boot-loader", "systemd-boot", "--partition-table", "efixbootldr")
+    _, image = assemble(tmp_path, *options, kernel=linux)
+    assert files(image, ESP) == SYSTEMD | {"loader/loader.conf"}
+    assert files(image, XBOOTLDR) == ENTRIES
+
+
+def test_no_boot_loader_leaves_its_partitions_empty(tmp_path: Path) -> None:
+    _, image = assemble(tmp_path, "--boot-loader", "none", "--partition-table", "efixbootldr")
+    assert files(image, ESP) == files(image, XBOOTLDR) == set()
+    assert grub_lists(image, "(loop0,gpt3)/boot/") <= {"./", "../"}
+
+
+def test_generations_are_in_the_menu(tmp_path: Path) -> None:
+    system = make_system(tmp_path / "store")
+    out = tmp_path / "disk.raw"
+    command = [ASSEMBLE, "--out", out, *system.options, "--generation", f"7={system.toplevel}"]
+    run(*command, "--generation", f"3={system.toplevel}", "--partition-table", "legacy")
+    menu = run("grub-fstest", out, "cat", "(loop0,msdos1)/boot/grub/grub.cfg")
+    assert re.findall('^ *menuentry "([^"]*)"', menu, re.MULTILINE) == [
+        "NixOS",
+        "NixOS - Configuration 7 (1970-01-01 - 23.05.tiny)",
+        "NixOS - Configuration 3 (1970-01-01 - 23.05.tiny)",
+    ]
+
+
+@pytest.mark.parametrize("table", ["legacy", "hybrid"])
+def test_reed_solomon_codes_follow_the_core_image(tmp_path: Path, table: str) -> None:
+    _, plain = assemble(tmp_path / "plain", "--partition-table", table)
+    _, guarded = assemble(tmp_path / "guarded", "--partition-table", table, "--rs-codes")
+    place = {"legacy": 512, "hybrid": MIB}[table]
+
+    def length(image: Path) -> int:
+        """How many sectors the first one of the core image has the others to be."""
+        with image.open("rb") as file:
+            file.seek(place + 0x1FC)
+            return int.from_bytes(file.read(2), "little") + 1
+
+    assert length(guarded) == 2 * length(plain)
+    run(ASSEMBLE.with_name("check-image"), guarded)
+
+
+def test_the_same_bytes_for_every_table(tmp_path: Path) -> None:
+    system = make_system(tmp_path / "store", fstab(boot="ESP"))
+    for table in ("legacy", "efixbootldr", "none"):
+        images = [tmp_path / "a", tmp_path / "b"]
+        for image in images:
+            run(ASSEMBLE, "--out", image, *system.options, "--partition-table", table)
+        run("cmp", *images)

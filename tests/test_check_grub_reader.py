@@ -1,0 +1,102 @@
+"""Files are read as GRUB reads them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from assembler.check.grub_reader import FileSystem, GrubReader, Span, UnreadableError
+from assembler.disk.layout import Table
+from assembler.errors import HostError
+from tests.boot_images import FAT_UUID, LABEL, ROOT_UUID, build
+from tests.helpers import output
+
+FILES = {"/a/file": b"data" * 10_000, "/a/empty": b"", "/a/b c/x": b"x", "/a/-n": b"dash"}
+
+
+@pytest.fixture(scope="module", params=[512, 4096])
+def reader(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> GrubReader:
+    """A disk with a FAT and an ext4 that hold the same files."""
+    directory = tmp_path_factory.mktemp("disk")
+    image = directory / "disk"
+    size = request.param
+    layout = build(image, Table.EFI, FILES, esp=FILES, sector_size=size)
+    links = ["symlink /link /a/file", "symlink /a/up ../a", "symlink /gone /nowhere"]
+    links += ["symlink /loop /loop"]
+    requests = [f"open -w {image}?offset={layout.root.start}", *links, "close"]
+    output("/sbin/debugfs", "-f", "-", stdin="\n".join(requests).encode())
+    scratch = directory / "scratch"
+    scratch.mkdir()
+    spans = [Span(part.number, part.start, part.size) for part in layout.partitions]
+    return GrubReader(image, scratch, spans, size)
+
+
+def test_file_systems(reader: GrubReader) -> None:
+    assert reader.file_systems == (
+        FileSystem(1, "fat", "", FAT_UUID),
+        FileSystem(2, "ext2", LABEL, str(ROOT_UUID)),
+    )
+    assert [one.where for one in reader.file_systems] == ["partition 1 (FAT)", "partition 2 (ext4)"]
+    assert reader.file_system(3) is None
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_files(reader: GrubReader, number: int) -> None:
+    for path, data in FILES.items():
+        assert reader.read(number, path) == data
+        assert reader.read(number, path, 3) == data[:3]
+        assert reader.copy(number, path).read_bytes() == data
+        assert reader.exists(number, path)
+    assert reader.copy(number, "/a/file") == reader.copy(number, "/a/file")
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_directories(reader: GrubReader, number: int) -> None:
+    assert sorted(reader.names(number, "/a")) == ["-n", "b c/", "empty", "file"]
+    assert reader.names(number, "/absent") == []
+    assert reader.names(7, "/a") == []
+
+
+def test_links(reader: GrubReader) -> None:
+    assert reader.read(2, "/link", 4) == b"data"
+    assert reader.read(2, "/a/up/up/file", 4) == b"data"
+    assert not reader.exists(2, "/gone")
+    assert not reader.exists(2, "/loop")
+
+
+@pytest.mark.parametrize(
+    ("number", "path", "words"),
+    [
+        (2, "/a/absent", "file `/a/absent' not found"),
+        (1, "/a/absent", "file `/a/absent' not found"),
+        (2, "/a", "not a regular file"),
+        (2, "/loop", "too deep nesting of symlinks"),
+        (3, "/a/file", "unknown file system"),
+    ],
+)
+def test_what_cannot_be_read(reader: GrubReader, number: int, path: str, words: str) -> None:
+    for read in (reader.read, reader.copy):
+        with pytest.raises(UnreadableError) as caught:
+            read(number, path)
+        assert str(caught.value) == words
+
+
+@pytest.mark.parametrize("label", ["a'b - c, UUID", "", "Filesystem type x"])
+def test_labels(tmp_path: Path, label: str) -> None:
+    image = tmp_path / "disk"
+    build(image, Table.NONE, FILES)
+    output("/sbin/tune2fs", "-L", label[:16], image)
+    assert GrubReader(image, tmp_path).file_systems == (
+        FileSystem(0, "ext2", label[:16], str(ROOT_UUID)),
+    )
+    assert GrubReader(image, tmp_path).read(0, "/a/b c/x") == b"x"
+
+
+def test_a_host_without_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("assembler.process.search_path", lambda: os.fspath(tmp_path))
+    with pytest.raises(HostError) as caught:
+        GrubReader(tmp_path / "disk", tmp_path)
+    assert str(caught.value) == (
+        "asking GRUB for file systems: the program grub-fstest is not on PATH: "
+        "it is in the package grub-common (Debian) or grub2 (nixpkgs)"
+    )

@@ -1,0 +1,125 @@
+"""What GRUB's own grub-script-check takes is understood, and any other text survived."""
+
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assembler.check.grub_script import (
+    Branches,
+    Command,
+    ScriptError,
+    Statement,
+    Variable,
+    literal,
+    parse,
+)
+
+
+def accepted(text: str) -> bool:
+    done = subprocess.run(["grub-script-check"], input=text.encode(), capture_output=True)
+    return done.returncode == 0
+
+
+def words(text: str) -> list[str | None]:
+    """The words of a script of one command."""
+    assert accepted(text)
+    [command] = parse(text)
+    assert isinstance(command, Command)
+    return [literal(word) for word in command.words]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("echo a b\n", ["echo", "a", "b"]),
+        ("echo 'a b'\"c d\"e\n", ["echo", "a bc de"]),
+        ("echo a\\ b \\'\n", ["echo", "a b", "'"]),
+        ('echo "a\\"b\\\\c\\d"\n', ["echo", 'a"b\\c\\d']),
+        ("echo '' \"\"\n", ["echo", "", ""]),
+        ("echo a \\\n  b # c\n", ["echo", "a", "b"]),
+        ("echo a#b\n", ["echo", "a#b"]),
+        ("echo (hd0,gpt1)/x=1,2\n", ["echo", "(hd0,gpt1)/x=1,2"]),
+        ("# only\n\necho a;\n", ["echo", "a"]),
+    ],
+)
+def test_words(text: str, expected: list[str]) -> None:
+    assert words(text) == expected
+
+
+def test_variables() -> None:
+    [command] = parse("echo $a \"${b}c\" '$d' \\$e\n")
+    assert isinstance(command, Command)
+    assert command.words == (
+        ("echo",),
+        (Variable("a", quoted=False),),
+        (Variable("b", quoted=True), "c"),
+        ("$d",),
+        ("$e",),
+    )
+
+
+def echo(word: str) -> Statement:
+    return Command((("echo",), (word,)))
+
+
+def test_branches() -> None:
+    text = "if a; then echo 1; elif b\nthen\necho 2\nelse echo 3; fi\necho 4\n"
+    assert accepted(text)
+    assert parse(text) == (
+        Branches(
+            (
+                ((Command((("a",),)),), (echo("1"),)),
+                ((Command((("b",),)),), (echo("2"),)),
+                ((), (echo("3"),)),
+            )
+        ),
+        echo("4"),
+    )
+
+
+def test_entries() -> None:
+    text = "submenu a {\n  menuentry 'b c' --class x {\n    echo 1\n  }\n}\necho 2\n"
+    assert accepted(text)
+    inner = Command((("menuentry",), ("b c",), ("--class",), ("x",)), (echo("1"),))
+    assert parse(text) == (Command((("submenu",), ("a",)), (inner,)), echo("2"))
+
+
+def test_loops_and_functions_are_passed_over() -> None:
+    text = (
+        "function f {\n  echo 0\n  if a; then echo 1; fi\n}\n"
+        "for x in 1 2; do echo 0; done\nwhile a; do if b; then echo 0; fi; done\necho 1\n"
+    )
+    assert accepted(text)
+    assert parse(text) == (echo("1"),)
+
+
+def test_one_that_is_nested_without_end() -> None:
+    with pytest.raises(ScriptError):
+        parse("submenu x {\n" * 10_000)
+
+
+PIECES = st.sampled_from(
+    [
+        *(
+            "if",
+            "then",
+            "elif",
+            "else",
+            "fi",
+            "for",
+            "do",
+            "done",
+            "function",
+            "while",
+            "menuentry",
+        ),
+        *("{", "}", ";", "\n", "'", '"', "\\", "$", "${", "$x", "[", "]", "a", "#", "linux", "|"),
+    ]
+)
+
+
+@given(text=st.lists(PIECES).map(" ".join) | st.lists(PIECES).map("".join) | st.text())
+def test_any_text_is_survived(text: str) -> None:
+    parse(text)

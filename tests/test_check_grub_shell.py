@@ -1,0 +1,240 @@
+"""Configurations are run as GRUB runs them: variables, searches, conditions, menus."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assembler.check.grub_menu import Entry, Location, default_entry, device_number
+from assembler.check.grub_reader import FileSystem, UnreadableError
+from assembler.check.grub_shell import Shell
+
+UUID = "6d3c1b0a-0f5e-4b7c-9f1d-2a3b4c5d6e7f"
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files in two file systems, in place of an image."""
+
+    files: Mapping[tuple[int, str], str]
+    file_systems = (FileSystem(1, "fat", "ESP", "1234-ABCD"), FileSystem(3, "ext2", "nixos", UUID))
+
+    def read(self, number: int, path: str, _limit: int = 0) -> bytes:
+        if (number, path) not in self.files:
+            raise UnreadableError("not found")
+        return self.files[number, path].encode()
+
+    def exists(self, number: int, path: str) -> bool:
+        return (number, path) in self.files
+
+
+def shell(text: str, files: Mapping[tuple[int, str], str] | None = None) -> Shell:
+    made = Shell(Files(files or {}), {"root": "hd0,1", "prefix": "(hd0,1)/grub"})
+    made.run(text)
+    return made
+
+
+def loads(text: str, files: Mapping[tuple[int, str], str] | None = None) -> list[object]:
+    """The files that the only entry of a menu loads, and their arguments."""
+    [entry] = shell(text, files).entries
+    return [(load.place.number, load.place.path, *load.arguments) for load in entry.loads]
+
+
+def kernel(path: str) -> str:
+    return f"menuentry x {{ linux {path} a=b\n}}\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "path", "expected"),
+    [
+        ("", "/k", (1, "/k")),
+        ("", "(hd0,gpt3)/k", (3, "/k")),
+        ("", "(hd0,msdos2)//k", (2, "/k")),
+        ("", "(,gpt2)/k", (2, "/k")),
+        ("", "(hd0)/k", (0, "/k")),
+        ("set root=hd0,gpt4\n", "/k", (4, "/k")),
+        ("set root='hd0,gpt4'; set p=/a\n", "$p/${p}b", (4, "/a/ab")),
+        (f"search --set=drive1 --fs-uuid {UUID}\n", "($drive1)//nix/k", (3, "/nix/k")),
+        (f"search --no-floppy --fs-uuid --set=root {UUID.upper()}\n", "/k", (3, "/k")),
+        ("search --label nixos --set=root\n", "/k", (3, "/k")),
+        ("search --hint hd0,gpt9 --hint-efi=hd0,gpt8 -l nixos\n", "/k", (3, "/k")),
+        ("search -u -s=d 1234-abcd\n", "($d)/k", (1, "/k")),
+        ("search.fs_uuid 1234-ABCD d\n", "($d)/k", (1, "/k")),
+        ("search.fs_label nixos root hd0,gpt9\n", "/k", (3, "/k")),
+        ("search --file --set=root /mark\n", "/k", (3, "/k")),
+        ("if search --label none; then set root=hd0,7; else set root=hd0,8; fi\n", "/k", (8, "/k")),
+        ("if [ -e /mark ]; then set root=hd0,7; fi\n", "/k", (1, "/k")),
+        ("if [ -s (hd0,3)/mark ]; then set root=hd0,7; fi\n", "/k", (7, "/k")),
+        ('if [ "$none" ]; then set root=hd0,7; fi\n', "/k", (1, "/k")),
+        ('if [ "${root}" = "hd0,1" ]; then set root=hd0,7; fi\n', "/k", (7, "/k")),
+        ("if [ ! -z a ]; then set root=hd0,7; fi\n", "/k", (7, "/k")),
+        ("if test a != a; then x; elif true; then set root=hd0,6; fi\n", "/k", (6, "/k")),
+        ("if loadfont x; then set root=hd0,7; fi\n", "/k", (1, "/k")),
+        ("unset root; source (hd0,3)/more\n", "/k", (5, "/k")),
+    ],
+)  # fmt: skip
+def test_where_a_kernel_is(before: str, path: str, expected: tuple[int, str]) -> None:
+    files = {(3, "/mark"): "", (3, "/more"): "set root=hd0,5\n"}
+    assert loads(before + kernel(path), files) == [(*expected, "a=b")]
+
+
+@pytest.mark.parametrize(
+    ("before", "path", "words"),
+    [
+        ("search --set=d --fs-uuid 99\n", "($d)/k", "no file system has the UUID 99"),
+        ("search --set=d --label home\n", "($d)/k", "no file system has the label home"),
+        ("search --set=d --file /x\n", "($d)/k", "no file system has the file /x"),
+        ("", "($d)/k", "GRUB has no device for '()/k'"),
+        ("", "(hd1,gpt1)/k", "(hd1,gpt1) is no partition of this disk"),
+        ("", "(lvm/a-b)/k", "(lvm/a-b) is no partition of this disk"),
+    ],
+)
+def test_a_kernel_that_is_nowhere(before: str, path: str, words: str) -> None:
+    [entry] = shell(before + kernel(path)).entries
+    assert entry.loads[0].place == Location(None, "/k", words)
+
+
+def test_several_initial_ram_disks() -> None:
+    text = "menuentry x {\n linux /k\n initrd /a newc:etc/x:/b /c\n}\n"
+    assert loads(text) == [(1, "/k"), (1, "/a"), (1, "/b"), (1, "/c")]
+
+
+def test_xen() -> None:
+    text = "menuentry x {\n multiboot /xen.gz placeholder\n module /k init=/i\n module /r\n}\n"
+    assert loads(text) == [(1, "/xen.gz", "placeholder"), (1, "/k", "init=/i"), (1, "/r")]
+
+
+def test_a_submenu_knows_only_what_is_exported() -> None:
+    """grub_cmd_submenu opens a context of its own."""
+    inner = "submenu s {\n menuentry x {\n linux ($a)/k\n }\n}\n"
+    assert shell(f"set a=hd0,3\n{inner}").entries[0].loads[0].place.number is None
+    assert loads(f"set a=hd0,3\nexport a\n{inner}") == [(3, "/k")]
+
+
+def test_a_stub_leads_on() -> None:
+    files = {(3, "/boot/grub/grub.cfg"): "set default=1\n" + kernel("/a") + kernel("/b")}
+    made = shell(
+        f"search.fs_uuid {UUID} root\nset prefix=($root)'/boot/grub'\n"
+        "configfile $prefix/grub.cfg\n",
+        files,
+    )
+    assert made.files == [Location(3, "/boot/grub/grub.cfg")]
+    assert default_entry(made.entries, made.variables["default"]) == made.entries[1]
+    assert made.faults == []
+
+
+def test_configurations_that_read_one_another() -> None:
+    made = shell("configfile /a", {(1, "/a"): "configfile /a\n"})
+    assert made.faults == ["/a: configurations read one another without end"]
+    assert shell("configfile /b").faults == ["/b: not found"]
+
+
+def test_what_loads_without_a_menu() -> None:
+    [entry] = shell("linux /k\ninitrd /i\nboot\n").entries
+    assert [load.place.path for load in entry.loads] == ["/k", "/i"]
+
+
+def entry(title: str, *numbers: int, identity: str = "") -> Entry:
+    return Entry((title,), numbers, identity, ())
+
+
+def test_the_default() -> None:
+    entries = [entry("a", 0), entry("b", 1, 0), entry("c", 1, 1), entry("d", 2, identity="dd")]
+    wanted = {
+        "": 0,
+        "0": 0,
+        "2": 3,
+        "1": 1,
+        "1>1": 2,
+        "b": 1,
+        "s>c": 2,
+        "dd": 3,
+        "saved": 0,
+        "9": 0,
+    }
+    for words, number in wanted.items():
+        assert default_entry(entries, words) == entries[number]
+    for words in ("saved", "9"):
+        assert default_entry(entries, words) == entries[0]
+    assert default_entry([], "0") is None
+
+
+@pytest.mark.parametrize(
+    ("device", "number"),
+    [
+        ("hd0,gpt3", 3), ("hd0,msdos1", 1), ("hd0,2", 2), ("hd0", 0), (",gpt4", 4), ("", None),
+        ("hd1,gpt1", None), ("lvm/x", None), ("hostdisk//dev/vda,gpt2", 2), ("memdisk", None),
+    ],
+)  # fmt: skip
+def test_devices(device: str, number: int | None) -> None:
+    assert device_number(device) == number
+
+
+WORDS = st.sampled_from(
+    [
+        *(
+            "menuentry",
+            "submenu",
+            "{",
+            "}",
+            "\n",
+            "linux",
+            "initrd",
+            "search",
+            "--set=x",
+            "-u",
+            "x",
+        ),
+        *(
+            "configfile",
+            "/a",
+            "source",
+            "set",
+            "root=hd0",
+            "if",
+            "[",
+            "!",
+            "then",
+            "fi",
+            "$x",
+            "''",
+        ),
+    ]
+)
+
+
+@given(text=st.lists(WORDS, max_size=60).map(" ".join))
+def test_any_configuration_is_survived(text: str) -> None:
+    shell(text, {(1, "/a"): text, (0, "/a"): text})
+
+
+def test_one_of_nixos() -> None:
+    """A menu in the shape that install-grub.pl gives it (nixpkgs)."""
+    search = f"search --set=drive1 --fs-uuid {UUID}\n"
+    text = (
+        f"{search}if [ -s $prefix/grubenv ]; then\n  load_env\nfi\n"
+        'if [ "${next_entry}" ]; then\n  set default="${next_entry}"\nelse\n  set default=0\n'
+        '  set timeout=5\nfi\nfunction savedefault {\n    if [ -z "${boot_once}" ]; then\n'
+        '    saved_entry="${chosen}"\n    save_env saved_entry\n    fi\n}\n'
+        'if [ "${grub_platform}" = "efi" ]; then\n  insmod efi_gop\nfi\n'
+        f'menuentry "NixOS - Default" --class nixos --unrestricted {{\n{search}'
+        "  linux ($drive1)//nix/store/k/bzImage init=/nix/store/s/init loglevel=4\n"
+        "  initrd ($drive1)//nix/store/i/initrd\n}\n\n"
+        'submenu "NixOS - All configurations" --class submenu {\n'
+        f'menuentry "NixOS - Configuration 1" --class nixos {{\n{search}'
+        "  linux ($drive1)//nix/store/k/bzImage init=/nix/store/s/init loglevel=4\n"
+        "  initrd ($drive1)//nix/store/i/initrd\n}\n\n}\n"
+    )
+    made = shell(text)
+    assert [one.title for one in made.entries] == [
+        "NixOS - Default",
+        "NixOS - All configurations > NixOS - Configuration 1",
+    ]
+    for one in made.entries:
+        assert [load.place for load in one.loads] == [
+            Location(3, "/nix/store/k/bzImage"),
+            Location(3, "/nix/store/i/initrd"),
+        ]
+        assert one.loads[0].arguments == ("init=/nix/store/s/init", "loglevel=4")

@@ -1,0 +1,81 @@
+"""The menu of systemd-boot, and which entry it starts by itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pytest
+
+from assembler.check.grub_menu import Load, Location
+from assembler.check.grub_reader import UnreadableError
+from assembler.check.loader_entries import default_of, read_entries
+
+ENTRY = "# made by hand\ntitle\tNixOS\nlinux /k\ninitrd /a\ninitrd b\noptions init=/i\noptions x\n"
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files in two partitions, in place of an image."""
+
+    files: Mapping[tuple[int, str], str]
+
+    def read(self, number: int, path: str, _limit: int) -> bytes:
+        if (number, path) not in self.files:
+            raise UnreadableError("not found")
+        return self.files[number, path].encode()
+
+    def names(self, number: int, directory: str) -> list[str]:
+        start = f"{directory}/"
+        return [path[len(start) :] for one, path in self.files if one == number and start in path]
+
+
+def entries(*names: str, number: int = 1) -> dict[tuple[int, str], str]:
+    return {(number, f"/loader/entries/{name}"): ENTRY for name in names}
+
+
+def test_an_entry() -> None:
+    [entry] = read_entries(Files(entries("a.conf", "b.txt")), (1, 2))
+    assert entry.title == "NixOS"
+    assert entry.loads == (
+        Load("linux", Location(1, "/k"), ("init=/i", "x")),
+        Load("initrd", Location(1, "/a"), ()),
+        Load("initrd", Location(1, "/b"), ()),
+    )
+
+
+def test_an_efi_program() -> None:
+    files = {(1, "/loader/entries/x.conf"): "efi /EFI/tool.efi\n"}
+    [entry] = read_entries(Files(files), (1,))
+    assert entry.title == "x.conf"
+    assert entry.loads == (Load("chainloader", Location(1, "/EFI/tool.efi"), ()),)
+
+
+def test_entries_of_two_partitions() -> None:
+    files = entries("a.conf") | entries("b.conf", number=2)
+    found = read_entries(Files(files), (1, 2))
+    assert {entry.loads[0].place.number for entry in found} == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (None, "nixos-generation-10.conf"),
+        ("timeout 5\n", "nixos-generation-10.conf"),
+        ("default nixos-generation-9.conf\n", "nixos-generation-9.conf"),
+        ("default nixos-generation-9\n", "nixos-generation-9.conf"),
+        ("default arch-*\n", "arch-1.conf"),
+        ("default gone\n", "nixos-generation-10.conf"),
+        ("#default arch-*\n", "nixos-generation-10.conf"),
+    ],
+)
+def test_the_default(config: str | None, expected: str) -> None:
+    files = entries("nixos-generation-9.conf", "nixos-generation-10.conf", "arch-1.conf")
+    if config is not None:
+        files[1, "/loader/loader.conf"] = config
+    reader = Files(files)
+    found = default_of(reader, 1, read_entries(reader, (1,)))
+    assert found is not None
+    assert found.identity == expected
+
+
+def test_without_entries() -> None:
+    assert default_of(Files({}), 1, read_entries(Files({}), (1,))) is None
