@@ -89,6 +89,14 @@ def pytest_unconfigure() -> None:
             _daemon.stop()
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell how long boots took, which tests record as the property "boot"."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "boot":
+                terminalreporter.write_line(f"{value}: {report.nodeid}")
+
+
 @contextmanager
 def _root() -> Iterator[None]:
     os.seteuid(0)
@@ -143,6 +151,32 @@ def demo_system() -> str:
     if not link.is_symlink():
         pytest.fail("build/demo-system is absent: run `make demo` first")
     return str(link.readlink())
+
+
+@pytest.fixture(scope="session")
+def demo_variant(demo_system: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Build the demo with other parameters of its expression, as strings; gives the toplevel.
+
+    Packages and kernel are the demo's own. What is built stays for as long as the tests run.
+    """
+    roots = tmp_path_factory.mktemp("variants")
+    built: dict[tuple[tuple[str, str], ...], str] = {(): demo_system}
+
+    def build(**parameters: str) -> str:
+        key = tuple(sorted(parameters.items()))
+        if key not in built:
+            argv: list[str | Path] = ["nix-build", REPOSITORY / "scripts" / "demo-system"]
+            for name in ("debs", "bootstrap"):
+                argv += ["--arg", name, REPOSITORY / "build" / name]
+            for name, value in key:
+                argv += ["--argstr", name, value]
+            argv += ["--out-link", roots / str(len(built))]
+            done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, done.stderr
+            built[key] = done.stdout.strip()
+        return built[key]
+
+    return build
 
 
 @pytest.fixture(scope="session")

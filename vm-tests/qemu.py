@@ -20,9 +20,30 @@ import time
 from collections import deque
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, get_args
+from typing import Literal, NamedTuple, Self, TypedDict, Unpack, get_args
 
 Firmware = Literal["bios", "efi"]
+
+
+class Kernel(NamedTuple):
+    """What QEMU starts by itself, without a boot loader."""
+
+    kernel: Path
+    initrd: Path
+    parameters: str
+
+
+class Options(TypedDict, total=False):
+    """What a machine can be besides the default."""
+
+    firmware: Firmware  # "bios"
+    memory: int  # in MiB: 512
+    script: bytes  # is on the second disk
+    keep: bool  # what the machine writes; else it is lost
+    sector_size: int  # bytes in a logical block of the first disk: 512
+    secure_boot: bool  # UEFI with Microsoft's keys, which starts nothing that they did not sign
+    kernel: Kernel
+
 
 QEMU = "qemu-system-x86_64"
 OVMF = Path("/usr/share/OVMF")
@@ -59,42 +80,53 @@ def accelerator() -> str:
     return "kvm"
 
 
-def command(
-    image: Path,
-    directory: Path,
-    *,
-    firmware: Firmware = "bios",
-    memory: int = 512,
-    script: bytes | None = None,
-    keep: bool = False,
-) -> list[str]:
+def command(image: Path, directory: Path, **options: Unpack[Options]) -> list[str]:
     """QEMU's argv without its console; what the machine needs besides goes into `directory`.
 
-    `image` is the first disk; what the machine writes is lost unless `keep`. `script` becomes
-    the second disk. `memory` is in MiB. Raises OSError when OVMF is not installed.
+    `image` is the first disk. Raises OSError when OVMF is not installed.
     """
-    argv = [QEMU, "-accel", accelerator(), "-cpu", "max", "-smp", "2", "-m", str(memory)]
+    memory = str(options.get("memory", 512))
+    argv = [QEMU, "-accel", accelerator(), "-cpu", "max", "-smp", "2", "-m", memory]
     # -no-reboot: a kernel that panics, or a reboot, ends QEMU in place of a loop.
-    argv += ["-machine", "q35" if firmware == "efi" else "pc", "-nodefaults", "-no-reboot"]
-    argv += ["-display", "none", "-vga", "none", "-nic", "none"]
-    if firmware == "efi":
-        variables = directory / "OVMF_VARS.fd"  # the firmware writes its variables
-        shutil.copyfile(OVMF / "OVMF_VARS_4M.fd", variables)
-        code = OVMF / "OVMF_CODE_4M.fd"
-        argv += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={_escape(code)}"]
-        argv += ["-drive", f"if=pflash,format=raw,unit=1,file={_escape(variables)}"]
-    snapshot = "off" if keep else "on"
-    argv += _disk("system", image, f"snapshot={snapshot},cache=unsafe")
-    if script is not None:
+    argv += ["-nodefaults", "-display", "none", "-vga", "none", "-nic", "none", "-no-reboot"]
+    secure_boot = options.get("secure_boot", False)
+    if secure_boot or options.get("firmware") == "efi":
+        argv += _efi(directory, secure_boot)
+    else:
+        argv += ["-machine", "pc"]
+    if kernel := options.get("kernel"):
+        argv += ["-kernel", str(kernel.kernel), "-initrd", str(kernel.initrd)]
+        argv += ["-append", kernel.parameters]
+    size = options.get("sector_size", SECTOR)
+    snapshot = "off" if options.get("keep", False) else "on"
+    blocks = f"logical_block_size={size},physical_block_size={size}"
+    argv += _disk("system", image, f"snapshot={snapshot},cache=unsafe", blocks)
+    if script := options.get("script"):
         path = directory / "script"
         path.write_bytes(script + bytes(-len(script) % SECTOR))
         argv += _disk("script", path, "readonly=on")
     return argv
 
 
-def _disk(name: str, path: Path, options: str) -> list[str]:
-    drive = f"if=none,id={name},format=raw,file={_escape(path)},{options}"
-    return ["-drive", drive, "-device", f"virtio-blk-pci,drive={name}"]
+def _efi(directory: Path, secure_boot: bool) -> list[str]:
+    """OVMF, with its variables in a file of `directory`, since it writes them.
+
+    That with Secure Boot needs system management mode, in which alone variables can be written.
+    """
+    variables = directory / "OVMF_VARS.fd"
+    kept = "OVMF_VARS_4M.ms.fd" if secure_boot else "OVMF_VARS_4M.fd"
+    shutil.copyfile(OVMF / kept, variables)
+    code = OVMF / ("OVMF_CODE_4M.secboot.fd" if secure_boot else "OVMF_CODE_4M.fd")
+    argv = ["-machine", "q35,smm=on" if secure_boot else "q35"]
+    if secure_boot:
+        argv += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
+    argv += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={_escape(code)}"]
+    return [*argv, "-drive", f"if=pflash,format=raw,unit=1,file={_escape(variables)}"]
+
+
+def _disk(name: str, path: Path, drive: str, device: str = "") -> list[str]:
+    drive = f"if=none,id={name},format=raw,file={_escape(path)},{drive}"
+    return ["-drive", drive, "-device", f"virtio-blk-pci,drive={name},{device}".rstrip(",")]
 
 
 def _escape(path: Path) -> str:
@@ -105,19 +137,11 @@ def _escape(path: Path) -> str:
 class Machine:
     """A running QEMU; as a context manager it never leaves one behind.
 
-    The options are those of `command()`. All waiting ends: with the match, or with BootError
+    All waiting ends: with the match, or with BootError
     after `timeout` seconds or when QEMU ends first.
     """
 
-    def __init__(
-        self,
-        image: Path,
-        *,
-        firmware: Firmware = "bios",
-        memory: int = 512,
-        script: bytes | None = None,
-        keep: bool = False,
-    ) -> None:
+    def __init__(self, image: Path, **options: Unpack[Options]) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="qemu-")
         self._log = ""
         self._unfinished = b""  # the console's last line, so far
@@ -125,9 +149,7 @@ class Machine:
         self._commands = 0  # how many `run` has run
         directory = Path(self._directory.name)
         try:
-            argv = command(
-                image, directory, firmware=firmware, memory=memory, script=script, keep=keep
-            )
+            argv = command(image, directory, **options)
             self._qemu = subprocess.Popen(
                 [*argv, "-serial", "stdio"],
                 stdin=subprocess.PIPE,

@@ -16,6 +16,12 @@
   # Modules the initrd loads, with what they depend on: the disks that virtual machines offer, and
   # file systems for the root (not btrfs, which tries out all its RAID 6 codes when it is loaded).
   bootModules ? "virtio_pci virtio_blk virtio_scsi sd_mod nvme ext4 xfs",
+  # "grub" or "systemd-boot"
+  bootLoader ? "grub",
+  # Where /boot lies: in the "root", or on the "esp" or the "xbootldr" partition.
+  boot ? "root",
+  # Whether GRUB is for "no" UEFI, "both" UEFI and BIOS, or UEFI "only", in the words of NixOS.
+  efi ? "both",
 }:
 let
   system = "x86_64-linux";
@@ -121,13 +127,15 @@ let
   isKernel = deb: builtins.match "linux-image-[0-9].*" deb.package != null;
   kernelDeb = builtins.head (builtins.filter isKernel all);
   kernelVersion = builtins.substring 12 (-1) kernelDeb.package;
-  userland = builtins.filter (deb: !isKernel deb) all;
-  named = name: unpack (builtins.head (builtins.filter (deb: deb.package == name) all));
+  isGrub = deb: builtins.match "grub.*" deb.package != null;
+  userland = builtins.filter (deb: !isKernel deb && !isGrub deb) all;
+  package = name: builtins.head (builtins.filter (deb: deb.package == name) all);
+  named = name: unpack (package name);
   busybox = "${named "busybox-static"}/bin/busybox";
   bash = "${named "bash-static"}/bin/bash-static";
 
   # NixOS's `sw`: links to the files of all packages, of the directories that a system has use for.
-  systemPath = run "system-path" { packages = map unpack userland; } ''
+  systemPath = run "system-path" { packages = map unpack userland ++ [ booting.grub ]; } ''
     mkdir $out
     for package in $packages; do
       for part in bin etc lib lib64 libexec share; do
@@ -140,12 +148,15 @@ let
     ln -sfn ${bash} $out/bin/sh
     ln -s mawk $out/bin/awk
     ln -s bin $out/sbin
+    # where kmod looks for what the kernel that runs asks for
+    ln -s /run/booted-system/kernel-modules/lib/modules $out/lib/modules
   '';
 
   # Runs a program of the system path where there is no /lib64 to find its loader in.
   loader = "${systemPath}/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2";
   libraries = "${systemPath}/lib/x86_64-linux-gnu";
-  kmod = "${loader} --library-path ${libraries} --argv0";
+  dynamic = "${loader} --library-path ${libraries}";
+  kmod = "${dynamic} --argv0";
 
   kernel = run "linux-${kernelVersion}" { src = unpack kernelDeb; } ''
     mkdir -p $out/lib/modules
@@ -175,20 +186,36 @@ let
       > $out/initrd
   '';
 
-  etc = run "etc" { src = ./etc; } ''
+  booting = import ./boot.nix {
+    inherit
+      run
+      script
+      named
+      bash
+      busybox
+      dynamic
+      systemPath
+      bootLoader
+      boot
+      efi
+      ;
+    versionOf = name: (package name).version;
+  };
+
+  etc = run "etc" { src = ./etc; inherit (booting) fstab; } ''
     mkdir $out
     cp -r $src $out/etc
     chmod -R u+w $out
     ln -s ${systemPath}/etc/mke2fs.conf $out/etc/mke2fs.conf
     sed -i 's|@label@|${label}|g' $out/etc/os-release
+    printf %s "$fstab" > $out/etc/fstab
   '';
 
   stage2 = script "stage-2-init.sh" ./stage-2-init.sh { inherit bash busybox; };
   activate = script "activate.sh" ./activate.sh { inherit bash busybox; };
   switch = script "switch-to-configuration.sh" ./switch-to-configuration.sh {
     inherit bash busybox;
-    grubInstall = "${loader} --library-path ${libraries} ${systemPath}/bin/grub-install";
-    grubModules = "${named "grub-pc-bin"}/lib/grub/i386-pc";
+    inherit (booting) installBootLoader;
   };
 in
 run "nixos-system-demo-${label}"

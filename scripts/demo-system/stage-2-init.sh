@@ -30,6 +30,22 @@ hostname demo
 ip link set lo up
 
 . /etc/profile
+
+# As udev would have made them.
+mkdir -p /dev/disk/by-label
+blkid -s LABEL | sed -n 's/^\(.*\): LABEL="\([^" /]*\)".*/\1 \2/p' | while read -r device label; do
+  ln -sfn "$device" "/dev/disk/by-label/$label"
+done
+
+# The file systems of fstab besides the root; one that is not there shall not stop the boot. The
+# mount is that of util-linux, which knows all options.
+while read -r device place type options _; do
+  case $device:$place in '#'* | *: | *:/) continue ;; esac
+  mkdir -p "$place"
+  /run/current-system/sw/bin/mount -t "$type" -o "$options" "$device" "$place" ||
+    echo "demo: nothing is mounted at $place"
+done < /etc/fstab
+
 export HOME=/root USER=root PAGER=cat TERM=dumb
 cd /root
 nix-daemon > /run/nix-daemon.log 2>&1 &
@@ -37,7 +53,9 @@ nix-daemon > /run/nix-daemon.log 2>&1 &
 finish() {
   kill -9 -1 # everything but this process: nothing may hold a file open for writing
   sync
-  mount -o remount,ro /
+  while read -r device place _; do
+    case $device in /dev/*) mount -o remount,ro "$place" ;; esac
+  done < /proc/mounts
   poweroff -f
 }
 

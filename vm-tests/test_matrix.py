@@ -1,0 +1,202 @@
+"""The demo boots from every partition table, by every firmware and boot loader that can start it.
+
+Each time the system's own installer then finds nothing to install: what this tool has put there
+is what it would have put there.
+"""
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from qemu import Firmware, Kernel, Machine
+
+BOOT_SECONDS = 180
+COMMAND_SECONDS = 60
+MEMORY = 256  # MiB
+SECURE_MEMORY = 512  # with less, Linux does not come up after a Secure Boot
+
+SHIM = Path("/usr/lib/shim")
+SIGNED = [
+    SHIM / "shimx64.efi.signed",
+    SHIM / "mmx64.efi.signed",
+    Path("/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"),
+]
+# An EFI variable follows four bytes of attributes; the GUID is that of UEFI 2.10, 3.3.
+SECURE_BOOT = (
+    "modprobe efivarfs && mount -t efivarfs efivarfs /sys/firmware/efi/efivars && "
+    "od -An -tu1 -j4 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+)
+
+
+@dataclass(frozen=True)
+class Disk:
+    """An image to make: options of `assemble`, and for the demo."""
+
+    table: str
+    boot_loader: str = "grub"
+    boot: str = "root"  # where the demo has /boot
+    efi: str = "only"  # what the demo installs GRUB for
+    sector_size: int = 512
+    signed: bool = False
+
+    def __str__(self) -> str:
+        words = [self.table, self.boot_loader]
+        words += [f"boot on {self.boot}"] if self.boot != "root" else []
+        words += [str(self.sector_size)] if self.sector_size != 512 else []
+        return ", ".join([*words, *(["signed"] if self.signed else [])])
+
+    @property
+    def options(self) -> list[str | Path]:
+        """What to tell `assemble`."""
+        options: list[str | Path] = ["--partition-table", self.table]
+        options += ["--boot-loader", self.boot_loader, "--sector-size", str(self.sector_size)]
+        for file in SIGNED if self.signed else []:
+            options += ["--efi-binary", file]
+        return options
+
+    @property
+    def mounts(self) -> set[str]:
+        """Where the machine has FAT file systems mounted."""
+        if "efi" not in self.table and self.table != "hybrid":
+            return set()
+        return {"root": {"/boot/efi"}, "esp": {"/boot"}, "xbootldr": {"/boot", "/efi"}}[self.boot]
+
+
+HYBRID = Disk("hybrid", efi="both")
+HYBRID_ESP = Disk("hybrid", boot="esp", efi="both")
+
+ROWS: list[tuple[Disk, Firmware]] = [
+    (Disk("legacy", efi="no"), "bios"),
+    (Disk("legacy+gpt", efi="no"), "bios"),
+    (HYBRID, "bios"),
+    (HYBRID, "efi"),
+    (HYBRID_ESP, "bios"),
+    (HYBRID_ESP, "efi"),
+    (Disk("efi"), "efi"),
+    (Disk("efi", boot="esp"), "efi"),
+    (Disk("efi", sector_size=4096), "efi"),
+    (Disk("efi", "systemd-boot", boot="esp"), "efi"),
+    (Disk("efi", "systemd-boot", boot="esp", sector_size=4096), "efi"),
+    (Disk("efixbootldr", boot="xbootldr"), "efi"),
+    (Disk("efixbootldr", "systemd-boot", boot="xbootldr"), "efi"),
+]
+
+
+@dataclass(frozen=True)
+class Made:
+    """An image, what it was made as, and the toplevel in it."""
+
+    disk: Disk
+    path: Path
+    system: str
+
+
+Make = Callable[[Disk], Made]
+
+
+@pytest.fixture(scope="module")
+def make(
+    assemble_command: Path,
+    demo_variant: Callable[..., str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Make]:
+    """Makes an image as a Disk describes it, unless it is the one that was made last."""
+    assert os.geteuid() != 0, "an image made by root proves nothing"
+    out = tmp_path_factory.mktemp("matrix") / "disk.raw"
+    last: list[Made] = []
+
+    def make(disk: Disk) -> Made:
+        if not last or last[-1].disk != disk:
+            loader = "systemd-boot" if disk.boot_loader == "systemd-boot" else "grub"
+            system = demo_variant(bootLoader=loader, boot=disk.boot, efi=disk.efi)
+            argv: list[str | Path] = [assemble_command, "--out", out, "--system", system]
+            subprocess.run([*argv, *disk.options], check=True, timeout=600)
+            last.append(Made(disk, out, system))
+        return last[-1]
+
+    yield make
+    out.unlink(missing_ok=True)
+
+
+def check(machine: Machine, made: Made, firmware: Firmware) -> None:
+    """What is true of every machine that has come up."""
+
+    def run(command: str) -> str:
+        return machine.run(command, timeout=COMMAND_SECONDS)
+
+    assert run("[ -d /sys/firmware/efi ] && echo efi || echo bios") == firmware
+    assert set(run("sed -n 's/^[^ ]* \\([^ ]*\\) vfat .*/\\1/p' /proc/mounts").split()) == (
+        made.disk.mounts
+    )
+    size = run("cat /sys/block/vda/queue/logical_block_size")
+    assert size == str(made.disk.sector_size)
+    assert not run("dmesg | { grep -E 'EXT4-fs (error|warning)|FAT-fs|I/O error' || :; }")
+
+
+def check_installer(machine: Machine, made: Made) -> None:
+    """The system's own installer has nothing to install, and writes what is there already."""
+    listing = "find /boot /efi -type f ! -name grub.cfg -exec stat -c '%n %s %a %Y' {} + | sort"
+    if made.disk.mounts:  # a FAT tells times in steps of two seconds
+        listing += "; find /boot/loader /efi/loader -type f -exec sha256sum {} + | sort"
+    listing = f"{{ {listing}; }} 2>/dev/null"
+    before = machine.run(listing, timeout=COMMAND_SECONDS)
+    said = machine.run(
+        "/run/current-system/bin/switch-to-configuration boot", timeout=COMMAND_SECONDS
+    )
+    systemd_boot = made.disk.boot_loader == "systemd-boot"
+    assert said == ("" if systemd_boot else "updating GRUB 2 menu...")
+    after = machine.run(listing, timeout=COMMAND_SECONDS)
+    assert ("/loader/loader.conf" if systemd_boot else "/boot/grub/state") in before
+    if systemd_boot:  # written anew, with the same words
+        before, after = (
+            re.sub(r"(?m)^(\S*/loader/.*) \d+$", r"\1", one) for one in (before, after)
+        )
+    assert after == before
+
+
+@pytest.mark.parametrize(("disk", "firmware"), ROWS, ids=str)
+def test_boots(
+    make: Make, disk: Disk, firmware: Firmware, record_property: Callable[[str, object], None]
+) -> None:
+    made = make(disk)
+    began = time.monotonic()
+    size = disk.sector_size
+    with Machine(made.path, firmware=firmware, memory=MEMORY, sector_size=size) as machine:
+        machine.wait_for(f"^demo: ready {re.escape(made.system)}$", timeout=BOOT_SECONDS)
+        record_property("boot", f"{time.monotonic() - began:.1f} s")
+        check(machine, made, firmware)
+        check_installer(machine, made)
+
+
+def test_a_bare_file_system_boots_with_a_kernel_from_outside(
+    make: Make, record_property: Callable[[str, object], None]
+) -> None:
+    made = make(Disk("none", boot_loader="none", efi="no"))
+    system = Path(made.system)
+    parameters = f"init={system}/init {(system / 'kernel-params').read_text()}"
+    kernel = Kernel(system / "kernel", system / "initrd", parameters)
+    began = time.monotonic()
+    with Machine(made.path, kernel=kernel, memory=MEMORY) as machine:
+        machine.wait_for(f"^demo: ready {re.escape(made.system)}$", timeout=BOOT_SECONDS)
+        record_property("boot", f"{time.monotonic() - began:.1f} s")
+        check(machine, made, "bios")
+        assert machine.run("grep -c ' / ext4 ' /proc/mounts", timeout=COMMAND_SECONDS) == "1"
+        assert "/dev/vda / " in machine.run("cat /proc/mounts", timeout=COMMAND_SECONDS)
+
+
+def test_signed_programs_boot_with_secure_boot(
+    make: Make, record_property: Callable[[str, object], None]
+) -> None:
+    made = make(Disk("efi", signed=True))
+    began = time.monotonic()
+    with Machine(made.path, secure_boot=True, memory=SECURE_MEMORY) as machine:
+        machine.wait_for(f"^demo: ready {re.escape(made.system)}$", timeout=BOOT_SECONDS)
+        record_property("boot", f"{time.monotonic() - began:.1f} s")
+        check(machine, made, "efi")
+        assert machine.run(SECURE_BOOT, timeout=COMMAND_SECONDS).split() == ["1"]
