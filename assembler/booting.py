@@ -1,5 +1,6 @@
 """What the boot loader adds to an image: files of the root and of FATs, and boot code."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,7 +12,7 @@ from assembler.boot.loader import Loader
 from assembler.boot.places import FileSystem, Places
 from assembler.boot.subvolumes import locate, subvolume_of
 from assembler.boot.systemd_boot import systemd_boot_files
-from assembler.disk.layout import Layout, Table
+from assembler.disk.layout import Layout, PartitionType, Table
 from assembler.identity import Identity
 from assembler.root.build import boot_file
 from assembler.root.skeleton import current_generation
@@ -19,6 +20,8 @@ from assembler.root.tree import Node
 from assembler.spec import Spec
 from assembler.store.paths import STORE, Store
 from assembler.writers.fat import Fat, Source, fat_uuid
+
+log = logging.getLogger(__name__)
 
 _BOOT = "/boot"
 _ESP = "EFI system partition"
@@ -95,6 +98,31 @@ def mounted(layout: Layout, loader: Loader) -> list[tuple[str, int]]:
         for mount, partition in pairs
         if mount is not None and partition is not None
     ]
+
+
+def partition_names(loader: Loader) -> dict[PartitionType, str]:
+    """The names of partitions by which the system mounts them."""
+    names = {}
+    for kind, what in ((PartitionType.ESP, _ESP), (PartitionType.XBOOTLDR, _XBOOTLDR)):
+        mount = _mount(what, loader)
+        if mount is not None and mount.partition_name is not None:
+            names[kind] = mount.partition_name
+    return names
+
+
+def warn_of_mounts(loader: Loader) -> None:
+    """Tell of mounts by names that no disk of this tool's has."""
+    for what in (_ESP, _XBOOTLDR):
+        mount = _mount(what, loader)
+        if mount is not None and mount.is_foreign:
+            log.warning(
+                "the system mounts %s from %s, which is not on this disk: name the %s by a label "
+                "of at most 11 letters and digits, as in /dev/disk/by-label/%s",
+                mount.place,
+                mount.device,
+                what,
+                _label(what, loader),
+            )
 
 
 def _own_partition(spec: Spec, loader: Loader) -> str | None:

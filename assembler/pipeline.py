@@ -10,7 +10,7 @@ from assembler.appliance.session import Appliance, Disk
 from assembler.boot import bios, system
 from assembler.check.image import Report, check_image
 from assembler.disk.table import write_table
-from assembler.errors import HostError, InternalError, RequestError
+from assembler.errors import AssembleError, HostError, InternalError, RequestError
 from assembler.output import all_or_nothing, flush, flush_file_system
 from assembler.plan import Plan, fill_skeleton, make_plan
 from assembler.progress import Progress
@@ -79,11 +79,18 @@ def assemble(spec: Spec, progress: Progress) -> Summary:
                     boots=spec.loader != "none",
                 )
                 if report.faults:
-                    ours = spec.loader != "system"
-                    raise (InternalError if ours else HostError)("; ".join(report.faults))
+                    raise _unsound(spec, report)
             with progress.step("flushing to the disk"):
                 flush(image)
     return Summary(made, report)
+
+
+def _unsound(spec: Spec, report: Report) -> AssembleError:
+    """Why an image is not kept: our fault, unless it is well made of what does not boot."""
+    said = "; ".join(report.faults)
+    if len(report.faults) == len([chain for chain in report.chains if chain.fault]):
+        return HostError(f"the finished image would not boot, and is not kept: {said}")
+    return HostError(said) if spec.loader == "system" else InternalError(said)
 
 
 def _write_root(spec: Spec, image: Path, made: Plan, progress: Progress) -> None:

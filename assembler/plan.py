@@ -9,7 +9,15 @@ from pathlib import Path
 
 from assembler.boot.bios import core_problems
 from assembler.boot.grub import make_core_image
-from assembler.booting import Booting, arrange, boot_places, fats, mounted
+from assembler.booting import (
+    Booting,
+    arrange,
+    boot_places,
+    fats,
+    mounted,
+    partition_names,
+    warn_of_mounts,
+)
 from assembler.disk.layout import Layout, make_layout, root_type
 from assembler.errors import HostError, RequestError, reason
 from assembler.identity import Identity
@@ -68,6 +76,7 @@ def make_plan(request: Request, staging: Path) -> Plan:
     spec = request.spec
     identity = Identity.of(request.closure.paths, _options(request))
     places, boot_kind = boot_places(spec, request.loader, identity)
+    warn_of_mounts(request.loader)
     tree = Tree(mtime=spec.root.epoch)
     # Nix and GRUB's tools work in processes of their own, so they may run while we scan.
     with ThreadPoolExecutor() as pool:
@@ -115,7 +124,7 @@ def make_plan(request: Request, staging: Path) -> Plan:
 
 def _layout_of(root_size: int, request: Request, identity: Identity) -> Layout:
     """The disk for a root of so many bytes."""
-    return make_layout(
+    layout = make_layout(
         request.spec.partition_table,
         root_size=root_size,
         boot_size=request.spec.boot_size,
@@ -123,6 +132,7 @@ def _layout_of(root_size: int, request: Request, identity: Identity) -> Layout:
         root_type=root_type(request.architecture),
         sector_size=request.spec.sector_size,
     )
+    return layout.with_names(partition_names(request.loader))
 
 
 def _scan_and_prepare(

@@ -197,15 +197,15 @@ class Spec:
     def _boot_problems(self) -> list[str]:
         """Why the boot loader does not go with the rest."""
         table, loader, lines = self.partition_table, self.loader, []
-        if loader == "systemd-boot" and table not in (Table.EFI, Table.EFIXBOOTLDR):
-            lines.append(
-                f"--partition-table {table} cannot hold systemd-boot, which only UEFI starts: "
-                "take efi or efixbootldr, or --boot-loader grub"
-            )
-        elif table is Table.NONE and loader != "none":
+        if table is Table.NONE and loader != "none":
             lines.append(
                 f"--partition-table none cannot hold a boot loader: take --boot-loader none, not "
                 f"{loader}, or another table"
+            )
+        elif loader == "systemd-boot" and table.boots_bios:
+            lines.append(
+                f"--partition-table {table} is for BIOS, too, which does not start systemd-boot: "
+                "take efi or efixbootldr, or --boot-loader grub"
             )
         if self.sector_size != SECTOR and table.boots_bios:
             lines.append(

@@ -27,6 +27,10 @@
   partitionTableType ? null,
   # grub, systemd-boot or none; null: grub, where there is a partition table
   bootLoader ? null,
+  # bytes in a sector of the disk: 512 or 4096
+  sectorSize ? 512,
+  # signed EFI programs, such as a shim and the GRUB that it starts
+  efiBinaries ? [ ],
   label ? "nixos",
   # one's own files: [ { source; target; user; group; mode; xattrs; } ], all but two optional. What the
   # sandbox forbids in a file, owners and setuid modes, belongs here.
@@ -86,6 +90,11 @@ derivation (
     ]
     ++ given "--partition-table" partitionTableType
     ++ given "--boot-loader" bootLoader
+    ++ [
+      "--sector-size"
+      (toString sectorSize)
+    ]
+    ++ builtins.concatMap (given "--efi-binary") efiBinaries
     ++ builtins.concatMap (given "--additional-path") additionalPaths
     ++ builtins.concatMap (number: [
       "--generation"

@@ -78,6 +78,37 @@ def test_the_serial_number_is_what_a_device_is_named_by(device: str, volume_id: 
 
 
 @pytest.mark.parametrize(
+    ("device", "name"),
+    [
+        ("/dev/disk/by-partlabel/disk-main-ESP", "disk-main-ESP"),
+        ("PARTLABEL=EFI", "EFI"),
+        ("PARTLABEL=" + 37 * "x", None),
+        ("LABEL=EFI", None),
+    ],
+)
+def test_the_partition_is_what_a_device_is_named_by(device: str, name: str | None) -> None:
+    assert Mount(device, "/boot", "vfat").partition_name == name
+
+
+@pytest.mark.parametrize(
+    ("device", "foreign"),
+    [
+        ("/dev/vda1", False),
+        ("/dev/mapper/esp", False),
+        ("LABEL=ESP", False),
+        ("UUID=1234-ABCD", False),
+        ("PARTLABEL=ESP", False),
+        ("LABEL=a b", True),
+        ("/dev/disk/by-label/longer-than-11", True),
+        ("/dev/disk/by-partuuid/c12a7328-f81f-11d2-ba4b-00a0c93ec93b", True),
+        ("/dev/disk/by-uuid/c12a7328-f81f-11d2-ba4b-00a0c93ec93b", True),
+    ],
+)
+def test_names_that_no_disk_of_ours_has(device: str, foreign: bool) -> None:
+    assert Mount(device, "/boot", "vfat").is_foreign == foreign
+
+
+@pytest.mark.parametrize(
     ("table", "mounts", "esp", "xbootldr"),
     [
         (Table.EFI, [BOOT, EFI], BOOT, None),

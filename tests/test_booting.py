@@ -125,6 +125,27 @@ def test_a_fat_has_the_serial_number_that_the_system_mounts_it_by(tmp_path: Path
     assert "search --set=drive1 --fs-uuid 12AB-CD34\n" in fat_text(image, XBOOTLDR, "grub/grub.cfg")
 
 
+def test_a_partition_has_the_name_that_the_system_mounts_it_by(tmp_path: Path) -> None:
+    mounts = "/dev/disk/by-partlabel/disk-main-ESP /boot vfat x\n"
+    _, image = assemble(tmp_path, "--partition-table", "efi", mounts=mounts)
+    assert 'name="disk-main-ESP"' in run("sfdisk", "--dump", image)
+
+
+def test_a_mount_of_another_disk_is_told(tmp_path: Path) -> None:
+    system = make_system(tmp_path / "store", "/dev/disk/by-partuuid/1-2 /boot vfat x\n")
+    done = subprocess.run(
+        [ASSEMBLE, "--plan", "--out", tmp_path / "x", *system.options],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    assert (
+        "the system mounts /boot from /dev/disk/by-partuuid/1-2, which is not on this disk: name "
+        "the EFI system partition by a label of at most 11 letters and digits, as in "
+        "/dev/disk/by-label/ESP\n"
+    ) in done.stderr
+
+
 def test_boot_by_bios_from_the_efi_system_partition(tmp_path: Path) -> None:
     _, image = assemble(tmp_path, "--partition-table", "hybrid", mounts=fstab(boot="ESP"))
     assert GRUB | KERNELS | {"grub/i386-pc/boot.img"} <= files(image, ESP)

@@ -138,7 +138,7 @@ def test_two_rows_for_one_target(system: System, tmp_path: Path) -> None:
 def test_a_layout_that_cannot_hold_what_is_asked_for(system: System, tmp_path: Path) -> None:
     options = ["--partition-table", "hybrid", "--boot-loader", "systemd-boot", "--rs-codes"]
     assert refused(tmp_path / "x", *system.options, *options, "--sector-size", "4096")[-3:] == [
-        "--partition-table hybrid cannot hold systemd-boot, which only UEFI starts: take efi or "
+        "--partition-table hybrid is for BIOS, too, which does not start systemd-boot: take efi or "
         "efixbootldr, or --boot-loader grub",
         "--partition-table hybrid is for BIOS, which starts no disk with --sector-size 4096: take "
         "efi or efixbootldr",

@@ -92,6 +92,23 @@ def test_partitions_are_aligned_and_do_not_overlap(table: Table, root: int, boot
     assert layout.size - end == (0 if table is Table.NONE else MIB)
 
 
+def test_a_disk_too_large_for_an_mbr_is_refused() -> None:
+    most = 2**41 - 3 * MIB
+    assert new_layout(Table.LEGACY, most).size == 2**41 - MIB
+    with pytest.raises(RequestError) as caught:
+        new_layout(Table.LEGACY, most + 1)
+    assert str(caught.value) == (
+        "a disk of 2048.0 GiB is too large for an MBR, which ends at 2048.0 GiB: "
+        "take --partition-table legacy+gpt"
+    )
+    new_layout(Table.LEGACY_GPT, most + 1)
+
+
+def test_partitions_can_have_other_names() -> None:
+    layout = new_layout(Table.HYBRID).with_names({PartitionType.ESP: "disk-main-ESP"})
+    assert [one.name for one in layout.partitions] == ["disk-main-ESP", "no-fs", "primary"]
+
+
 @pytest.mark.parametrize("size", [0, -MIB, MIB + 1])
 def test_a_boot_size_that_cannot_be_aligned_is_refused(size: int) -> None:
     with pytest.raises(RequestError, match="not a whole number of MiB"):

@@ -234,7 +234,7 @@ def test_what_lies_in_partitions_stays(tmp_path: Path, table: Table, sector_size
 
 
 def test_a_file_that_cannot_be_written_is_the_hosts_fault(tmp_path: Path) -> None:
-    with pytest.raises(HostError, match=r"cannot write a partition table to .*: No such file"):
+    with pytest.raises(HostError, match=r"cannot write the partition table: No such file"):
         write_table(tmp_path / "absent", new_layout(Table.HYBRID))
 
 

@@ -143,8 +143,8 @@ def test_table_and_boot_loader_suit_each_other(
     [
         (
             {"table": Table.HYBRID, "boot_loader": "systemd-boot"},
-            "--partition-table hybrid cannot hold systemd-boot, which only UEFI starts: take efi "
-            "or efixbootldr, or --boot-loader grub",
+            "--partition-table hybrid is for BIOS, too, which does not start systemd-boot: take "
+            "efi or efixbootldr, or --boot-loader grub",
         ),
         (
             {"table": Table.NONE, "boot_loader": "grub"},

@@ -11,9 +11,14 @@ from assembler.store.paths import Store
 _ESCAPE = re.compile(r"\\([0-7]{3})")  # fstab(5): a space is \040
 # As fstab(5) and udev write a file system that is named by its label, or by a FAT's serial number.
 _LABEL = re.compile(r"(?:LABEL=|/dev/disk/by-label/)(.+)")
+_PARTITION_NAME = re.compile(r"(?:PARTLABEL=|/dev/disk/by-partlabel/)([A-Za-z0-9._+-]{1,36})")
 _UUID = re.compile(r"(?:UUID=|/dev/disk/by-uuid/)([0-9A-Fa-f]{4})-([0-9A-Fa-f]{4})")
 _FAT_LABEL = re.compile(r"[A-Za-z0-9_-]{1,11}")
 _BOOT = "/boot"
+
+
+# Names that a device has whatever is on it.
+_ANYWHERE = re.compile(r"/dev/(?!disk/)[a-z0-9/]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,18 @@ class Mount:
         """The serial number (32 bits) that the device is named by."""
         found = _UUID.fullmatch(self.device)
         return int(found[1] + found[2], 16) if found else None
+
+    @property
+    def partition_name(self) -> str | None:
+        """The name in a GPT that the device is named by, where it is plain (36 characters)."""
+        found = _PARTITION_NAME.fullmatch(self.device)
+        return found[1] if found else None
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the device is named in a way that no disk of ours can have."""
+        own = (self.label, self.volume_id, self.partition_name)
+        return all(name is None for name in own) and not _ANYWHERE.fullmatch(self.device)
 
 
 def read_mounts(store: Store, system: str) -> list[Mount]:

@@ -1,7 +1,7 @@
 """Where the partitions of a disk lie, and what they are called. All sizes are in bytes."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from uuid import UUID
 
@@ -14,6 +14,7 @@ _BIOS_BOOT_END = 2 * MIB  # in legacy+gpt; where an ESP follows, it takes all th
 # As in nixpkgs, nixos/lib/make-disk-image.nix.
 _ESP_START = 8 * MIB
 _XBOOTLDR_START = 100 * MIB
+_MAX_MBR = 0xFFFFFFFF * SECTOR  # its entries count sectors in 32 bits
 _BACKUP_TABLE = 1 * MIB  # the backup GPT takes 33 sectors; a whole MiB keeps the size round
 
 
@@ -136,6 +137,11 @@ class Layout:
         """The partition of the root file system."""
         return self.partitions[-1]
 
+    def with_names(self, names: Mapping[PartitionType, str]) -> "Layout":
+        """With other names for the partitions of the types given."""
+        named = (replace(one, name=names.get(one.type, one.name)) for one in self.partitions)
+        return replace(self, partitions=tuple(named))
+
     def _of(self, kind: PartitionType) -> Partition | None:
         return next((partition for partition in self.partitions if partition.type is kind), None)
 
@@ -154,7 +160,7 @@ def make_layout(
     `boot_size` is that of the ESP or, where there is one, the XBOOTLDR partition, in bytes; the
     root has at least `root_size` bytes. Everything ends on a whole MiB. `seed` gives the GUID for
     a name: the same name must give the same GUID. Raises RequestError when `boot_size` is needed
-    and not a whole number of MiB.
+    and not a whole number of MiB, and for a disk too large for an MBR.
     """
     if table.boots_efi and (boot_size <= 0 or boot_size % _ALIGNMENT):
         raise RequestError(
@@ -165,12 +171,18 @@ def make_layout(
     first = 0 if table is Table.NONE else _FIRST
     root_start = max([first, *(end for _, _, _, end in before)])
     root_end = root_start + round_up(root_size, _ALIGNMENT)
+    # An MBR leaves the same room: such a disk can be made a GPT one in place.
+    size = root_end + (0 if table is Table.NONE else _BACKUP_TABLE)
+    if table is Table.LEGACY and size > _MAX_MBR:
+        raise RequestError(
+            f"a disk of {format_size(size)} is too large for an MBR, which ends at "
+            f"{format_size(_MAX_MBR)}: take --partition-table legacy+gpt"
+        )
     name = "ROOT" if table is Table.EFIXBOOTLDR else "primary"
     places = [*before, (name, root_type, root_start, root_end)]
     return Layout(
         table=table,
-        # An MBR leaves the same room: such a disk can be made a GPT one in place.
-        size=root_end + (0 if table is Table.NONE else _BACKUP_TABLE),
+        size=size,
         disk_guid=seed("disk"),
         partitions=tuple(
             Partition(number, name, kind, seed(f"partition {number}"), start, end - start)

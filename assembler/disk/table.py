@@ -49,8 +49,7 @@ def write_table(image: Path, layout: Layout) -> None:
 
     def check(status: int) -> None:
         if status:
-            what = f"cannot write a partition table to {image}"
-            raise HostError(f"{what}: {os.strerror(abs(status))}")
+            raise HostError(f"cannot write the partition table: {os.strerror(abs(status))}")
 
     with _context(library) as context:
         size = layout.sector_size
