@@ -11,7 +11,7 @@ from assembler.boot.efi import (
     systemd_boot_programs,
 )
 from assembler.boot.efi_chain import EspFiles
-from assembler.boot.efi_program import Machine
+from assembler.boot.machine import Machine
 from assembler.errors import RequestError
 from assembler.root.files import Files
 from assembler.store.paths import StoreRoot

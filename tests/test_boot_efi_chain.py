@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from assembler.boot.core_image import CoreImage
 from assembler.boot.efi_chain import Chain, EspFiles, Role, given
-from assembler.boot.efi_program import EfiProgram, Machine
+from assembler.boot.efi_program import EfiProgram
 from assembler.boot.grub import Platform, find_grub, make_core_image
+from assembler.boot.machine import Machine
 from assembler.errors import RequestError
 from assembler.store.paths import StoreRoot
 from tests.efi_programs import (

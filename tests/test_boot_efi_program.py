@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembler.boot.efi_program import EfiProgram, Machine, machine_of, read_program
+from assembler.boot.efi_program import EfiProgram, read_program
+from assembler.boot.machine import Machine, machine_of
 from assembler.boot.pe import PeError
 from tests.efi_programs import (
     FALLBACK,

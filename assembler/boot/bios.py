@@ -9,6 +9,7 @@ other programs that write into that gap; without them it is as `--no-rs-codes` l
 import struct
 from pathlib import Path
 
+from assembler.boot.core_image import BLOCKLIST
 from assembler.boot.reed_solomon import reed_solomon_codes
 from assembler.disk.layout import Layout, Table
 from assembler.errors import HostError
@@ -26,9 +27,7 @@ _BOOT_DRIVE_OF_BIOS = 0xFF  # the drive that the BIOS says it booted from
 _DRIVE_CHECK = slice(0x66, 0x68)  # a jump, needed for floppies alone
 _NOPS = b"\x90\x90"
 
-# struct grub_boot_blocklist, which grows down from the end of the core image's first sector.
-_BLOCKLIST = struct.Struct("<QHH")  # first LBA, sectors, segment to load them at
-_BLOCKLIST_AT = SECTOR - _BLOCKLIST.size
+_BLOCKLIST_AT = SECTOR - BLOCKLIST.size  # in the core image's first sector
 _CORE_SEGMENT = 0x820  # GRUB_BOOT_I386_PC_KERNEL_SEG and the first sector, which is in place
 
 # In what the core image's first sector loads, which begins at the next sector.
@@ -114,7 +113,7 @@ def embed(
 
     core = bytearray(core_img)
     # grub-mkimage counts the sectors, but does not know where they will lie.
-    _BLOCKLIST.pack_into(core, _BLOCKLIST_AT, core_lba + 1, total - 1, _CORE_SEGMENT)
+    BLOCKLIST.pack_into(core, _BLOCKLIST_AT, core_lba + 1, total - 1, _CORE_SEGMENT)
     if rs_codes:
         _add_codes(core, total * SECTOR - len(core))
     return bytes(boot), bytes(core).ljust(total * SECTOR, b"\0")
@@ -124,8 +123,8 @@ def _is_core_image(core: bytes) -> bool:
     """Whether it is as grub-mkimage leaves it: its first sector ends in a list of one entry."""
     if len(core) < _UNGUARDED_AT + _UNGUARDED.size:
         return False
-    _, sectors, segment = _BLOCKLIST.unpack_from(core, _BLOCKLIST_AT)
-    end_of_list = _BLOCKLIST.unpack_from(core, _BLOCKLIST_AT - _BLOCKLIST.size)
+    _, sectors, segment = BLOCKLIST.unpack_from(core, _BLOCKLIST_AT)
+    end_of_list = BLOCKLIST.unpack_from(core, _BLOCKLIST_AT - BLOCKLIST.size)
     if sectors == 0 or segment != _CORE_SEGMENT or end_of_list != (0, 0, 0):
         return False
     unguarded = int(_UNGUARDED.unpack_from(core, _UNGUARDED_AT)[0])

@@ -5,14 +5,16 @@ nixos/modules/system/activation/bootspec.cue.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from assembler.boot.headers import file_fault
+from assembler.boot.machine import SYSTEMS
 from assembler.errors import RequestError
 from assembler.store.paths import Store, is_store_path, store_path_of
 
 DOCUMENT = "boot.json"
-SYSTEMS = ("x86_64-linux", "aarch64-linux")
 _VERSION = "org.nixos.bootspec.v1"
 _SPECIALISATIONS = "org.nixos.specialisation.v1"
 _SYSTEMD_BOOT = "org.nixos.systemd-boot"
@@ -36,6 +38,7 @@ class Bootspec:
     toplevel: str
     initrd_secrets: str | None = None  # a program that appends secrets to a copy of the initrd
     sort_key: str = _SORT_KEY  # of the entry for systemd-boot
+    devicetree: str | None = None  # that systemd-boot hands to the kernel; a file, as the others
     specialisations: tuple[tuple[str, "Bootspec"], ...] = ()  # by name; these have none themselves
 
 
@@ -92,16 +95,16 @@ def _read(
         problems.append(f"{path} has no {_VERSION}, the only version known")
         return None
     found = _field_problems(path, fields)
-    extension = document.get(_SYSTEMD_BOOT, {})
-    sort_key = extension.get("sortKey", _SORT_KEY) if isinstance(extension, dict) else None
-    if not is_line(sort_key):
-        found.append(f"{path}: sortKey of {_SYSTEMD_BOOT} is not a line of text")
+    extension = _extension(path, document, found)
     if not found:
-        found = _system_problems(path, fields, system) + _file_problems(store, path, fields)
+        files = {name: fields.get(name) for name in ("init", "kernel", "initrd")}
+        files["devicetree"] = extension["devicetree"]
+        found = _system_problems(path, fields, system)
+        found += _file_problems(store, path, files, fields["system"])
     if found:
         problems += found
         return None
-    initrd = fields.get("initrd")
+    initrd, devicetree = fields.get("initrd"), extension["devicetree"]
     return Bootspec(
         init=fields["init"],
         kernel=store.resolve(fields["kernel"]),
@@ -111,8 +114,22 @@ def _read(
         system=fields["system"],
         toplevel=fields["toplevel"],
         initrd_secrets=fields.get("initrdSecrets"),
-        sort_key=str(sort_key),
+        sort_key=extension["sortKey"] or _SORT_KEY,
+        devicetree=None if devicetree is None else store.resolve(devicetree),
     )
+
+
+def _extension(path: str, document: dict[str, Any], problems: list[str]) -> dict[str, str | None]:
+    """What a document says for systemd-boot; adds to `problems` what is of the wrong kind."""
+    extension = document.get(_SYSTEMD_BOOT, {})
+    if not isinstance(extension, dict):
+        problems.append(f"{path}: {_SYSTEMD_BOOT} is not an object")
+        return {}
+    values = {name: extension.get(name) for name in ("sortKey", "devicetree")}
+    for name, value in values.items():
+        if value is not None and not is_line(value):
+            problems.append(f"{path}: {name} of {_SYSTEMD_BOOT} is not a line of text")
+    return values
 
 
 def _field_problems(path: str, fields: dict[str, Any]) -> list[str]:
@@ -146,19 +163,25 @@ def _system_problems(path: str, fields: dict[str, Any], toplevel: str | None) ->
     return problems
 
 
-def _file_problems(store: Store, path: str, fields: dict[str, Any]) -> list[str]:
-    """Which files it names that are not there."""
+def _file_problems(
+    store: Store, path: str, files: Mapping[str, str | None], system: str
+) -> list[str]:
+    """Which files, by their names in the document, are absent or not what they should be."""
     problems = []
-    for name in ("init", "kernel", "initrd"):
-        file = fields.get(name)
+    for name, file in files.items():
         if file is None:
             continue
         if store_path_of(file) is None:
             problems.append(f"{path}: {name} {file} is not in /nix/store")
             continue
         try:
-            if not store.is_file(store.resolve(file)):
-                problems.append(f"{path}: {name} {file} is not a file")
-        except RequestError as error:
-            problems.append(f"{path}: {name} {error}")
+            real = store.resolve(file)
+        except RequestError:
+            fault = "does not exist" if store.fault(file) else "is a link that leads nowhere"
+            problems.append(f"{path}: {name} {file} {fault}")
+            continue
+        if not store.is_file(real):
+            problems.append(f"{path}: {name} {file} is not a file")
+        elif fault := file_fault(store, name, real, system):
+            problems.append(f"{path}: {name} {file}: {fault}")
     return problems

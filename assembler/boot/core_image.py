@@ -8,14 +8,15 @@ util/mkimage.c for how all is put together. GRUB 2.02 to 2.12 write them alike.
 import lzma
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from assembler.boot.pe import PeError, read_pe
+from assembler.boot.machine import Machine
+from assembler.boot.pe import Pe, PeError, read_pe
 from assembler.units import SECTOR, ceil_div
 
-# struct grub_pc_bios_boot_blocklist; the list grows down from the end of the first sector.
-_BLOCKLIST = struct.Struct("<QHH")  # first LBA, sectors, segment to load them at
+# struct grub_boot_blocklist; the list grows down from the end of the first sector.
+BLOCKLIST = struct.Struct("<QHH")  # first LBA, sectors, segment to load them at
 
 # Behind the first sector: the decompressor, its fields, and the compressed kernel and modules.
 _ENTRY = b"\xea"  # a far jump: ljmp $0, $codestart
@@ -37,13 +38,11 @@ _INFO_32 = struct.Struct("<4xII")  # struct grub_module_info32: offset, size
 _INFO_64 = struct.Struct("<8xQQ")
 _OBJECT = struct.Struct("<II")  # struct grub_module_header: type, size with this header
 
-_EFI_PLATFORMS = {
-    "i386": "i386-efi",
-    "x86-64": "x86_64-efi",
-    "arm64": "arm64-efi",
-    "riscv64": "riscv64-efi",
-}
-_NARROW = ("i386-pc", "i386-efi")
+_SBAT_VERSION = 4  # after component, generation, vendor and package
+
+_BIOS = "i386-pc"
+_EFI_PLATFORMS = {machine.names.words: machine.names.grub for machine in Machine}
+_NARROW = (_BIOS, Machine.IA32.names.grub)  # of 32 bits
 
 
 class ObjectType(IntEnum):
@@ -77,6 +76,7 @@ class CoreImage:
     config: str | None  # the commands that it begins with
     memdisk: bool  # whether it brings a file system of its own
     modules: tuple[str, ...]
+    version: str = ""  # the release, where a program for EFI tells it
 
 
 def read_blocklist(sector: bytes) -> tuple[Block, ...]:
@@ -85,10 +85,10 @@ def read_blocklist(sector: bytes) -> tuple[Block, ...]:
     Raises CoreImageError when there is no such list.
     """
     blocks = []
-    for at in range(SECTOR - _BLOCKLIST.size, SECTOR // 2, -_BLOCKLIST.size):
+    for at in range(SECTOR - BLOCKLIST.size, SECTOR // 2, -BLOCKLIST.size):
         if len(sector) < SECTOR:
             break
-        block = Block(*_BLOCKLIST.unpack_from(sector, at))
+        block = Block(*BLOCKLIST.unpack_from(sector, at))
         if block.sectors == 0:
             break
         blocks.append(block)
@@ -123,16 +123,28 @@ def read_bios_core(core: bytes) -> CoreImage:
             raise CoreImageError("it does not decompress: it is damaged, or was written over")
         sectors = ceil_div(end + redundancy, SECTOR)
         raise CoreImageError(f"its list names {whole // SECTOR} sectors, but it has {sectors}")
-    return _read_modules("i386-pc", image)
+    return _read_modules(_BIOS, image)
 
 
 def read_efi_core(program: bytes) -> CoreImage:
     """Read GRUB as an EFI program. Raises CoreImageError when it is another program, or damaged."""
     try:
-        machine = read_pe(program).machine
+        pe = read_pe(program)
     except PeError as error:
         raise CoreImageError(str(error)) from None
-    return _read_modules(_EFI_PLATFORMS[machine], program)
+    core = _read_modules(_EFI_PLATFORMS[pe.machine], program)
+    return replace(core, version=_version(pe, program))
+
+
+def _version(pe: Pe, program: bytes) -> str:
+    """What a program's SBAT says is the release of GRUB, if it has any (shim's SBAT.md)."""
+    section = pe.section(".sbat")
+    text = b"" if section is None else program[section.offset : section.end]
+    for line in _text(text).splitlines():
+        fields = line.split(",")
+        if fields[0] == "grub" and len(fields) > _SBAT_VERSION:
+            return fields[_SBAT_VERSION]
+    return ""
 
 
 def _decompress_from(

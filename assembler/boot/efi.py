@@ -8,30 +8,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from assembler.boot.core_image import CoreImageError, read_efi_core
-from assembler.boot.efi_chain import EspFiles, Role, Signed, make_chain
-from assembler.boot.efi_program import EfiProgram, Machine, read_program
-from assembler.boot.grub import Platform
+from assembler.boot.efi_chain import EspFiles, Signed, make_chain
+from assembler.boot.efi_program import EfiProgram, read_program
+from assembler.boot.efi_role import Role
+from assembler.boot.machine import BOOTED, Machine
 from assembler.boot.pe import PeError
 from assembler.errors import RequestError
 from assembler.store.paths import Store
 
 log = logging.getLogger(__name__)
 
-_PLATFORMS = {
-    Machine.X64: Platform.EFI,
-    Machine.IA32: Platform.EFI_IA32,
-    Machine.AA64: Platform.EFI_ARM64,
-}
-# 64-bit machines exist whose firmware is a 32-bit one, and the other way round.
-_RELATIVES = {Machine.X64: Machine.IA32, Machine.IA32: Machine.X64}
-
 _SYSTEMD_BOOT = "lib/systemd/boot/efi"
 _HOST = Path("/usr")
 
-
-# Where packages keep signed programs; {a} is a machine for EFI, {p} for GRUB, {m} for Linux.
+# Where packages keep signed programs; {a} is a machine for EFI, {p} for GRUB, {m} for openSUSE.
 # Debian, Ubuntu, Gentoo, Fedora and its kin, openSUSE, and nixpkgs' way of packaging theirs.
-_LINUX_MACHINES = {Machine.X64: "x86_64", Machine.IA32: "i586", Machine.AA64: "aarch64"}
 _VENDORS = ("BOOT", "fedora", "redhat", "centos", "rocky", "almalinux", "opensuse")
 _PLACES = {
     Role.SHIM: (
@@ -68,7 +59,7 @@ def find_signed(store: Store, paths: Iterable[str]) -> Signed | None:
         if any(not store.fault(f"{prefix}/{top}") for top in _TOPS)
     ]
     chains = []
-    for machine in Machine:
+    for machine in BOOTED:
         programs = {}
         for role in _PLACES:
             if (program := next(_signed(store, prefixes, machine, role), None)) is not None:
@@ -84,8 +75,8 @@ def _signed(
     names = {
         "a": machine,
         "A": machine.upper(),
-        "p": _PLATFORMS[machine].removesuffix("-efi"),
-        "m": _LINUX_MACHINES[machine],
+        "p": machine.names.grub.removesuffix("-efi"),
+        "m": machine.names.rpm,
     }
     for prefix in prefixes:
         for place in _PLACES[role]:

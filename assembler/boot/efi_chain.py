@@ -3,18 +3,20 @@
 What shim starts, and under which names, is in its shim.c and fallback.c.
 """
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 from assembler.boot.core_image import CoreImage, CoreImageError, read_efi_core
-from assembler.boot.efi_program import EfiProgram, Machine, read_program
+from assembler.boot.efi_program import EfiProgram, read_program
+from assembler.boot.efi_role import Role, role_of
 from assembler.boot.grub import FILE_SYSTEM_MODULES
+from assembler.boot.machine import Machine
 from assembler.boot.pe import PeError
-from assembler.errors import RequestError, reason
+from assembler.errors import Findings, RequestError, reason
 
 EspFiles = dict[str, bytes | Path]  # path on the ESP → content, or the host's file that has it
 
@@ -23,21 +25,6 @@ _VENDOR_DIRECTORY = "EFI/NixOS-boot"  # what NixOS calls its boot entry
 # A prefix that can be a directory of the ESP, behind the device that some name.
 _PREFIX = re.compile(r"(?:\([^)]*\))?/?([A-Za-z0-9_+-][A-Za-z0-9._+/-]*)")
 _NEEDED_MODULES = ("search_fs_uuid", "configfile")  # for our stub
-
-
-class Role(Enum):
-    """What a ready-made program is, as the start of its file's name tells."""
-
-    SHIM = ("shim",)
-    GRUB = ("grub", "gcd")  # gcd is Debian's for CDs
-    MOK_MANAGER = ("mm", "mokmanager")
-    FALLBACK = ("fb", "fallback")
-    OTHER = ("",)
-
-    @staticmethod
-    def of(name: str) -> "Role":
-        """The role of a file by its name."""
-        return next(role for role in Role if name.lower().startswith(role.value))
 
 
 # What runs after what; of these a machine has one or two.
@@ -108,6 +95,15 @@ class Signed:
 
     chains: tuple[Chain, ...]
 
+    @property
+    def version(self) -> str:
+        """The release of the first GRUB that tells its own, else empty."""
+        return next((core.version for core in self._grubs if core.version), "")
+
+    @property
+    def _grubs(self) -> list[CoreImage]:
+        return [chain.grub for chain in self.chains if chain.grub is not None]
+
     def problems(self, file_system: str) -> list[str]:
         """One line for each GRUB that cannot read `file_system`, that of /boot."""
         return [line for chain in self.chains for line in chain.problems(file_system)]
@@ -128,37 +124,58 @@ class Signed:
 def given(paths: Sequence[Path]) -> Signed:
     """What a user gives by `--efi-binary`; raises RequestError with every problem.
 
-    The names tell what is what (`shim*`, `grub*`, `mm*`, `fb*`), the programs for which machine.
+    Each program tells its machine, and its role as `role_of` has it. One given twice counts once.
     """
-    problems: list[str] = []
+    findings = Findings()
     found: dict[Machine, dict[Role, EfiProgram]] = defaultdict(dict)
+    distinct: dict[str, Path] = {}
     for path in paths:
-        try:
-            program = read_program(path)
-        except (PeError, OSError) as error:
-            why = reason(error) if isinstance(error, OSError) else f"{path}: {error}"
-            problems.append(f"--efi-binary {why}")
-            continue
-        if path.name.lower().endswith(".signed") and not program.is_signed:
-            problems.append(f"--efi-binary {path} has no signature, though its name says so")
-        role, programs = Role.of(path.name), found[program.machine]
-        if role in programs:
-            problems.append(
-                f"--efi-binary {programs[role].path} and {path} are for the same machine and the "
-                "same part: give one of them"
-            )
-        programs.setdefault(role, program)
+        distinct.setdefault(os.path.realpath(path), path)
+    for path in distinct.values():
+        with findings.gather():
+            program, role = _read(path)
+            programs = found[program.machine]
+            if role in programs:
+                findings.problems.append(
+                    f"--efi-binary {programs[role].path} and {path} are for the same machine and "
+                    "the same part: give one of them"
+                )
+            programs.setdefault(role, program)
+    usable = sum(map(len, found.values()))
     chains = []
     for machine in sorted(found):
-        problems += _chain_problems(machine, found[machine])
-        try:
-            chains.append(make_chain(machine, found[machine]))
-        except CoreImageError as error:
-            path = found[machine][Role.GRUB].path
-            problems.append(f"--efi-binary {path} is called GRUB, but {error}")
-    if problems:
-        raise RequestError(problems)
+        if usable == len(distinct):  # else what lacks may be what cannot be used
+            findings.problems += _chain_problems(machine, found[machine])
+        with findings.gather():
+            chains.append(_make_given(machine, found[machine]))
+    findings.tell()
     return Signed(tuple(chains))
+
+
+def _read(path: Path) -> tuple[EfiProgram, Role]:
+    """A program and its role; raises RequestError where it is of no use here."""
+    try:
+        program, role = read_program(path), role_of(path)
+    except PeError as error:
+        raise RequestError(f"--efi-binary {path}: {error}") from None
+    except OSError as error:
+        raise RequestError(f"--efi-binary {reason(error)}") from None
+    if role is Role.SYSTEMD_BOOT:
+        raise RequestError(
+            f"--efi-binary {path} is systemd-boot, which does not read GRUB's menu: use "
+            "--boot-loader systemd-boot"
+        )
+    if path.name.lower().endswith(".signed") and not program.is_signed:
+        raise RequestError(f"--efi-binary {path} has no signature, though its name says so")
+    return program, role
+
+
+def _make_given(machine: Machine, programs: Mapping[Role, EfiProgram]) -> Chain:
+    try:
+        return make_chain(machine, programs)
+    except CoreImageError as error:
+        path = programs[Role.GRUB].path
+        raise RequestError(f"--efi-binary {path} is no usable GRUB: {error}") from None
 
 
 def _chain_problems(machine: Machine, programs: Mapping[Role, EfiProgram]) -> list[str]:

@@ -1,15 +1,14 @@
-"""EFI programs: the machine that each is for, whether it is signed, and what firmware calls it.
+"""EFI programs: the machine that each is for, and whether it is signed.
 
-The format is Microsoft's PE (its specification, 3 and 4), and the names are those of the UEFI
-specification (3.5.1.1) and of shim.
+The format is Microsoft's PE (its specification, 3 and 4).
 """
 
 import struct
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
+from assembler.boot.machine import BOOTED, Machine
 from assembler.boot.pe import PeError, read_pe
 
 _HEADERS = 64 << 10  # bytes; programs have them in the first 4 KiB
@@ -27,30 +26,7 @@ _PKCS_SIGNED_DATA = 0x0002
 _MAX_CERTIFICATES = 1 << 20  # bytes; real ones have some 10 KiB
 
 
-class Machine(StrEnum):
-    """The machines of UEFI firmware, as shim and systemd call them in the names of files."""
-
-    X64 = "x64"
-    IA32 = "ia32"
-    AA64 = "aa64"
-
-    @property
-    def boot_program(self) -> str:
-        """What firmware starts on a medium that it was told nothing of: a path on the ESP."""
-        return f"EFI/BOOT/BOOT{self.upper()}.EFI"
-
-
-_MACHINES = {"x86-64": Machine.X64, "i386": Machine.IA32, "arm64": Machine.AA64}
-_SYSTEMS = {
-    "x86_64-linux": Machine.X64,
-    "i686-linux": Machine.IA32,
-    "aarch64-linux": Machine.AA64,
-}
-
-
-def machine_of(system: str) -> Machine | None:
-    """The machine of one of Nix's systems (`x86_64-linux`); None where we know of no UEFI."""
-    return _SYSTEMS.get(system)
+_MACHINES = {machine.names.words: machine for machine in BOOTED}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 
 from assembler.boot.bootspec import (
     DOCUMENT,
-    SYSTEMS,
     Bootspec,
     is_line,
     is_specialisation_name,
     read_bootspec,
 )
+from assembler.boot.headers import file_fault
+from assembler.boot.machine import SYSTEMS
 from assembler.errors import HostError, RequestError, reason
 from assembler.store.paths import Store
 
@@ -137,8 +138,6 @@ def _from_links(store: Store, system: str, problems: list[str]) -> Bootspec | No
                 return None
             problems.append(f"{system} has no init")
             continue
-        if not store.is_file(files[name]):
-            problems.append(f"{system}/{name} is not a file")
     try:
         params = _line(store, f"{system}/kernel-params")
         version = _line(store, f"{system}/nixos-version")
@@ -148,6 +147,11 @@ def _from_links(store: Store, system: str, problems: list[str]) -> Bootspec | No
         return None
     if machine not in SYSTEMS:
         problems.append(f"{system} is for {machine}; only {' and '.join(SYSTEMS)} can be booted")
+    for name, file in files.items():
+        if not store.is_file(file):
+            problems.append(f"{system}/{name} is not a file")
+        elif fault := file_fault(store, name, file, machine):
+            problems.append(f"{system}/{name}: {fault}")
     secrets = f"{system}/append-initrd-secrets"
     return Bootspec(
         init=f"{system}/init",
@@ -167,8 +171,6 @@ def _warn(store: Store, generation: Generation) -> None:
     inner = [
         (f", specialisation {name!r}", spec) for name, spec in generation.bootspec.specialisations
     ]
-    if not generation.version:
-        log.warning("generation %d is not in GRUB's menu: no nixos-version", generation.number)
     for which, spec in whole + inner:
         where = f"generation {generation.number}{which}"
         if _is_there(store, f"{spec.toplevel}/xen.gz"):

@@ -1,15 +1,20 @@
 """Find GRUB, in the closure or on the host, and let it build its core images."""
 
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 
 from assembler import process
+from assembler.boot.machine import Machine
 from assembler.errors import HostError, RequestError, reason
 from assembler.store.paths import Store
+
+log = logging.getLogger(__name__)
 
 _MKIMAGE = "grub-mkimage"
 _MODULE_LIST = "moddep.lst"  # in every directory of modules
@@ -20,27 +25,20 @@ class Platform(StrEnum):
     """What GRUB is built for, by GRUB's own names."""
 
     BIOS = "i386-pc"
-    EFI = "x86_64-efi"
-    EFI_IA32 = "i386-efi"
-    EFI_ARM64 = "arm64-efi"
+    EFI = Machine.X64.names.grub
+    EFI_IA32 = Machine.IA32.names.grub
+    EFI_ARM64 = Machine.AA64.names.grub
 
     @property
     def removable_path(self) -> str:
         """Where on an EFI system partition the firmware of any machine looks for its program."""
-        return f"EFI/BOOT/{_REMOVABLE[self]}"
+        return next(machine.boot_program for machine in Machine if machine.names.grub == self)
 
     @property
     def is_efi(self) -> bool:
         """Whether the core image is an EFI program."""
         return self is not Platform.BIOS
 
-
-# What firmware starts from a disk that it does not know (UEFI specification, 3.5.1.1).
-_REMOVABLE = {
-    Platform.EFI: "BOOTX64.EFI",
-    Platform.EFI_IA32: "BOOTIA32.EFI",
-    Platform.EFI_ARM64: "BOOTAA64.EFI",
-}
 
 # Everything that our configuration needs is in the core image.
 _NEEDED = ("part_gpt", "part_msdos", "search", "search_fs_uuid", "normal", "configfile")
@@ -50,6 +48,12 @@ _USEFUL = (
     *("ls", "sleep", "all_video"),
 )
 _EFI_FIRST = ("fat", "efi_gop")
+_OPTIONAL = {*_USEFUL, "efi_gop"} - {"linux", "boot"}
+_READING = ("ext2", "fat")  # file systems that every GRUB reads
+_IMAGES = {  # by whether it is for EFI: what core images are made of
+    True: ("kernel.img",),
+    False: ("kernel.img", "boot.img", "diskboot.img", "lzma_decompress.img"),
+}
 FILE_SYSTEM_MODULES = {  # the modules that read them
     "ext4": "ext2",
     "btrfs": "btrfs",
@@ -71,6 +75,7 @@ _DATA = (
     *("crypto.lst", "terminal.lst", "modinfo.sh"),
 )
 _DATA_OF_SOME = ("efiemu32.o", "efiemu64.o")
+_SHOWN = 5  # files of many that are missing
 _FONT = "unicode.pf2"
 _THEME = "starfield"
 _SHARED = (f"share/grub/{_FONT}", f"share/grub/themes/{_THEME}", "share/locale")
@@ -94,31 +99,63 @@ class Grub:
 def find_grub(platform: Platform, store: Store, paths: Iterable[str]) -> Grub:
     """Find GRUB in the store paths given, in their order, else on the host.
 
+    Modules that are incomplete are passed over, with a warning where there are others.
     grub-mkimage is the one beside the modules, so that both are of one version, or the host's
-    where that does not run. Raises RequestError where there are no modules, HostError where
-    there is no grub-mkimage, saying which package to install.
+    where that does not run. Raises RequestError where there are no modules, or only incomplete
+    ones, saying which package to install; HostError where there is no grub-mkimage.
     """
-    found = find_modules(platform, store, paths) or find_modules_on_host(platform)
+    incomplete: list[str] = []
+    candidates = chain(_in_closure(platform, store, paths), _on_host(platform))
+    found = _first(platform, candidates, incomplete)
     if found is None:
         raise RequestError(
-            f"GRUB's modules for {platform} are neither in the closure nor on this host: "
+            incomplete
+            or f"GRUB's modules for {platform} are neither in the closure nor on this host: "
             f"{_where(platform)}"
         )
     return found
 
 
-def find_modules(platform: Platform, store: Store, paths: Iterable[str]) -> Grub | None:
-    """GRUB out of the first of the store paths that has it, None where none does."""
-    for path, modules in _in_closure(platform, store, paths):
+def find_further(
+    platform: Platform, store: Store, paths: Iterable[str], *, host: bool
+) -> Grub | None:
+    """GRUB for firmware that need not be served: from the store paths given, or from the `host`.
+
+    None where there is none; one that is incomplete is left out with a warning.
+    """
+    incomplete: list[str] = []
+    candidates = _on_host(platform) if host else _in_closure(platform, store, paths)
+    found = _first(platform, candidates, incomplete)
+    if found is None:
+        for line in incomplete:
+            log.warning("%s, so there is no %s", line, platform.removable_path)
+    return found
+
+
+def _first(
+    platform: Platform, candidates: Iterable[tuple[str | None, Path]], incomplete: list[str]
+) -> Grub | None:
+    """The first that is complete; adds a line to `incomplete` for each that is not."""
+    for path, modules in candidates:
+        if missing := _missing(platform, modules):
+            incomplete.append(_lacking(platform, modules, missing))
+            continue
+        for line in incomplete:
+            log.warning("%s; instead %s is used", line, modules)
         return _with_mkimage(platform, modules, path)
     return None
 
 
-def find_modules_on_host(platform: Platform) -> Grub | None:
-    """The host's GRUB, None where it has none."""
-    for modules in _on_host(platform):
-        return _with_mkimage(platform, modules, None)
-    return None
+def _missing(platform: Platform, modules: Path) -> list[str]:
+    """The files that a directory of modules lacks and every GRUB has."""
+    needed = {*_core_modules(platform), *_READING} - _OPTIONAL
+    names = [*_files_of(platform), *_IMAGES[platform.is_efi], *(f"{name}.mod" for name in needed)]
+    return sorted(name for name in {*names} if not (modules / name).is_file())
+
+
+def _files_of(platform: Platform) -> tuple[str, ...]:
+    """What is copied besides the modules."""
+    return _DATA if platform.is_efi else (*_DATA, "boot.img")
 
 
 def _with_mkimage(platform: Platform, modules: Path, store_path: str | None) -> Grub:
@@ -132,8 +169,8 @@ def make_core_image(grub: Grub, boot_uuid: str, file_system: str, prefix: str) -
     """Build GRUB's core image: core.img for BIOS, or the EFI program.
 
     It reads its configuration from `prefix` on the file system of the kind `file_system` that
-    has `boot_uuid`, which for FAT is such as `ABCD-1234`. Raises HostError when a module is
-    missing or grub-mkimage fails.
+    has `boot_uuid`, which for FAT is such as `ABCD-1234`. Raises RequestError when a module is
+    missing, HostError when grub-mkimage fails.
     """
     modules = _modules(grub, file_system)
     with process.scratch_directory() as scratch:
@@ -155,11 +192,10 @@ def grub_module_files(grub: Grub) -> list[tuple[str, Path]]:
     when one is missing that every GRUB has.
     """
     share = grub.modules.parents[2] / "share"
-    names = [file.name for file in grub.modules.glob("*.mod")]
-    names += _DATA if grub.platform.is_efi else (*_DATA, "boot.img")
+    names = [*(file.name for file in grub.modules.glob("*.mod")), *_files_of(grub.platform)]
     files = {f"{grub.platform}/{name}": grub.modules / name for name in names}
     if missing := sorted(file.name for file in files.values() if not file.is_file()):
-        raise HostError(_lacking(grub, missing))
+        raise HostError(_lacking(grub.platform, grub.modules, missing))
     further = {f"{grub.platform}/{name}": grub.modules / name for name in _DATA_OF_SOME}
     further[f"fonts/{_FONT}"] = share / "grub" / _FONT
     theme = share / "grub" / "themes" / _THEME
@@ -174,36 +210,38 @@ def grub_module_files(grub: Grub) -> list[tuple[str, Path]]:
 def version(grub: Grub) -> str:
     """The release of GRUB that the modules are of, as nixpkgs has it: `2.06`, `2.12-rc1`.
 
-    It is in modinfo.sh, beside them. Raises HostError when it is not.
+    It is in modinfo.sh, beside them. Raises RequestError when it is not.
     """
     file = grub.modules / "modinfo.sh"
     try:
         text = file.read_text(errors="replace")
     except OSError as error:
-        raise HostError(f"GRUB's modules are incomplete: {reason(error)}") from None
+        raise RequestError(f"GRUB's modules are incomplete: {reason(error)}") from None
     found = re.search(r'^grub_version="([0-9.]+)(?:[~-]((?:rc|beta)[0-9]*))?', text, re.MULTILINE)
     if found is None:
-        raise HostError(f"{file} does not tell the version of GRUB")
+        raise RequestError(f"{file} does not tell the version of GRUB")
     return "-".join(part for part in found.groups() if part)
 
 
 def _modules(grub: Grub, file_system: str) -> list[str]:
-    """The modules of a core image; raises HostError when needed ones are missing."""
-    first = _EFI_FIRST if grub.platform.is_efi else ("biosdisk",)
-    wanted = [*first, *_NEEDED, *_USEFUL, FILE_SYSTEM_MODULES[file_system]]
+    """The modules of a core image; raises RequestError when needed ones are missing."""
+    wanted = [*_core_modules(grub.platform), FILE_SYSTEM_MODULES[file_system]]
     present = [name for name in dict.fromkeys(wanted) if (grub.modules / f"{name}.mod").is_file()]
-    optional = {*_USEFUL, "efi_gop"} - {"linux", "boot"}
-    missing = sorted({*wanted} - {*present} - optional)
-    if missing:
-        raise HostError(_lacking(grub, [f"{name}.mod" for name in missing]))
+    if missing := sorted({*wanted} - {*present} - _OPTIONAL):
+        names = [f"{name}.mod" for name in missing]
+        raise RequestError(_lacking(grub.platform, grub.modules, names))
     return present
 
 
-def _lacking(grub: Grub, names: list[str]) -> str:
-    return (
-        f"GRUB for {grub.platform} in {grub.modules} lacks {', '.join(names)}: "
-        f"{_where(grub.platform)}"
-    )
+def _core_modules(platform: Platform) -> tuple[str, ...]:
+    """The modules of any core image for a platform, if there are such."""
+    return (*(_EFI_FIRST if platform.is_efi else ("biosdisk",)), *_NEEDED, *_USEFUL)
+
+
+def _lacking(platform: Platform, modules: Path, names: list[str]) -> str:
+    shown = names[:_SHOWN] if len(names) > _SHOWN + 1 else names
+    more = f" and {len(names) - _SHOWN} more files" if len(names) > len(shown) else ""
+    return f"GRUB for {platform} in {modules} lacks {', '.join(shown)}{more}: {_where(platform)}"
 
 
 def _where(platform: Platform) -> str:
@@ -237,18 +275,16 @@ def _is_file(store: Store, path: str) -> bool:
         return False
 
 
-def _on_host(platform: Platform) -> Iterator[Path]:
-    yield from _modules_below(_HOST_PREFIX, platform)
+def _on_host(platform: Platform) -> Iterator[tuple[None, Path]]:
+    prefixes = [_HOST_PREFIX]
     for directory in process.search_path().split(os.pathsep):
         program = Path(directory or ".") / _MKIMAGE
         if os.path.isfile(program):  # unlike Path.is_file, false in an unreadable directory
-            yield from _modules_below(program.resolve().parent.parent, platform)
-
-
-def _modules_below(prefix: Path, platform: Platform) -> Iterator[Path]:
-    modules = prefix / "lib" / "grub" / platform
-    if os.path.isfile(modules / _MODULE_LIST):
-        yield modules
+            prefixes.append(program.resolve().parent.parent)
+    for prefix in dict.fromkeys(prefixes):
+        modules = prefix / "lib" / "grub" / platform
+        if os.path.isfile(modules / _MODULE_LIST):
+            yield None, modules
 
 
 def _beside(modules: Path) -> Iterator[Path]:

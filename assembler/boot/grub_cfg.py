@@ -206,8 +206,7 @@ class _Menu:
         """GRUB's word for a kernel or an initrd."""
         if self.drives.store is None:
             return self.drives.below_boot(setting(kernel_copy(path)))
-        lies = path.replace(STORE, self.config.store_path, 1)
-        return self.drives.store_drive + quote(self.places.locate(lies))
+        return self.drives.store_drive + quote(self.places.locate(path))
 
     def all_configurations(self, generations: Sequence[Generation]) -> Iterator[str]:
         """The submenu with the generations, the newest first."""

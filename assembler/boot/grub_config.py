@@ -7,12 +7,12 @@ Nix's builtins.toXML (Nix manual, "Built-in Functions"); install-grub.pl reads i
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from assembler.boot.assets import StoreFile, find_file, find_theme
 from assembler.boot.grub_xml import Settings, read_settings
-from assembler.errors import RequestError
-from assembler.store.paths import Store, store_path_of
+from assembler.errors import RequestError, reason
+from assembler.store.paths import STORE, Store, store_path_of
 from assembler.store.registration import PathInfo
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,6 @@ class GrubConfig:
     users: tuple[User, ...] = ()
     copy_kernels: bool = False
     boot_path: str = _BOOT
-    store_path: str = "/nix/store"
     efi_mount_point: str = _BOOT
     grub: str = ""  # store path of the GRUB for BIOS; empty: none is to be installed
     grub_efi: str = ""
@@ -95,9 +94,26 @@ def read_grub_config(store: Store, path: str) -> GrubConfig:
 
     Warns of what cannot be done before the first rebuild of the system itself.
     """
-    settings, own = read_settings(store, path), GrubConfig()
-    config = GrubConfig(
-        path=path,
+    settings = read_settings(store, path)
+    config = _with_assets(_with_installation(_menu(settings), settings), store, settings)
+    if config.fs_identifier not in _IDENTIFIERS:
+        settings.problems.append(f"{path}: fsIdentifier should be {', '.join(_IDENTIFIERS)}")
+    if (place := settings.text("storePath", STORE)).rstrip("/") != STORE:
+        settings.problems.append(
+            f"{path}: the image has its store in {STORE}, and not in {place}: leave "
+            "boot.loader.grub.storePath as it is"
+        )
+    if settings.problems:
+        raise RequestError(settings.problems)
+    _warn(settings, config)
+    return config
+
+
+def _menu(settings: Settings) -> GrubConfig:
+    """What the menu says and looks like, but for files."""
+    own = GrubConfig()
+    return GrubConfig(
+        path=settings.where,
         timeout=settings.number("timeout", own.timeout),
         timeout_style=settings.text("timeoutStyle", own.timeout_style),
         default=settings.text("default", own.default),
@@ -109,33 +125,40 @@ def read_grub_config(store: Store, path: str) -> GrubConfig:
         extra_per_entry_config=settings.text("extraPerEntryConfig"),
         extra_entries=settings.text("extraEntries"),
         extra_entries_before_nixos=settings.flag("extraEntriesBeforeNixOS"),
-        font=_file(store, settings, "font"),
-        splash_image=_file(store, settings, "splashImage"),
         splash_mode=settings.text("splashMode", own.splash_mode),
         background_color=settings.text("backgroundColor"),
-        theme=_theme(store, settings),
         gfxmode_efi=settings.text("gfxmodeEfi", own.gfxmode_efi),
         gfxmode_bios=settings.text("gfxmodeBios", own.gfxmode_bios),
         gfxpayload_efi=settings.text("gfxpayloadEfi", own.gfxpayload_efi),
         gfxpayload_bios=settings.text("gfxpayloadBios", own.gfxpayload_bios),
-        users=tuple(_users(store, settings)),
+    )
+
+
+def _with_installation(config: GrubConfig, settings: Settings) -> GrubConfig:
+    """Add what is installed where."""
+    return replace(
+        config,
         copy_kernels=settings.flag("copyKernels"),
-        boot_path=settings.text("bootPath", own.boot_path),
-        store_path=settings.text("storePath", own.store_path),
-        efi_mount_point=settings.text("efiSysMountPoint", own.efi_mount_point),
+        boot_path=settings.text("bootPath", config.boot_path),
+        efi_mount_point=settings.text("efiSysMountPoint", config.efi_mount_point),
         grub=settings.text("grub"),
         grub_efi=settings.text("grubEfi"),
-        full_name=settings.text("fullName", own.full_name),
-        full_version=settings.text("fullVersion", own.full_version),
+        full_name=settings.text("fullName", config.full_name),
+        full_version=settings.text("fullVersion", config.full_version),
         devices=settings.texts("devices"),
         extra_install_args=settings.texts("extraGrubInstallArgs"),
     )
-    if config.fs_identifier not in _IDENTIFIERS:
-        settings.problems.append(f"{path}: fsIdentifier should be {', '.join(_IDENTIFIERS)}")
-    if settings.problems:
-        raise RequestError(settings.problems)
-    _warn(settings, config)
-    return config
+
+
+def _with_assets(config: GrubConfig, store: Store, settings: Settings) -> GrubConfig:
+    """Add the files that the menu shows, and what passwords are in files."""
+    return replace(
+        config,
+        font=_file(store, settings, "font"),
+        splash_image=_file(store, settings, "splashImage"),
+        theme=_theme(store, settings),
+        users=tuple(_users(store, settings)),
+    )
 
 
 def _is_for_boot(store: Store, path: str) -> bool:
@@ -219,7 +242,13 @@ def _user(store: Store, settings: Settings, name: str) -> User | None:
 def _first_line(store: Store, settings: Settings, path: str) -> str:
     try:
         text = store.host(find_file(store, path)).read_bytes().decode()
-    except (RequestError, OSError, UnicodeDecodeError) as error:
-        settings.problems.append(f"{settings.where}: cannot read {path}: {error}")
+    except RequestError as error:
+        settings.problems.append(f"{settings.where}: {error}")
+        return ""
+    except OSError as error:
+        settings.problems.append(f"{settings.where}: cannot read {reason(error)}")
+        return ""
+    except UnicodeDecodeError:
+        settings.problems.append(f"{settings.where}: {path} is not UTF-8")
         return ""
     return text.partition("\n")[0]

@@ -6,7 +6,7 @@ Source: builtins.toXML (Nix manual, "Built-in Functions"; src/libexpr/value-to-x
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from assembler.errors import RequestError
+from assembler.errors import RequestError, reason
 from assembler.store.paths import Store
 
 
@@ -76,8 +76,10 @@ def read_settings(store: Store, path: str) -> Settings:
     """Read the file at `path`, which holds one set; raises RequestError."""
     try:
         text = store.host(store.resolve(path)).read_bytes().decode()
-    except (OSError, RequestError) as error:
-        raise RequestError(f"{path} cannot be read: {error}") from None
+    except RequestError as error:
+        raise RequestError(f"GRUB's settings: {error}") from None
+    except OSError as error:
+        raise RequestError(f"GRUB's settings: cannot read {reason(error)}") from None
     except UnicodeDecodeError:
         raise RequestError(f"{path} is not UTF-8, as Nix writes it") from None
     if "<!" in text:  # Nix writes neither a document type nor entities, and escapes every <

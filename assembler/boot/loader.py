@@ -1,29 +1,31 @@
 """The boot loader that is asked for, with all that it needs looked up."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from assembler.boot.boot_files import InstalledGrub
 from assembler.boot.efi import find_signed, find_systemd_boot, systemd_boot_programs
 from assembler.boot.efi_chain import EspFiles, Signed, given
-from assembler.boot.efi_program import machine_of
 from assembler.boot.fstab import BootMounts, boot_mounts, read_mounts
 from assembler.boot.generation import Generation, read_generations
 from assembler.boot.grub import (
     Grub,
     Platform,
+    find_further,
     find_grub,
-    find_modules,
-    find_modules_on_host,
     version,
 )
 from assembler.boot.grub_config import GrubConfig, find_grub_config, read_grub_config
+from assembler.boot.machine import SYSTEMS, Machine
+from assembler.boot.systemd_boot import stub_problems
 from assembler.disk.layout import Table
 from assembler.errors import Findings, RequestError
 from assembler.store.paths import Store
 from assembler.store.registration import PathInfo
 
-_EFI_PLATFORMS = {"x86_64-linux": Platform.EFI, "aarch64-linux": Platform.EFI_ARM64}
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +55,25 @@ class Loader:
 
     @property
     def version(self) -> str:
-        """The release of GRUB; raises HostError where its modules do not tell."""
-        return version(next(iter(self.grubs.values())))
+        """The release of GRUB, empty where only signed programs are used that do not tell it.
+
+        Raises RequestError where its modules do not tell.
+        """
+        if self.grubs:
+            return version(next(iter(self.grubs.values())))
+        return "" if self.signed is None else self.signed.version
+
+    @property
+    def installed(self) -> InstalledGrub:
+        """What GRUB the disk starts; raises RequestError where its modules do not tell."""
+        stores = {grub.store_path for grub in self.grubs.values() if grub.store_path is not None}
+        return InstalledGrub(
+            name="grub",
+            version=self.version,
+            bios=Platform.BIOS in self.grubs,
+            efi=self.signed is not None or any(platform.is_efi for platform in self.grubs),
+            store_paths=frozenset(stores),
+        )
 
 
 def find_loader(
@@ -65,77 +84,113 @@ def find_loader(
     Raises RequestError with every problem, HostError when a tool fails.
     """
     mounts = boot_mounts(wanted.table, read_mounts(store, wanted.system))
+    loader = Loader(name=wanted.loader, mounts=mounts)
     if wanted.loader in ("system", "none"):
-        return Loader(name=wanted.loader, mounts=mounts)
-    found = Findings()
-    generations: list[Generation] = []
-    with found.gather():
-        generations = read_generations(
-            store, wanted.generations, wanted.epoch, needed=wanted.system
+        return loader
+    if wanted.architecture not in SYSTEMS:
+        known = " and ".join(SYSTEMS)
+        raise RequestError(
+            f"{wanted.system} is for {wanted.architecture}; only {known} can be booted"
         )
-    if wanted.loader == "systemd-boot":
-        programs: EspFiles = {}
-        with found.gather():
-            if (machine := machine_of(wanted.architecture)) is None:
-                raise RequestError(f"there is no systemd-boot for {wanted.architecture}")
-            program = find_systemd_boot(store, paths, machine)
-            programs = systemd_boot_programs(program, machine)
-        found.tell()
-        return Loader(name=wanted.loader, mounts=mounts, generations=generations, programs=programs)
-    config, grubs, signed = GrubConfig(), {}, None
-    with found.gather():
-        if (file := find_grub_config(store, infos, wanted.system)) is not None:
-            config = read_grub_config(store, file)
-    with found.gather():
-        if wanted.table.boots_efi:
-            if wanted.efi_binaries:
-                signed = given(wanted.efi_binaries)
-            else:
-                signed = find_signed(store, paths)
-    with found.gather():
-        grubs = _find_grubs(wanted, store, config, paths)
-    found.tell()
-    return Loader(
-        name=wanted.loader,
-        mounts=mounts,
-        generations=generations,
-        config=config,
-        grubs=grubs,
-        signed=signed,
-    )
+    search = _Search(wanted, store, infos, paths)
+    add = search.systemd_boot if wanted.loader == "systemd-boot" else search.grub
+    loader = add(replace(loader, generations=search.generations()))
+    search.found.tell()
+    return loader
 
 
-def _find_grubs(
-    wanted: Wanted, store: Store, config: GrubConfig, paths: Iterable[str]
-) -> dict[Platform, Grub]:
-    """GRUB for every platform that shall boot, and for those besides that come with it.
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """Looks for the parts of a loader, and gathers in `found` what is wrong with them."""
 
-    The GRUB that the system's settings name comes first.
-    """
-    named = [path for path in (config.grub, config.grub_efi) if path]
-    places = [*named, *sorted(paths)]
-    needed = [Platform.BIOS] if wanted.table.boots_bios else []
-    if wanted.table.boots_efi:
-        needed.append(_EFI_PLATFORMS[wanted.architecture])
-    grubs = {}
-    problems: list[str] = []
-    for platform in needed:
-        try:
-            grubs[platform] = find_grub(platform, store, places)
-        except RequestError as error:
-            problems += error.problems
-    if problems:
-        raise RequestError(problems)
-    if wanted.table.boots_efi:
+    wanted: Wanted
+    store: Store
+    infos: Sequence[PathInfo]
+    paths: Sequence[str]
+    found: Findings = field(default_factory=Findings)
+
+    @property
+    def machine(self) -> Machine:
+        """The machine that is booted, which is one of those of `SYSTEMS`."""
+        return next(one for one in Machine if one.names.nix == self.wanted.architecture)
+
+    def generations(self) -> Sequence[Generation]:
+        """What is listed."""
+        wanted = self.wanted
+        with self.found.gather():
+            return read_generations(
+                self.store, wanted.generations, wanted.epoch, needed=wanted.system
+            )
+        return ()
+
+    def systemd_boot(self, loader: Loader) -> Loader:
+        """Add what is particular to systemd-boot."""
+        with self.found.gather():
+            self.found.problems += stub_problems(self.store, loader.generations)
+        with self.found.gather():
+            program = find_systemd_boot(self.store, self.paths, self.machine)
+            return replace(loader, programs=systemd_boot_programs(program, self.machine))
+        return loader
+
+    def grub(self, loader: Loader) -> Loader:
+        """Add what is particular to GRUB."""
+        for one in loader.generations:
+            if not one.version:
+                log.warning("generation %d is not in GRUB's menu: no nixos-version", one.number)
+        config = GrubConfig()
+        with self.found.gather():
+            file = find_grub_config(self.store, self.infos, self.wanted.system)
+            config = config if file is None else read_grub_config(self.store, file)
+        signed = None
+        # Whatever is wrong with programs that are given, it is not that GRUB's modules are missing.
+        served = {*Platform} if self.wanted.efi_binaries else set()
+        with self.found.gather():
+            signed = self._signed()
+            chains = () if signed is None else signed.chains
+            served = {Platform(chain.machine.names.grub) for chain in chains}
+        places = [*filter(None, (config.grub, config.grub_efi)), *sorted(self.paths)]
+        grubs = self._grubs(places, served)
+        return replace(loader, config=config, grubs=grubs, signed=signed)
+
+    def _signed(self) -> Signed | None:
+        if not self.wanted.table.boots_efi:
+            return None
+        if self.wanted.efi_binaries:
+            return given(self.wanted.efi_binaries)
+        return find_signed(self.store, self.paths)
+
+    def _grubs(self, places: Sequence[str], served: Collection[Platform]) -> dict[Platform, Grub]:
+        """GRUB for every platform that shall boot, and for those besides that come with it.
+
+        `places` are store paths, the GRUB that the system's settings name first. Signed programs
+        boot the platforms `served`: for these GRUB's modules may be missing.
+        """
+        grubs: dict[Platform, Grub] = {}
+        main = Platform(self.machine.names.grub)
+        needed = [Platform.BIOS] if self.wanted.table.boots_bios else []
+        if self.wanted.table.boots_efi and main not in served:
+            needed.append(main)
+        for platform in needed:
+            with self.found.gather():
+                grubs[platform] = find_grub(platform, self.store, places)
+        if self.wanted.table.boots_efi and not self.found.problems:
+            with self.found.gather():
+                grubs |= self._further(places, main, grubs.get(main))
+        return grubs
+
+    def _further(
+        self, places: Sequence[str], main: Platform, grub: Grub | None
+    ) -> dict[Platform, Grub]:
+        """GRUB for the firmware of other machines, and for the main one where that need not be."""
+        further: dict[Platform, Grub] = {}
+        for host in (False, True):
+            if grub is None and (grub := find_further(main, self.store, places, host=host)):
+                further[main] = grub
         # From the closure or the host, as the main one: else the image would differ by the host.
-        from_closure = grubs[needed[-1]].store_path is not None
+        host = grub is not None and grub.store_path is None
         for platform in Platform:
-            if platform.is_efi and platform not in grubs:
-                grub = (
-                    find_modules(platform, store, places)
-                    if from_closure
-                    else find_modules_on_host(platform)
-                )
-                if grub is not None:
-                    grubs[platform] = grub
-    return grubs
+            if platform.is_efi and platform is not main:
+                other = find_further(platform, self.store, places, host=host)
+                if other is not None:
+                    further[platform] = other
+        return further

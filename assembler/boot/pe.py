@@ -3,6 +3,8 @@
 import struct
 from dataclasses import dataclass
 
+from assembler.boot.machine import Machine
+
 _DOS_MAGIC = b"MZ"
 _PE_OFFSET_AT = 0x3C
 _PE_MAGIC = b"PE\0\0"
@@ -10,8 +12,7 @@ _COFF = struct.Struct("<HHIIIHH")  # machine, sections, time, symbols, symbols, 
 _SECTION = struct.Struct("<8sIIII16x")  # name, virtual size, address, raw size, raw offset
 _MAX_SECTIONS = 96  # what Windows loads; no EFI program comes near
 
-# The machine types that UEFI names (specification, 2.1.1).
-MACHINES = {0x014C: "i386", 0x8664: "x86-64", 0xAA64: "arm64", 0x5064: "riscv64"}
+MACHINES = {machine.names.pe: machine.names.words for machine in Machine}
 
 
 class PeError(ValueError):

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from assembler.boot.boot_files import BootFile
 from assembler.boot.bootspec import Bootspec
 from assembler.boot.generation import Generation
+from assembler.boot.headers import stub_fault
 from assembler.errors import RequestError
-from assembler.store.paths import STORE
+from assembler.store.paths import STORE, Store
 
 _NIXOS = "EFI/nixos"
 _TIMEOUT = 1  # seconds: time for a key, and no more
@@ -56,19 +57,35 @@ def systemd_boot_files(
     )
 
 
+def stub_problems(store: Store, generations: Sequence[Generation]) -> list[str]:
+    """One line for each kernel that systemd-boot cannot start, since firmware cannot."""
+    problems = []
+    for one in generations:
+        for name, spec in [("", one.bootspec), *one.bootspec.specialisations]:
+            if fault := stub_fault(store, spec.kernel, spec.system):
+                which = f", specialisation {name!r}" if name else ""
+                problems.append(
+                    f"generation {one.number}{which}: kernel {spec.kernel} has no EFI stub, which "
+                    f"systemd-boot needs: {fault}; build it with CONFIG_EFI_STUB, or use "
+                    "--boot-loader grub"
+                )
+    return problems
+
+
 class _Copies:
-    """Names for the copies of kernels and initrds."""
+    """Names for the copies of kernels, initrds and device trees."""
 
     def __init__(self) -> None:
         self.names: dict[str, str] = {}  # path below the partition → file in the store
 
     def name(self, path: str) -> str:
         """Where the copy of a file is, absolute."""
-        directory, name = posixpath.split(path)
-        short = f"{_NIXOS}/{posixpath.basename(directory)}-{name}.efi"
-        # NixOS would take one for the other where two directories have one name.
+        inside = path.removeprefix(f"{STORE}/")
+        top, name = inside.split("/")[0], posixpath.basename(path)
+        short = f"{_NIXOS}/{name}.efi" if top == name else f"{_NIXOS}/{top}-{name}.efi"
+        # NixOS would take one for the other where one store path has two of a name.
         if self.names.get(short, path) != path:
-            short = f"{_NIXOS}/{path.removeprefix(f'{STORE}/').replace('/', '-')}.efi"
+            short = f"{_NIXOS}/{inside.replace('/', '-')}.efi"
         self.names[short] = path
         return f"/{short}"
 
@@ -88,3 +105,5 @@ def _entry(
     if spec.initrd is not None:
         yield f"initrd {copies.name(spec.initrd)}"
     yield f"options init={spec.init} {' '.join(spec.kernel_params)}"
+    if spec.devicetree is not None:
+        yield f"devicetree {copies.name(spec.devicetree)}"

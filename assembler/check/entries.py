@@ -9,11 +9,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from assembler.boot.payload import PayloadError, check_initrd, check_kernel
 from assembler.boot.pe import PeError, read_pe
 from assembler.check.chain import BrokenError, Disk, Trail
 from assembler.check.grub_menu import Entry, Load, Location
 from assembler.check.grub_reader import GrubReader, UnreadableError
-from assembler.check.payload import PayloadError, check_initrd, check_kernel
 from assembler.units import format_size
 
 _HEADER = 4096  # bytes: what check_kernel looks at, and more

@@ -1,18 +1,22 @@
-"""Tell whether a kernel and an initial RAM disk are such, and whole, as far as they themselves say.
+"""Tell whether kernels, initial RAM disks and device trees are such, and whole if they say so.
 
 Kernels: Linux, Documentation/arch/x86/boot.rst, Documentation/arch/arm64/booting.rst,
 Documentation/arch/riscv/boot-image-header.rst, drivers/firmware/efi/libstub/zboot-header.S.
 Initial RAM disks: Documentation/driver-api/early-userspace/buffer-format.rst, init/initramfs.c,
-lib/decompress.c.
+lib/decompress.c. Device trees: Devicetree Specification, 5.2.
 """
 
 import zlib
 from collections.abc import Callable
+from io import BytesIO
 from typing import BinaryIO
 
 _CHUNK = 1 << 20
 _IMAGES = {b"ARMd": "arm64", b"RSC\x05": "riscv64"}
 
+_DEVICETREE = b"\xd0\x0d\xfe\xed"
+
+_MAGIC = 8  # bytes that tell an archive
 _CPIO = (b"070701", b"070702")
 _CPIO_HEADER = 110
 _CPIO_END = b"TRAILER!!!\0"
@@ -51,6 +55,26 @@ def check_kernel(header: bytes, size: int | None = None) -> str | None:
     return machine
 
 
+def check_initrd_start(header: bytes, size: int) -> None:
+    """Check an initial RAM disk of `size` bytes by its beginning alone; raises PayloadError."""
+    if size == 0:
+        raise PayloadError("it is empty")
+    at = len(header) - len(header.lstrip(b"\0"))
+    if at == size:
+        raise PayloadError("it holds nothing but zeros")
+    if size == len(header) or len(header) - at >= _MAGIC:
+        _walker(BytesIO(header), at)
+
+
+def check_devicetree(header: bytes, size: int) -> None:
+    """Check a flattened device tree of `size` bytes by its header; raises PayloadError."""
+    magic, total = header[:4], int.from_bytes(header[4:8], "big")
+    if magic != _DEVICETREE:
+        raise PayloadError("it is not a device tree" if size else "it is empty")
+    if size < max(total, 8):
+        raise PayloadError(f"it is cut short: {size} bytes of {total}")
+
+
 def check_initrd(file: BinaryIO) -> None:
     """Walk through the archives of an initial RAM disk, as the kernel will unpack them.
 
@@ -76,7 +100,7 @@ _Walker = Callable[[BinaryIO, int, int], int]
 def _walker(file: BinaryIO, at: int) -> _Walker:
     """What finds the end of the archive that begins at a byte."""
     file.seek(at)
-    magic = file.read(8)
+    magic = file.read(_MAGIC)
     if magic.startswith(_CPIO):
         return _cpio_end
     if magic.startswith((b"\x1f\x8b", b"\x1f\x9e")):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembler.check.payload import PayloadError, check_initrd, check_kernel
+from assembler.boot.payload import PayloadError, check_initrd, check_kernel
 from tests.helpers import output
 from tests.systems import made_up_kernel
 
