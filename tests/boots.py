@@ -1,5 +1,6 @@
 """NixOS systems as boot loaders see them, in a store below a directory."""
 
+import gzip
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from assembler.store.paths import StoreRoot
 from tests.helpers import output
+from tests.systems import made_up_kernel
 
 
 def path_of(name: str, digit: str = "0") -> str:
@@ -44,8 +46,8 @@ def add_system(
     """
     kernel, initrd = path_of("linux-6.6", digit), path_of("initrd-linux-6.6", digit)
     top = path_of("nixos-system-demo", digit)
-    put(store, f"{kernel}/bzImage", f"kernel {digit}")
-    put(store, f"{initrd}/initrd", f"initrd {digit}")
+    put(store, f"{kernel}/bzImage", made_up_kernel(2048))
+    put(store, f"{initrd}/initrd", gzip.compress(b"initrd"))
     put(store, f"{top}/init", "#!/bin/sh\n")
     link(store, f"{top}/kernel", f"{kernel}/bzImage")
     link(store, f"{top}/initrd", f"{initrd}/initrd")

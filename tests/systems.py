@@ -66,8 +66,14 @@ def make_system(root: Path, fstab: str = "", bzimage: bytes | None = None) -> Sy
 
 
 def made_up_kernel(size: int) -> bytes:
-    """Random bytes that say of themselves that they are a Linux kernel (boot.rst), and whole."""
+    """Random bytes that say of themselves that they are a Linux kernel (boot.rst), and whole.
+
+    And an EFI program (Microsoft's PE format) of no sections, as kernels with an EFI stub are.
+    """
     setup = bytearray(os.urandom(1024))
+    setup[:2] = b"MZ"
+    setup[0x3C:0x40] = (0x40).to_bytes(4, "little")
+    setup[0x40:0x58] = b"PE\0\0" + (0x8664).to_bytes(20, "little")
     setup[0x1F1] = 1  # sectors after the first
     setup[0x1F4:0x1F8] = ((size - len(setup)) // 16).to_bytes(4, "little")
     setup[0x1FE:0x200] = b"\x55\xaa"

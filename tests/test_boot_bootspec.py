@@ -1,4 +1,6 @@
+import gzip
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 from assembler.boot.bootspec import Bootspec, read_bootspec
 from assembler.errors import RequestError
 from assembler.store.paths import StoreRoot
+from tests.systems import made_up_kernel
 
 SYSTEM = "/nix/store/0c5b8jvv2zl8pzvzz0m9sxlyc4flpnlr-nixos-system-demo"
 DEBUG = "/nix/store/2c5b8jvv2zl8pzvzz0m9sxlyc4flpnlr-nixos-system-demo"
@@ -36,8 +39,8 @@ def store(tmp_path: Path) -> StoreRoot:
     root.host(SYSTEM).mkdir(parents=True)
     root.host(KERNEL).mkdir()
     root.host(f"{SYSTEM}/init").write_text("#!/bin/sh\n")
-    root.host(f"{KERNEL}/bzImage").write_bytes(b"kernel")
-    root.host(f"{KERNEL}/initrd").write_bytes(b"initrd")
+    root.host(f"{KERNEL}/bzImage").write_bytes(made_up_kernel(2048))
+    root.host(f"{KERNEL}/initrd").write_bytes(gzip.compress(b"initrd"))
     root.host(f"{SYSTEM}/initrd").symlink_to(f"{KERNEL}/initrd")  # dangling on this host
     return root
 
@@ -99,7 +102,7 @@ def test_every_problem_of_a_specialisation_names_it(store: StoreRoot) -> None:
     )
     assert nothing.startswith(f"{path}, specialisation 'a/b' has no org.nixos.bootspec.v1")
     assert toplevel == f"{path}, specialisation 'gone': toplevel /elsewhere is not a store path"
-    assert kernel.startswith(f"{path}, specialisation 'gone': kernel {KERNEL}/gone does not exist")
+    assert kernel == f"{path}, specialisation 'gone': kernel {KERNEL}/gone does not exist"
     assert label == f"{path}, specialisation 'other': label is not a line of text"
 
 
@@ -108,21 +111,103 @@ def test_specialisations_must_be_an_object(store: StoreRoot) -> None:
     assert problems(store) == (f"{SYSTEM}/boot.json: org.nixos.specialisation.v1 is not an object",)
 
 
+def test_a_machine_that_is_not_booted(store: StoreRoot) -> None:
+    content = document()
+    content["org.nixos.bootspec.v1"]["system"] = "i686-linux"
+    write(store, content)
+    assert problems(store) == (
+        f"{SYSTEM}/boot.json is for i686-linux; only x86_64-linux and aarch64-linux can be booted",
+    )
+
+
+def test_an_arm64_system_has_a_kernel_for_arm64(store: StoreRoot) -> None:
+    content = document()
+    content["org.nixos.bootspec.v1"]["system"] = "aarch64-linux"
+    write(store, content)
+    assert problems(store) == (
+        f"{SYSTEM}/boot.json: kernel {KERNEL}/bzImage: it is a kernel for x86, not for arm64",
+    )
+    # booting.rst, "4. Call the kernel image".
+    store.host(f"{KERNEL}/bzImage").write_bytes(b"MZ".ljust(0x38, b"\0") + b"ARM\x64")
+    assert read_bootspec(store, SYSTEM).system == "aarch64-linux"
+
+
 @pytest.mark.parametrize(
-    ("system", "expected"),
+    ("kernel", "initrd", "expected"),
     [
-        ("aarch64-linux", ()),
-        ("i686-linux", ("is for i686-linux; only x86_64-linux and aarch64-linux can be booted",)),
+        (
+            b"",
+            b"",
+            [
+                f"kernel {KERNEL}/bzImage: it is empty",
+                f"initrd {SYSTEM}/initrd: it is empty",
+            ],
+        ),
+        (
+            b"#!/bin/sh",
+            b"#!/bin/sh",
+            [
+                f"kernel {KERNEL}/bzImage: it is not a Linux kernel",
+                f"initrd {SYSTEM}/initrd: it is not an initial RAM disk (it begins with "
+                "23 21 2f 62)",
+            ],
+        ),
+        (
+            made_up_kernel(5000)[:4096],
+            bytes(70_000),
+            [f"kernel {KERNEL}/bzImage: it is cut short: 4096 bytes of 4976"],
+        ),
+        (
+            made_up_kernel(5000),
+            bytes(512),
+            [f"initrd {SYSTEM}/initrd: it holds nothing but zeros"],
+        ),
     ],
 )
-def test_machines(store: StoreRoot, system: str, expected: tuple[str, ...]) -> None:
-    content = document()
-    content["org.nixos.bootspec.v1"]["system"] = system
+def test_kernels_and_initrds_that_are_none(
+    store: StoreRoot, kernel: bytes, initrd: bytes, expected: list[str]
+) -> None:
+    store.host(f"{KERNEL}/bzImage").write_bytes(kernel)
+    store.host(f"{KERNEL}/initrd").write_bytes(initrd)
+    content, inner = document(), document()
+    inner["org.nixos.bootspec.v1"]["toplevel"] = DEBUG
+    content["org.nixos.specialisation.v1"] = {"inner": inner}
     write(store, content)
-    if expected:
-        assert problems(store) == (f"{SYSTEM}/boot.json {expected[0]}",)
-    else:
-        assert read_bootspec(store, SYSTEM).system == system
+    path = f"{SYSTEM}/boot.json"
+    assert problems(store) == (
+        *(f"{path}: {line}" for line in expected),
+        *(f"{path}, specialisation 'inner': {line}" for line in expected),
+    )
+
+
+def test_the_device_tree_for_systemd_boot(store: StoreRoot) -> None:
+    """As nixpkgs' systemd-boot.nix has it: the key is there only where a file is set."""
+    content = document()
+    content["org.nixos.systemd-boot"] = {"sortKey": "nixos", "devicetree": f"{KERNEL}/dtbs/a.dtb"}
+    write(store, content)
+    path = f"{SYSTEM}/boot.json"
+    file = f"{KERNEL}/dtbs/a.dtb"
+    assert problems(store) == (f"{path}: devicetree {file} does not exist",)
+    store.host(f"{KERNEL}/dtbs").mkdir()
+    store.host(file).write_bytes(b"tree")
+    assert problems(store) == (f"{path}: devicetree {file}: it is not a device tree",)
+    # Devicetree Specification, 5.2: magic, size, and places; then a node without a name.
+    head = (0xD00DFEED, 72, 56, 72, 40, 17, 16, 0, 0, 16)
+    tree = struct.pack(">10I16x4I", *head, 1, 0, 2, 9)
+    store.host(file).write_bytes(tree[:-1])
+    assert problems(store) == (
+        f"{path}: devicetree {file}: it is cut short: {len(tree) - 1} bytes of {len(tree)}",
+    )
+    store.host(file).write_bytes(tree)
+    assert read_bootspec(store, SYSTEM).devicetree == file
+    content["org.nixos.systemd-boot"] = {"sortKey": 1, "devicetree": ["a"]}
+    write(store, content)
+    assert problems(store) == (
+        f"{path}: sortKey of org.nixos.systemd-boot is not a line of text",
+        f"{path}: devicetree of org.nixos.systemd-boot is not a line of text",
+    )
+    write(store, content | {"org.nixos.systemd-boot": []})
+    assert problems(store) == (f"{path}: org.nixos.systemd-boot is not an object",)
 
 
 def test_an_initrd_may_be_missing(store: StoreRoot) -> None:
@@ -180,4 +265,4 @@ def test_every_absent_file_is_told(store: StoreRoot) -> None:
     outside, directory, absent = problems(store)
     assert outside == f"{path}: init /sbin/init is not in /nix/store"
     assert directory == f"{path}: kernel {KERNEL} is not a file"
-    assert absent.startswith(f"{path}: initrd {SYSTEM}/initrd does not exist: ")
+    assert absent == f"{path}: initrd {SYSTEM}/initrd is a link that leads nowhere"

@@ -80,8 +80,17 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path, content: bytes, expecte
 
 
 def test_an_absent_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"cannot be read: .* does not exist"):
+    with pytest.raises(RequestError) as caught:
         read_settings(StoreRoot(tmp_path), PATH)
+    assert str(caught.value) == f"{PATH} does not exist"
+
+
+def test_a_directory_is_told(tmp_path: Path) -> None:
+    store = StoreRoot(tmp_path)
+    put(store, f"{PATH}/file")
+    with pytest.raises(RequestError) as caught:
+        read_settings(store, PATH)
+    assert str(caught.value) == f"GRUB's settings: cannot read {store.host(PATH)}: Is a directory"
 
 
 @settings(max_examples=100)

@@ -1,12 +1,14 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from assembler.boot.boot_files import BootFile
 from assembler.boot.generation import Generation
-from assembler.boot.systemd_boot import systemd_boot_files
+from assembler.boot.systemd_boot import stub_problems, systemd_boot_files
 from assembler.errors import RequestError
-from tests.boots import path_of
+from assembler.store.paths import StoreRoot
+from tests.boots import add_system, path_of
 from tests.test_boot_grub_cfg import DEBUG, PLAIN, RICH
 
 
@@ -65,20 +67,68 @@ def test_a_sort_key_and_no_initrd() -> None:
     assert b"initrd" not in entry.source
 
 
-def test_kernels_in_directories_of_one_name_are_told_apart() -> None:
-    specs = [
-        replace(DEBUG.bootspec, kernel=f"{path_of('linux', digit)}/boot/vmlinuz") for digit in "12"
+def names_of(*kernels: str) -> dict[str, bytes | str]:
+    """What the copies of kernels are called."""
+    generations = [
+        replace(PLAIN, number=n, bootspec=replace(DEBUG.bootspec, kernel=kernel, initrd=None))
+        for n, kernel in enumerate(kernels, 1)
     ]
-    generations = [replace(PLAIN, number=n, bootspec=spec) for n, spec in enumerate(specs, 1)]
-    found = systemd_boot_files(generations, 1)
-    kernels = {file.path: file.source for file in found.xbootldr if "vmlinuz" in file.path}
-    assert kernels == {
-        "EFI/nixos/boot-vmlinuz.efi": specs[0].kernel,
-        f"EFI/nixos/{'2' * 32}-linux-boot-vmlinuz.efi": specs[1].kernel,
+    files = systemd_boot_files(generations, 1).xbootldr
+    return {file.path: file.source for file in files if file.path.startswith("EFI")}
+
+
+def test_copies_are_named_after_their_store_paths() -> None:
+    """As copy_from_file in systemd-boot-builder.py names them."""
+    deep, plain = f"{path_of('linux', '1')}/boot/vmlinuz", path_of("Image", "2")
+    assert names_of(deep, plain) == {
+        f"EFI/nixos/{'1' * 32}-linux-vmlinuz.efi": deep,
+        f"EFI/nixos/{'2' * 32}-Image.efi": plain,
     }
-    entry = found.xbootldr[-1].source
-    assert isinstance(entry, bytes)
-    assert f"linux /EFI/nixos/{'2' * 32}-linux-boot-vmlinuz.efi\n".encode() in entry
+
+
+def test_kernels_of_one_name_in_one_store_path_are_told_apart() -> None:
+    one, two = (f"{path_of('linux', '1')}/{name}/vmlinuz" for name in "ab")
+    assert names_of(one, two) == {
+        f"EFI/nixos/{'1' * 32}-linux-vmlinuz.efi": one,
+        f"EFI/nixos/{'1' * 32}-linux-b-vmlinuz.efi": two,
+    }
+
+
+def test_a_device_tree_is_copied_and_named() -> None:
+    tree = f"{path_of('device-tree', '3')}/vendor/board.dtb"
+    one = replace(PLAIN, bootspec=replace(PLAIN.bootspec, devicetree=tree))
+    *files, entry = systemd_boot_files([one], 1).xbootldr
+    name = f"EFI/nixos/{'3' * 32}-device-tree-board.dtb.efi"
+    assert BootFile(name, tree) in files
+    assert isinstance(entry.source, bytes)
+    assert entry.source.splitlines()[-1] == f"devicetree /{name}".encode()
+    assert entry.source.splitlines()[-2].startswith(b"options ")
+
+
+def test_kernels_that_firmware_cannot_start_are_told(tmp_path: Path) -> None:
+    store = StoreRoot(tmp_path)
+    inner, system = add_system(store, "1"), add_system(store, "2")
+    inside = replace(PLAIN.bootspec, kernel=f"{path_of('linux-6.6', '1')}/bzImage")
+    whole = replace(
+        inside,
+        kernel=f"{path_of('linux-6.6', '2')}/bzImage",
+        specialisations=(("inner", inside),),
+    )
+    generation = replace(PLAIN, number=5, bootspec=whole)
+    assert inner != system
+    assert stub_problems(store, [generation]) == []
+    kernel = store.host(inside.kernel)
+    kernel.write_bytes(b"\xea" + kernel.read_bytes()[1:])
+    ia32 = store.host(whole.kernel)
+    ia32.write_bytes(ia32.read_bytes().replace(b"PE\0\0\x64\x86", b"PE\0\0\x4c\x01"))
+    told = "systemd-boot cannot start the kernel"
+    advice = "build it with CONFIG_EFI_STUB, or use --boot-loader grub"
+    assert stub_problems(store, [generation]) == [
+        f"generation 5: {told} {whole.kernel}: it is an EFI program for i386, not for "
+        f"x86-64; {advice}",
+        f"generation 5, specialisation 'inner': {told} {inside.kernel}: it is not an "
+        f"EFI program (no MZ header); {advice}",
+    ]
 
 
 def test_an_unknown_default_is_refused() -> None:

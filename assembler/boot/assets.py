@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from assembler.boot.lookup import resolve
 from assembler.errors import HostError, RequestError, reason
 from assembler.store.paths import Store
 
@@ -19,7 +20,7 @@ class StoreFile:
 
 def find_file(store: Store, path: str) -> str:
     """The file that `path` leads to; raises RequestError where the closure has none."""
-    real = store.resolve(path)
+    real = resolve(store, path)
     if not store.is_file(real):
         raise RequestError(f"{path} is not a file")
     return real
@@ -30,7 +31,7 @@ def find_theme(store: Store, path: str) -> tuple[StoreFile, ...]:
 
     Links are followed, to directories as well: on a FAT there are none.
     """
-    if store.is_file(store.resolve(path)):
+    if store.is_file(resolve(store, path)):
         raise RequestError(f"{path} is not a directory")
     try:
         return tuple(sorted(_walk(store, path, "", ()), key=lambda file: file.name))
@@ -40,7 +41,7 @@ def find_theme(store: Store, path: str) -> tuple[StoreFile, ...]:
 
 def _walk(store: Store, path: str, name: str, above: tuple[str, ...]) -> Iterator[StoreFile]:
     """The files at or below `path`, which has the `name` below the first; `above` are all dirs."""
-    real = store.resolve(path)
+    real = resolve(store, path)
     if store.is_file(real):
         yield StoreFile(name, real, store.host(real).stat().st_mode & 0o777)
         return

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from assembler.boot.headers import file_fault
+from assembler.boot.lookup import resolve
 from assembler.boot.machine import SYSTEMS
 from assembler.errors import RequestError
 from assembler.store.paths import Store, is_store_path, store_path_of
@@ -175,10 +176,9 @@ def _file_problems(
             problems.append(f"{path}: {name} {file} is not in /nix/store")
             continue
         try:
-            real = store.resolve(file)
-        except RequestError:
-            fault = "does not exist" if store.fault(file) else "is a link that leads nowhere"
-            problems.append(f"{path}: {name} {file} {fault}")
+            real = resolve(store, file)
+        except RequestError as error:
+            problems.append(f"{path}: {name} {error}")
             continue
         if not store.is_file(real):
             problems.append(f"{path}: {name} {file} is not a file")

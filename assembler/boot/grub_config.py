@@ -95,7 +95,7 @@ def read_grub_config(store: Store, path: str) -> GrubConfig:
     Warns of what cannot be done before the first rebuild of the system itself.
     """
     settings = read_settings(store, path)
-    config = _with_assets(_with_installation(_menu(settings), settings), store, settings)
+    config = _with_installation(_with_assets(_menu(settings), store, settings), settings)
     if config.fs_identifier not in _IDENTIFIERS:
         settings.problems.append(f"{path}: fsIdentifier should be {', '.join(_IDENTIFIERS)}")
     if (place := settings.text("storePath", STORE)).rstrip("/") != STORE:

@@ -6,6 +6,7 @@ Source: builtins.toXML (Nix manual, "Built-in Functions"; src/libexpr/value-to-x
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
+from assembler.boot.lookup import resolve
 from assembler.errors import RequestError, reason
 from assembler.store.paths import Store
 
@@ -75,9 +76,7 @@ class Settings:
 def read_settings(store: Store, path: str) -> Settings:
     """Read the file at `path`, which holds one set; raises RequestError."""
     try:
-        text = store.host(store.resolve(path)).read_bytes().decode()
-    except RequestError as error:
-        raise RequestError(f"GRUB's settings: {error}") from None
+        text = store.host(resolve(store, path)).read_bytes().decode()
     except OSError as error:
         raise RequestError(f"GRUB's settings: cannot read {reason(error)}") from None
     except UnicodeDecodeError:

@@ -65,8 +65,8 @@ def stub_problems(store: Store, generations: Sequence[Generation]) -> list[str]:
             if fault := stub_fault(store, spec.kernel, spec.system):
                 which = f", specialisation {name!r}" if name else ""
                 problems.append(
-                    f"generation {one.number}{which}: kernel {spec.kernel} has no EFI stub, which "
-                    f"systemd-boot needs: {fault}; build it with CONFIG_EFI_STUB, or use "
+                    f"generation {one.number}{which}: systemd-boot cannot start the kernel "
+                    f"{spec.kernel}: {fault}; build it with CONFIG_EFI_STUB, or use "
                     "--boot-loader grub"
                 )
     return problems
