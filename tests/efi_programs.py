@@ -29,6 +29,13 @@ class Signer:
         return target
 
 
+def other_program(target: Path) -> Path:
+    """An EFI program that is no part of GRUB, shim or systemd-boot: binutils' objcopy made it."""
+    marks = [".sdmagic", ".sbat", ".osrel"]
+    output("objcopy", *(f"--remove-section={name}" for name in marks), SYSTEMD_BOOT, target)
+    return target
+
+
 def without_signatures(program: Path, target: Path) -> Path:
     """A copy of a program that has lost all signatures."""
     target.write_bytes(program.read_bytes())

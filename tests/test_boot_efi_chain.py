@@ -1,4 +1,5 @@
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +9,9 @@ from hypothesis import given as given_by_hypothesis
 from hypothesis import strategies as st
 
 from assembler.boot.core_image import CoreImage
-from assembler.boot.efi_chain import Chain, EspFiles, Role, given
+from assembler.boot.efi_chain import Chain, EspFiles, given
 from assembler.boot.efi_program import EfiProgram
+from assembler.boot.efi_role import Role
 from assembler.boot.grub import Platform, find_grub, make_core_image
 from assembler.boot.machine import Machine
 from assembler.errors import RequestError
@@ -22,6 +24,7 @@ from tests.efi_programs import (
     SIGNED_GRUB,
     SYSTEMD_BOOT,
     Signer,
+    other_program,
     without_signatures,
 )
 from tests.helpers import output
@@ -38,6 +41,11 @@ def copy(tmp_path: Path) -> Copy:
         return Path(shutil.copy(program, tmp_path / name))
 
     return make
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    return other_program(tmp_path / "other.efi")
 
 
 def esp(*paths: Path) -> EspFiles:
@@ -82,8 +90,8 @@ def test_a_fallback_makes_entries_for_a_directory_of_their_own() -> None:
     assert table.decode("utf-16-le") == theirs.replace("debian", "NixOS")
 
 
-def test_without_a_prefix_the_directory_is_that_of_nixos(copy: Copy) -> None:
-    files = esp(SHIM, copy(SYSTEMD_BOOT, "loader.efi"), FALLBACK)
+def test_without_a_prefix_the_directory_is_that_of_nixos(other: Path) -> None:
+    files = esp(SHIM, other, FALLBACK)
     assert [*files] == [
         "EFI/BOOT/BOOTX64.EFI",
         "EFI/BOOT/fbx64.efi",
@@ -93,8 +101,8 @@ def test_without_a_prefix_the_directory_is_that_of_nixos(copy: Copy) -> None:
     ]
 
 
-def test_any_single_program_is_started_by_the_firmware() -> None:
-    assert esp(SYSTEMD_BOOT) == {"EFI/BOOT/BOOTX64.EFI": SYSTEMD_BOOT}
+def test_any_single_program_is_started_by_the_firmware(other: Path) -> None:
+    assert esp(other) == {"EFI/BOOT/BOOTX64.EFI": other}
 
 
 def test_a_grub_without_a_shim_is_too(copy: Copy) -> None:
@@ -106,18 +114,48 @@ def test_a_grub_without_a_shim_is_too(copy: Copy) -> None:
     }
 
 
-def test_a_shim_may_start_another_program() -> None:
-    assert esp(SHIM, SYSTEMD_BOOT) == {
+def test_a_shim_may_start_another_program(other: Path) -> None:
+    assert esp(SHIM, other) == {
         "EFI/BOOT/BOOTX64.EFI": SHIM,
-        "EFI/BOOT/grubx64.efi": SYSTEMD_BOOT,
+        "EFI/BOOT/grubx64.efi": other,
     }
 
 
-def test_another_name_of_a_shim_is_enough_beside_grub(copy: Copy) -> None:
-    shim = copy(SHIM, "BOOTX64.EFI")
-    files = esp(SIGNED_GRUB, shim)
-    assert files["EFI/BOOT/BOOTX64.EFI"] == shim
-    assert files["EFI/BOOT/grubx64.efi"] == SIGNED_GRUB
+def test_other_names_make_no_other_disk(copy: Copy) -> None:
+    programs = [SHIM, SIGNED_GRUB, MOK_MANAGER, FALLBACK]
+    renamed = [copy(program, f"{name}.efi") for name, program in enumerate(programs)]
+    names = ("grub", "mm", "fb", "shim")
+    mixed = [copy(p, f"{name}.efi") for name, p in zip(names, programs, strict=True)]
+    wanted = esp(*programs)
+    for others in (renamed, mixed):
+        back = dict(zip(others, programs, strict=True))
+        found = esp(*reversed(others))
+        assert {
+            path: back[source] if isinstance(source, Path) else source
+            for path, source in found.items()
+        } == wanted
+
+
+@pytest.mark.parametrize("others", [[], [SHIM]])
+def test_systemd_boot_is_refused(copy: Copy, others: list[Path]) -> None:
+    program = copy(SYSTEMD_BOOT, "grubx64.efi")
+    assert problems(program, *others) == [
+        f"--efi-binary {program} is systemd-boot, which does not read GRUB's menu: use "
+        "--boot-loader systemd-boot"
+    ]
+
+
+def test_one_given_twice_counts_once(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(SHIM)
+    assert esp(SHIM, SIGNED_GRUB, SHIM, link, SIGNED_GRUB) == esp(SHIM, SIGNED_GRUB)
+
+
+def test_what_cannot_be_read_is_not_missed_as_well(tmp_path: Path) -> None:
+    grub = tmp_path / "grubx64.efi"
+    grub.write_bytes(SIGNED_GRUB.read_bytes()[:100_000])
+    [problem] = problems(SHIM, MOK_MANAGER, grub)
+    assert problem.startswith(f"--efi-binary {grub}: it is cut short: 100000 bytes, but section ")
 
 
 def test_each_machine_has_its_own(copy: Copy) -> None:
@@ -144,31 +182,13 @@ def test_what_we_sign_ourselves_is_taken(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("name", "role"),
-    [
-        ("shimx64.efi.signed", Role.SHIM),
-        ("SHIM.EFI", Role.SHIM),
-        ("grubx64.efi", Role.GRUB),
-        ("gcdx64.efi.signed", Role.GRUB),
-        ("mmx64.efi", Role.MOK_MANAGER),
-        ("MokManager.efi", Role.MOK_MANAGER),
-        ("fbx64.efi", Role.FALLBACK),
-        ("fallback.efi", Role.FALLBACK),
-        ("BOOTX64.EFI", Role.OTHER),
-        ("linux.efi", Role.OTHER),
-    ],
-)
-def test_a_name_tells_the_part(name: str, role: Role) -> None:
-    assert Role.of(name) is role
-
-
-def test_each_problem_is_told(copy: Copy, tmp_path: Path) -> None:
+def test_each_problem_is_told(copy: Copy, other: Path, tmp_path: Path) -> None:
     text = tmp_path / "text.efi"
     text.write_text("no program")
     bare = without_signatures(SHIM, tmp_path / "shimx64.efi.signed")
-    absent, grub = tmp_path / "absent", copy(SYSTEMD_BOOT, "grubx64.efi")
-    again = copy(SIGNED_GRUB, "grub-again.efi")
+    absent, grub = tmp_path / "absent", tmp_path / "grubx64.efi"
+    other.rename(grub)
+    again = copy(SIGNED_GRUB, "again.efi")
     assert problems(text, absent, tmp_path, bare, grub, again) == [
         f"--efi-binary {text}: it is not an EFI program (no MZ header)",
         f"--efi-binary {absent}: No such file or directory",
@@ -176,7 +196,7 @@ def test_each_problem_is_told(copy: Copy, tmp_path: Path) -> None:
         f"--efi-binary {bare} has no signature, though its name says so",
         f"--efi-binary {grub} and {again} are for the same machine and the same part: "
         "give one of them",
-        f"--efi-binary {grub} is called GRUB, but it is not GRUB, or holds no modules",
+        f"--efi-binary {grub} is no usable GRUB: it is not GRUB, or holds no modules",
     ]
 
 
@@ -195,8 +215,25 @@ def test_what_helps_a_shim_needs_one(helper: Path, others: list[Path]) -> None:
     ]
 
 
-def test_a_third_program_has_no_place(copy: Copy) -> None:
-    other = copy(SYSTEMD_BOOT, "other.efi")
+def test_a_grub_with_damaged_modules_is_told(tmp_path: Path) -> None:
+    data = GRUB_IA32.read_bytes()
+    program = tmp_path / "any.efi"
+    # The size in front of the first of the modules (struct grub_module_header).
+    at = data.index(b"mimg" + struct.pack("<I", 12)) + 12 + 4
+    program.write_bytes(data[:at] + b"\xff\xff\xff\x7f" + data[at + 4 :])
+    assert problems(program) == [
+        f"--efi-binary {program} is no usable GRUB: its list of modules is damaged"
+    ]
+
+
+def test_the_version_is_that_of_grub(other: Path) -> None:
+    said = output("grub-mkimage", "--version").decode().split()[-1]
+    for programs in ([SHIM, SIGNED_GRUB], [GRUB_IA32]):
+        assert given(programs).version == said.partition("-")[0]
+    assert given([other]).version == ""
+
+
+def test_a_third_program_has_no_place(other: Path) -> None:
     assert problems(SIGNED_GRUB, other, SHIM) == [
         f"--efi-binary {other} has no place between {SHIM}, which starts a single program, and "
         f"{SIGNED_GRUB}: leave one of them out"
@@ -208,7 +245,7 @@ def test_debians_grub_reads_every_file_system(file_system: str) -> None:
     assert given([SHIM, SIGNED_GRUB]).problems(file_system) == []
 
 
-def test_a_grub_that_cannot_read_its_configuration_is_told(tmp_path: Path) -> None:
+def test_a_grub_that_cannot_read_its_configuration_is_told(tmp_path: Path, other: Path) -> None:
     program = tmp_path / "grubx64.efi"
     where = ["-d", "/usr/lib/grub/x86_64-efi", "-p", "/EFI/BOOT", "-o", str(program)]
     output("grub-mkimage", "-O", "x86_64-efi", *where, "fat", "normal", "configfile")
@@ -217,7 +254,7 @@ def test_a_grub_that_cannot_read_its_configuration_is_told(tmp_path: Path) -> No
         f"{program} was built without search_fs_uuid, f2fs and so cannot read its configuration "
         "from f2fs: take another file system for /boot, or another GRUB"
     ]
-    assert given([SYSTEMD_BOOT]).problems("f2fs") == []
+    assert given([other]).problems("f2fs") == []
 
 
 def configurations(prefix: str | None) -> set[str]:

@@ -1,3 +1,4 @@
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ from assembler.boot.core_image import read_efi_core
 from assembler.boot.grub import (
     Grub,
     Platform,
+    find_further,
     find_grub,
     grub_module_files,
     make_core_image,
@@ -109,6 +111,66 @@ def test_modules_without_a_program_are_told_apart(
 
 
 @pytest.mark.parametrize("platform", INSTALLED)
+def test_incomplete_modules_are_passed_over(
+    tmp_path: Path, platform: Platform, caplog: pytest.LogCaptureFixture
+) -> None:
+    modules = install(tmp_path, platform)
+    for name in ("normal.mod", "kernel.img", "fs.lst"):
+        (modules / name).unlink()
+    lack = f"GRUB for {platform} in {modules} lacks fs.lst, kernel.img, normal.mod: they are in the"
+    with caplog.at_level(logging.WARNING):
+        grub = find_grub(platform, StoreRoot(tmp_path), [STORE_PATH])
+    assert grub == Grub(platform, HOST / platform, Path("/usr/bin/grub-mkimage"))
+    [message] = caplog.messages
+    assert message.startswith(lack)
+    assert message.endswith(f"(nixpkgs); instead {HOST / platform} is used")
+
+
+def test_incomplete_modules_alone_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assembler.boot.grub._HOST_PREFIX", tmp_path)
+    monkeypatch.setattr("assembler.process.search_path", lambda: str(tmp_path))
+    modules = tmp_path / STORE_PATH[1:] / "lib/grub/x86_64-efi"
+    modules.mkdir(parents=True)
+    (modules / "moddep.lst").touch()
+    with pytest.raises(RequestError) as caught:
+        find_grub(Platform.EFI, StoreRoot(tmp_path), [STORE_PATH])
+    assert str(caught.value) == (
+        f"GRUB for x86_64-efi in {modules} lacks boot.mod, command.lst, configfile.mod, "
+        "crypto.lst, ext2.mod and 14 more files: they are in the package grub-efi-amd64-bin "
+        "(Debian) or grub2_efi (nixpkgs)"
+    )
+
+
+@pytest.mark.parametrize("host", [False, True])
+def test_other_firmware_is_served_out_of_the_same_place(tmp_path: Path, host: bool) -> None:
+    """Never out of the host's GRUB beside a closure's, and the other way round."""
+    store = StoreRoot(tmp_path)
+    on_host = find_further(Platform.EFI_IA32, store, [STORE_PATH], host=host)
+    assert (on_host is not None) == host
+    modules = install(tmp_path, Platform.EFI_IA32)
+    found = find_further(Platform.EFI_IA32, store, [STORE_PATH], host=host)
+    assert found is not None
+    assert found.modules == (HOST / "i386-efi" if host else modules)
+
+
+def test_other_firmware_is_not_served_by_incomplete_modules(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    modules = install(tmp_path, Platform.EFI_IA32)
+    (modules / "fat.mod").unlink()
+    with caplog.at_level(logging.WARNING):
+        assert (
+            find_further(Platform.EFI_IA32, StoreRoot(tmp_path), [STORE_PATH], host=False) is None
+        )
+    assert caplog.messages == [
+        f"GRUB for i386-efi in {modules} lacks fat.mod: they are in the package grub-efi-ia32-bin "
+        "(Debian) or pkgsi686Linux.grub2_efi (nixpkgs), so there is no EFI/BOOT/BOOTIA32.EFI"
+    ]
+
+
+@pytest.mark.parametrize("platform", INSTALLED)
 def test_a_core_image_depends_on_modules_and_uuid_alone(tmp_path: Path, platform: Platform) -> None:
     grub = find_grub(platform, StoreRoot(), [])
     first = make_core_image(grub, ROOT_UUID, "ext4", PREFIX)
@@ -182,7 +244,7 @@ def test_a_module_that_is_needed_is_asked_for(
     modules = install(tmp_path, platform)
     for name in lost:
         (modules / f"{name}.mod").unlink()
-    with pytest.raises(HostError) as caught:
+    with pytest.raises(RequestError) as caught:
         make_core_image(
             Grub(platform, modules, Path("/usr/bin/grub-mkimage")), ROOT_UUID, "ext4", PREFIX
         )
@@ -303,8 +365,8 @@ def test_the_version_is_as_nixpkgs_has_it(tmp_path: Path, line: str, expected: s
 
 def test_a_version_that_is_not_told_is_an_error(tmp_path: Path) -> None:
     grub = Grub(Platform.BIOS, tmp_path, Path("grub-mkimage"))
-    with pytest.raises(HostError, match=r"incomplete: .*modinfo\.sh: No such file or directory"):
+    with pytest.raises(RequestError, match=r"incomplete: .*modinfo\.sh: No such file or directory"):
         version(grub)
     (tmp_path / "modinfo.sh").write_text("grub_package=grub\n")
-    with pytest.raises(HostError, match=r"modinfo\.sh does not tell the version of GRUB"):
+    with pytest.raises(RequestError, match=r"modinfo\.sh does not tell the version of GRUB"):
         version(grub)

@@ -1,17 +1,24 @@
 """What a boot loader is made of is looked up, and all that is missing told at once."""
 
+import logging
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from assembler.boot import grub
-from assembler.boot.grub import Platform
+from assembler.boot.boot_files import InstalledGrub
+from assembler.boot.grub import Platform, make_core_image
 from assembler.boot.loader import Loader, Wanted, find_loader
+from assembler.boot.pe import read_pe
 from assembler.disk.layout import Table
 from assembler.errors import RequestError
 from assembler.store.paths import StoreRoot
-from tests.systems import System, make_system, store_path
+from tests.efi_programs import GRUB_IA32, SHIM, SIGNED_GRUB
+from tests.systems import System, made_up_kernel, make_system, store_path
 
+HOST = Path("/usr/lib/grub")
 GRUBS = store_path(10, "grub-2.06"), store_path(11, "grub-2.12")
 
 
@@ -33,9 +40,9 @@ def no_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def add_grub(system: System, path: str, *platforms: Platform) -> None:
     for platform in platforms:
-        modules = system.host(path) / "lib/grub" / platform
-        modules.mkdir(parents=True)
-        (modules / "moddep.lst").touch()
+        source = HOST / ("i386-pc" if platform is Platform.BIOS else "x86_64-efi")
+        target = system.host(path) / "lib/grub" / platform
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("monolithic"))
 
 
 def find(
@@ -43,15 +50,17 @@ def find(
     table: Table = Table.HYBRID,
     loader: str = "grub",
     architecture: str = "x86_64-linux",
-    generations: dict[int, str] | None = None,
+    *,
+    efi_binaries: Sequence[Path] = (),
 ) -> Loader:
     wanted = Wanted(
         loader=loader,
         table=table,
         system=system.toplevel,
         architecture=architecture,
-        generations=[*(generations or {1: system.toplevel}).items()],
+        generations=[(1, system.toplevel)],
         epoch=1,
+        efi_binaries=efi_binaries,
     )
     return find_loader(wanted, StoreRoot(system.root), [], [*GRUBS, *system.paths])
 
@@ -99,8 +108,87 @@ def test_a_closure_without_grub_has_the_hosts(system: System) -> None:
     assert {one.store_path for one in found.values()} == {None}
 
 
+def test_programs_for_32_bit_firmware_come_out_of_real_modules(system: System) -> None:
+    for platform in (Platform.EFI, Platform.EFI_IA32):
+        shutil.copytree(HOST / platform, system.host(GRUBS[1]) / "lib/grub" / platform)
+    found = find(system, Table.EFI).grubs
+    assert {one.store_path for one in found.values()} == {GRUBS[1]}
+    cores = {
+        platform.removable_path: read_pe(make_core_image(grub, "ABCD-1234", "ext4", "/grub"))
+        for platform, grub in found.items()
+    }
+    assert {path: program.machine for path, program in cores.items()} == {
+        "EFI/BOOT/BOOTX64.EFI": "x86-64",
+        "EFI/BOOT/BOOTIA32.EFI": "i386",
+    }
+
+
+@pytest.mark.usefixtures("no_host")
+def test_signed_programs_do_without_grubs_modules(system: System) -> None:
+    found = find(system, Table.EFI, efi_binaries=[SHIM, SIGNED_GRUB])
+    assert found.grubs == {}
+    assert found.installed == InstalledGrub("grub", "2.06", bios=False, efi=True)
+    with pytest.raises(RequestError) as caught:
+        find(system, Table.HYBRID, efi_binaries=[SHIM, SIGNED_GRUB])
+    [problem] = caught.value.problems
+    assert problem.startswith("GRUB's modules for i386-pc are neither")
+    add_grub(system, GRUBS[0], Platform.BIOS)
+    found = find(system, Table.HYBRID, efi_binaries=[SHIM, SIGNED_GRUB])
+    assert {*found.grubs} == {Platform.BIOS}
+    assert found.installed == InstalledGrub(
+        "grub", "2.06", bios=True, efi=True, store_paths=frozenset({GRUBS[0]})
+    )
+
+
+@pytest.mark.usefixtures("no_host")
+def test_signed_programs_for_other_firmware_do_not(system: System) -> None:
+    with pytest.raises(RequestError, match="GRUB's modules for x86_64-efi are neither"):
+        find(system, Table.EFI, efi_binaries=[GRUB_IA32])
+
+
+@pytest.mark.usefixtures("no_host")
+def test_bad_programs_make_no_noise_about_modules(system: System, tmp_path: Path) -> None:
+    with pytest.raises(RequestError) as caught:
+        find(system, Table.EFI, efi_binaries=[tmp_path / "absent"])
+    [problem] = caught.value.problems
+    assert problem == f"--efi-binary {tmp_path / 'absent'}: No such file or directory"
+
+
+def test_beside_signed_programs_modules_are_still_taken(system: System) -> None:
+    """A menu may load one where Secure Boot is off."""
+    found = find(system, Table.EFI, efi_binaries=[SHIM, SIGNED_GRUB]).grubs
+    assert {one.modules for one in found.values()} == {HOST / "x86_64-efi", HOST / "i386-efi"}
+    add_grub(system, GRUBS[0], Platform.EFI)
+    found = find(system, Table.EFI, efi_binaries=[SHIM, SIGNED_GRUB]).grubs
+    assert [one.store_path for one in found.values()] == [GRUBS[0]]
+
+
+@pytest.mark.usefixtures("no_host")
+def test_incomplete_modules_are_told_with_the_rest(system: System) -> None:
+    add_grub(system, GRUBS[0], Platform.BIOS)
+    modules = system.host(GRUBS[0]) / "lib/grub/i386-pc"
+    (modules / "biosdisk.mod").unlink()
+    with pytest.raises(RequestError) as caught:
+        find(system)
+    assert caught.value.problems == (
+        f"GRUB for i386-pc in {modules} lacks biosdisk.mod: they are in the package grub-pc-bin "
+        "(Debian) or grub2 (nixpkgs)",
+        "GRUB's modules for x86_64-efi are neither in the closure nor on this host: they are in "
+        "the package grub-efi-amd64-bin (Debian) or grub2_efi (nixpkgs)",
+    )
+    add_grub(system, GRUBS[1], Platform.BIOS, Platform.EFI)
+    assert {one.store_path for one in find(system).grubs.values()} == {GRUBS[1]}
+
+
 @pytest.mark.usefixtures("no_host")
 def test_the_grub_of_another_machine_is_needed(system: System) -> None:
+    arm64 = made_up_kernel(2048)[:0x38] + b"ARM\x64"
+    boot_json = system.host(f"{system.toplevel}/boot.json")
+    boot_json.chmod(0o644)
+    boot_json.write_text(boot_json.read_text().replace("x86_64-linux", "aarch64-linux"))
+    kernel = system.host(f"{system.paths[0]}/bzImage")
+    kernel.chmod(0o644)
+    kernel.write_bytes(arm64)
     add_grub(system, GRUBS[0], Platform.EFI_ARM64)
     assert {*find(system, Table.EFI, architecture="aarch64-linux").grubs} == {Platform.EFI_ARM64}
 
@@ -145,9 +233,38 @@ def test_systemd_boot_is_found(system: System) -> None:
     assert [one.number for one in found.generations] == [1]
 
 
-def test_systemd_boot_for_an_unknown_machine(system: System) -> None:
-    with pytest.raises(RequestError, match="there is no systemd-boot for riscv64-linux"):
-        find(system, Table.EFI, "systemd-boot", "riscv64-linux")
+def test_systemd_boot_needs_a_kernel_that_is_an_efi_program(system: System) -> None:
+    kernel = system.host(f"{system.paths[0]}/bzImage")
+    content = kernel.read_bytes()
+    kernel.chmod(0o644)
+    kernel.write_bytes(b"\xea" + content[1:])
+    with pytest.raises(RequestError, match="generation 1: systemd-boot cannot start the kernel"):
+        find(system, Table.EFI, "systemd-boot")
+    assert find(system, Table.EFI).generations
+
+
+@pytest.mark.parametrize("architecture", ["riscv64-linux", "i686-linux", "armv7l-linux"])
+@pytest.mark.parametrize("loader", ["grub", "systemd-boot"])
+def test_an_unknown_machine_is_told(system: System, loader: str, architecture: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        find(system, Table.EFI, loader, architecture)
+    assert str(caught.value) == (
+        f"{system.toplevel} is for {architecture}; only x86_64-linux and aarch64-linux can be "
+        "booted"
+    )
+
+
+@pytest.mark.parametrize(
+    ("loader", "expected"),
+    [("grub", ["generation 1 is not in GRUB's menu: no nixos-version"]), ("systemd-boot", [])],
+)
+def test_a_system_without_a_version_is_not_in_grubs_menu(
+    system: System, loader: str, expected: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    system.host(f"{system.toplevel}/nixos-version").unlink()
+    with caplog.at_level(logging.WARNING):
+        assert len(find(system, Table.EFI, loader).generations) == 1
+    assert caplog.messages == expected
 
 
 @pytest.mark.usefixtures("no_host")
