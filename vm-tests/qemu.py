@@ -40,6 +40,7 @@ class Options(TypedDict, total=False):
     memory: int  # in MiB: 512
     script: bytes  # is on the second disk
     keep: bool  # what the machine writes; else it is lost
+    reboots: bool  # when told to; else a reboot turns it off
     sector_size: int  # bytes in a logical block of the first disk: 512
     secure_boot: bool  # UEFI with Microsoft's keys, which starts nothing that they did not sign
     kernel: Kernel
@@ -87,8 +88,9 @@ def command(image: Path, directory: Path, **options: Unpack[Options]) -> list[st
     """
     memory = str(options.get("memory", 512))
     argv = [QEMU, "-accel", accelerator(), "-cpu", "max", "-smp", "2", "-m", memory]
-    # -no-reboot: a kernel that panics, or a reboot, ends QEMU in place of a loop.
-    argv += ["-nodefaults", "-display", "none", "-vga", "none", "-nic", "none", "-no-reboot"]
+    argv += ["-nodefaults", "-display", "none", "-vga", "none", "-nic", "none"]
+    if not options.get("reboots", False):
+        argv.append("-no-reboot")  # a kernel that panics ends QEMU in place of a loop
     secure_boot = options.get("secure_boot", False)
     if secure_boot or options.get("firmware") == "efi":
         argv += _efi(directory, secure_boot)
@@ -215,6 +217,11 @@ class Machine:
         if end[1] != "0":
             raise BootError(f"{command!r} failed with status {end[1]}:\n{said}")
         return said
+
+    def reboot(self) -> None:
+        """Reboots, out of the shell on the console, a machine that `reboots`."""
+        self.write("touch /run/reboot; exit\n")
+        self._commands = 0  # the next shell is another one
 
     def _read(self, deadline: float) -> bool:
         """Adds to the log what the console says next; False at the deadline or at its end."""

@@ -1,7 +1,7 @@
 """The demo boots from every partition table, by every firmware and boot loader that can start it.
 
-Each time the system's own installer then finds nothing to install: what this tool has put there
-is what it would have put there.
+Each time the system's own installer then finds nothing to install, and writes the menu that is
+there: what this tool has put there is what it would have put there.
 """
 
 import os
@@ -10,16 +10,38 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from qemu import Firmware, Kernel, Machine
+from installer import (
+    GRUB_BIOS,
+    GRUB_EFI,
+    INSTALL,
+    PROFILE,
+    SWITCH,
+    announced,
+    commands,
+    installed,
+)
+from qemu import Firmware, Kernel, Machine, Options
 
 BOOT_SECONDS = 180
 COMMAND_SECONDS = 60
 MEMORY = 256  # MiB
+INSTALL_MEMORY = 512  # GRUB's own installer puts 280 modules into it, and Nix its database
+KERNEL_PARAMS = ["console=ttyS0,115200", "panic=-1", "loglevel=4"]
 SECURE_MEMORY = 512  # with less, Linux does not come up after a Secure Boot
+
+SPECIALISATION = "calm"
+# What is in the menu for want of a setting, and not from NixOS.
+SERIAL = [
+    ["serial", "--unit=0", "--speed=115200"],
+    ["terminal_input", "--append", "serial"],
+    ["terminal_output", "--append", "serial"],
+]
+GRUBENV = "/boot/grub/grubenv"
 
 SHIM = Path("/usr/lib/shim")
 SIGNED = [
@@ -44,12 +66,18 @@ class Disk:
     efi: str = "only"  # what the demo installs GRUB for
     sector_size: int = 512
     signed: bool = False
+    # No setting for the serial port, on which GRUB's menu is to appear, and a specialisation.
+    special: bool = False
+    # What the installer says when told to install; a second generation then takes over.
+    installing: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         words = [self.table, self.boot_loader]
         words += [f"boot on {self.boot}"] if self.boot != "root" else []
         words += [str(self.sector_size)] if self.sector_size != 512 else []
-        return ", ".join([*words, *(["signed"] if self.signed else [])])
+        words += ["signed"] if self.signed else []
+        words += ["specialisation"] if self.special else []
+        return ", ".join([*words, *(["take-over"] if self.installing else [])])
 
     @property
     def options(self) -> list[str | Path]:
@@ -59,6 +87,15 @@ class Disk:
         for file in SIGNED if self.signed else []:
             options += ["--efi-binary", file]
         return options
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """What to tell the demo's expression."""
+        loader = "systemd-boot" if self.boot_loader == "systemd-boot" else "grub"
+        parameters = {"bootLoader": loader, "boot": self.boot, "efi": self.efi}
+        if self.special:
+            parameters |= {"grubExtraConfig": "", "specialisation": SPECIALISATION}
+        return parameters
 
     @property
     def mounts(self) -> set[str]:
@@ -72,8 +109,8 @@ HYBRID = Disk("hybrid", efi="both")
 HYBRID_ESP = Disk("hybrid", boot="esp", efi="both")
 
 ROWS: list[tuple[Disk, Firmware]] = [
-    (Disk("legacy", efi="no"), "bios"),
-    (Disk("legacy+gpt", efi="no"), "bios"),
+    (Disk("legacy", efi="no", special=True, installing=(GRUB_BIOS,)), "bios"),
+    (Disk("legacy+gpt", efi="no", installing=(GRUB_BIOS,)), "bios"),
     (HYBRID, "bios"),
     (HYBRID, "efi"),
     (HYBRID_ESP, "bios"),
@@ -83,18 +120,19 @@ ROWS: list[tuple[Disk, Firmware]] = [
     (Disk("efi", sector_size=4096), "efi"),
     (Disk("efi", "systemd-boot", boot="esp"), "efi"),
     (Disk("efi", "systemd-boot", boot="esp", sector_size=4096), "efi"),
-    (Disk("efixbootldr", boot="xbootldr"), "efi"),
+    (Disk("efixbootldr", boot="xbootldr", installing=(GRUB_EFI.format("/efi"),)), "efi"),
     (Disk("efixbootldr", "systemd-boot", boot="xbootldr"), "efi"),
 ]
 
 
 @dataclass(frozen=True)
 class Made:
-    """An image, what it was made as, and the toplevel in it."""
+    """An image, what it was made as, and the toplevels in it; the second is no generation yet."""
 
     disk: Disk
     path: Path
     system: str
+    second: str
 
 
 Make = Callable[[Disk], Made]
@@ -113,11 +151,14 @@ def make(
 
     def make(disk: Disk) -> Made:
         if not last or last[-1].disk != disk:
-            loader = "systemd-boot" if disk.boot_loader == "systemd-boot" else "grub"
-            system = demo_variant(bootLoader=loader, boot=disk.boot, efi=disk.efi)
+            system = demo_variant(**disk.parameters)
+            second = ""
             argv: list[str | Path] = [assemble_command, "--out", out, "--system", system]
+            if disk.installing:
+                second = demo_variant(**disk.parameters, label="23.05.second")
+                argv += ["--additional-path", second]
             subprocess.run([*argv, *disk.options], check=True, timeout=600)
-            last.append(Made(disk, out, system))
+            last.append(Made(disk, out, system, second))
         return last[-1]
 
     yield make
@@ -145,19 +186,70 @@ def check_installer(machine: Machine, made: Made) -> None:
     if made.disk.mounts:  # a FAT tells times in steps of two seconds
         listing += "; find /boot/loader /efi/loader -type f -exec sha256sum {} + | sort"
     listing = f"{{ {listing}; }} 2>/dev/null"
-    before = machine.run(listing, timeout=COMMAND_SECONDS)
-    said = machine.run(
-        "/run/current-system/bin/switch-to-configuration boot", timeout=COMMAND_SECONDS
-    )
     systemd_boot = made.disk.boot_loader == "systemd-boot"
+    read_menu = "true" if systemd_boot else "cat /boot/grub/grub.cfg"
+    before = machine.run(listing, timeout=COMMAND_SECONDS)
+    ours = machine.run(read_menu, timeout=COMMAND_SECONDS)
+    said = machine.run(SWITCH, timeout=COMMAND_SECONDS)
     assert said == ("" if systemd_boot else "updating GRUB 2 menu...")
     after = machine.run(listing, timeout=COMMAND_SECONDS)
+    theirs = machine.run(read_menu, timeout=COMMAND_SECONDS)
     assert ("/loader/loader.conf" if systemd_boot else "/boot/grub/state") in before
     if systemd_boot:  # written anew, with the same words
         before, after = (
             re.sub(r"(?m)^(\S*/loader/.*) \d+$", r"\1", one) for one in (before, after)
         )
     assert after == before
+    check_menu(ours, theirs, made)
+
+
+def check_menu(ours: str, theirs: str, made: Made) -> None:
+    """Two writers made the same menu, but for what GRUB needs to talk on the serial port."""
+    if made.disk.boot_loader == "systemd-boot":
+        return
+    assert ours != theirs  # or it is one writer
+    menu = commands(ours)
+    if made.disk.special:
+        assert [words for words in menu if words in SERIAL] == SERIAL
+        menu = [words for words in menu if words not in SERIAL]
+    assert menu == commands(theirs)
+    assert sum(words[0] == "menuentry" for words in menu) == (4 if made.disk.special else 2)
+
+
+def come_up(machine: Machine, system: str) -> None:
+    """Waits until the machine runs `system`."""
+    machine.wait_for(f"^demo: ready {re.escape(system)}$", timeout=BOOT_SECONDS)
+
+
+def boot_specialisation(machine: Machine, made: Made) -> None:
+    """GRUB's own tool asks for the next entry; GRUB boots it and forgets that it was asked."""
+    run = partial(machine.run, timeout=COMMAND_SECONDS)
+    assert run("cat /proc/cmdline").split()[-3:] == KERNEL_PARAMS
+    assert run(f"grub-editenv {GRUBENV} list") == ""
+    run(f"grub-editenv {GRUBENV} set next_entry=1")
+    machine.reboot()
+    machine.wait_for("NixOS - Default", timeout=BOOT_SECONDS)
+    come_up(machine, os.path.realpath(f"{made.system}/specialisation/{SPECIALISATION}"))
+    parameters = run("cat /proc/cmdline").split()
+    assert parameters[-4:] == [*KERNEL_PARAMS, f"demo.specialisation={SPECIALISATION}"]
+    assert run(f"grub-editenv {GRUBENV} list") == "next_entry="
+
+
+def take_over(machine: Machine, made: Made) -> None:
+    """The system's own installer makes the second generation the default, and installs."""
+    run = partial(machine.run, timeout=COMMAND_SECONDS)
+    look = installed(made.disk.table)
+    ours = run(look)
+    run(f"nix-env --profile {PROFILE} --set {made.second}")
+    assert announced(run(SWITCH)) == []
+    assert run(look) == ours
+    assert announced(run(INSTALL)) == list(made.disk.installing)
+    theirs = run(look)
+    assert theirs != ours
+    machine.reboot()
+    come_up(machine, made.second)
+    assert run(f"readlink {PROFILE}") == "system-2-link"
+    assert run(look) == theirs
 
 
 @pytest.mark.parametrize(("disk", "firmware"), ROWS, ids=str)
@@ -165,13 +257,21 @@ def test_boots(
     make: Make, disk: Disk, firmware: Firmware, record_property: Callable[[str, object], None]
 ) -> None:
     made = make(disk)
+    options = Options(firmware=firmware, memory=MEMORY, sector_size=disk.sector_size)
+    if disk.installing:
+        options |= {"memory": INSTALL_MEMORY, "reboots": True}
     began = time.monotonic()
-    size = disk.sector_size
-    with Machine(made.path, firmware=firmware, memory=MEMORY, sector_size=size) as machine:
-        machine.wait_for(f"^demo: ready {re.escape(made.system)}$", timeout=BOOT_SECONDS)
+    with Machine(made.path, **options) as machine:
+        if disk.special:
+            machine.wait_for("NixOS - Default", timeout=BOOT_SECONDS)
+        come_up(machine, made.system)
         record_property("boot", f"{time.monotonic() - began:.1f} s")
         check(machine, made, firmware)
+        if disk.special:
+            boot_specialisation(machine, made)
         check_installer(machine, made)
+        if disk.installing:
+            take_over(machine, made)
 
 
 def test_a_bare_file_system_boots_with_a_kernel_from_outside(

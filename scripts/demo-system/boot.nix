@@ -13,6 +13,7 @@
   bootLoader,
   boot,
   efi,
+  grubExtraConfig,
 }:
 let
   # GRUB for one platform is one store path of the name that it has in nixpkgs.
@@ -71,12 +72,7 @@ let
       efiSysMountPoint = esp;
       devices = [ (if efi == "only" then "nodev" else "/dev/vda") ];
       canTouchEfiVariables = false;
-      # NixOS: none. The serial port is the only console there is.
-      extraConfig = ''
-        serial --unit=0 --speed=115200
-        terminal_input serial console
-        terminal_output serial console
-      '';
+      extraConfig = grubExtraConfig; # NixOS: none
       extraPerEntryConfig = "";
       extraEntries = "";
       forceInstall = false;

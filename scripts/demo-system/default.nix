@@ -22,6 +22,14 @@
   boot ? "root",
   # Whether GRUB is for "no" UEFI, "both" UEFI and BIOS, or UEFI "only", in the words of NixOS.
   efi ? "both",
+  # What grub.cfg has besides what NixOS puts there by itself; the demo's only console is serial.
+  grubExtraConfig ? ''
+    serial --unit=0 --speed=115200
+    terminal_input serial console
+    terminal_output serial console
+  '',
+  # The name of a specialisation, which the kernel is told; "" for none.
+  specialisation ? "",
 }:
 let
   system = "x86_64-linux";
@@ -198,6 +206,7 @@ let
       bootLoader
       boot
       efi
+      grubExtraConfig
       ;
     versionOf = name: (package name).version;
   };
@@ -217,40 +226,68 @@ let
     inherit bash busybox;
     inherit (booting) installBootLoader;
   };
-in
-run "nixos-system-demo-${label}"
-  {
-    params = builtins.concatStringsSep " " kernelParams;
-    # The toplevel's own path is known to its builder alone: @out@.
-    bootspec = builtins.toJSON {
-      "org.nixos.bootspec.v1" = {
-        inherit system kernelParams;
-        init = "@out@/init";
-        initrd = "${initrd}/initrd";
-        kernel = "${kernel}/bzImage";
-        label = "NixOS demo ${label} (Linux ${kernelVersion})";
-        toplevel = "@out@";
-      };
-      "org.nixos.specialisation.v1" = { };
+
+  # A bootspec; the toplevel's own path is known to its builder alone: @out@.
+  bootspec = toplevel: parameters: inner: {
+    "org.nixos.bootspec.v1" = {
+      inherit system toplevel;
+      kernelParams = parameters;
+      init = "${toplevel}/init";
+      initrd = "${initrd}/initrd";
+      kernel = "${kernel}/bzImage";
+      label = "NixOS demo ${label} (Linux ${kernelVersion})";
     };
-  }
-  ''
-    mkdir -p $out/bin
-    cd $out
-    ln -s ${kernel}/bzImage kernel
-    ln -s ${kernel} kernel-modules
-    ln -s ${initrd}/initrd initrd
-    ln -s ${systemPath} sw
-    ln -s ${etc}/etc etc
-    printf %s "$params" > kernel-params
-    printf %s ${system} > system
-    printf %s ${label} > nixos-version
-    echo "$bootspec" | sed "s|@out@|$out|g" > boot.json
-    sed "s|@systemConfig@|$out|g" ${stage2} > init
-    sed "s|@systemConfig@|$out|g" ${activate} > activate
-    sed "s|@systemConfig@|$out|g" ${switch} > bin/switch-to-configuration
-    chmod 555 init activate bin/switch-to-configuration
-  ''
+    "org.nixos.specialisation.v1" = inner;
+  };
+
+  # A toplevel: its kernel parameters, and its specialisations by name: what `special` gives.
+  makeToplevel =
+    parameters: inner:
+    run "nixos-system-demo-${label}"
+      {
+        params = builtins.concatStringsSep " " parameters;
+        bootspec = builtins.toJSON (
+          bootspec "@out@" parameters (builtins.mapAttrs (_: one: one.bootspec) inner)
+        );
+        specialisations = map (name: "${name}=${inner.${name}.toplevel}") (builtins.attrNames inner);
+      }
+      ''
+        mkdir -p $out/bin
+        cd $out
+        ln -s ${kernel}/bzImage kernel
+        ln -s ${kernel} kernel-modules
+        ln -s ${initrd}/initrd initrd
+        ln -s ${systemPath} sw
+        ln -s ${etc}/etc etc
+        printf %s "$params" > kernel-params
+        printf %s ${system} > system
+        printf %s ${label} > nixos-version
+        mkdir specialisation
+        for one in $specialisations; do
+          ln -s ''${one#*=} specialisation/''${one%%=*}
+        done
+        echo "$bootspec" | sed "s|@out@|$out|g" > boot.json
+        sed "s|@systemConfig@|$out|g" ${stage2} > init
+        sed "s|@systemConfig@|$out|g" ${activate} > activate
+        sed "s|@systemConfig@|$out|g" ${switch} > bin/switch-to-configuration
+        chmod 555 init activate bin/switch-to-configuration
+      '';
+
+  special =
+    name:
+    let
+      parameters = kernelParams ++ [ "demo.specialisation=${name}" ];
+      toplevel = makeToplevel parameters { };
+    in
+    {
+      inherit toplevel;
+      bootspec = bootspec "${toplevel}" parameters { };
+    };
+in
+assert bootLoader == "systemd-boot" -> specialisation == "";
+makeToplevel kernelParams (
+  if specialisation == "" then { } else { ${specialisation} = special specialisation; }
+)
 // {
   # What this was built from, in the store: with it a machine can build the system again.
   inputs = {

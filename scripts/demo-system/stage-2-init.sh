@@ -1,6 +1,7 @@
 #!@busybox@ sh
 # Process 1 of the demo system: mounts what a system needs, activates it, says so, and then
-# hands the serial console to root's shell or to the script on the second disk.
+# hands the serial console to root's shell or to the script on the second disk. When that ends the
+# machine is turned off, or rebooted if there is a file /run/reboot.
 
 systemConfig=@systemConfig@
 script=/run/script
@@ -56,6 +57,7 @@ finish() {
   while read -r device place _; do
     case $device in /dev/*) mount -o remount,ro "$place" ;; esac
   done < /proc/mounts
+  [ ! -e /run/reboot ] || reboot -f
   poweroff -f
 }
 
