@@ -36,12 +36,6 @@ mount | grep ' on / ' | sed 's/^/mount: /'
 dmesg | { grep -E 'EXT4-fs (error|warning)|I/O error' || :; } | sed 's/^/trouble: /'
 """
 
-INSTALL_SCRIPT = """#!/run/current-system/sw/bin/bash
-set -eu
-: > /etc/kept
-NIXOS_INSTALL_BOOTLOADER=1 /nix/var/nix/profiles/system/bin/switch-to-configuration boot
-"""
-
 
 @pytest.fixture(scope="module")
 def image(
@@ -94,16 +88,3 @@ def test_the_booted_system_is_whole(image: Path, demo_system: str) -> None:
     assert [line.split()[4] for line in said("mount")] == ["ext4"]
     assert not said("trouble"), log
     assert not re.search("(?i)warning: |error: |missing|modified", log), log
-
-
-def test_its_own_boot_loader_installer_works(image: Path, demo_system: str, tmp_path: Path) -> None:
-    """`grub-install` of the system itself takes the disk for one of its own making."""
-    disk = tmp_path / "disk.raw"
-    subprocess.run(["cp", "--sparse=always", image, disk], check=True, timeout=120)
-    with Machine(disk, script=INSTALL_SCRIPT.encode(), keep=True) as machine:
-        machine.wait_for(r"^demo: exit 0$", timeout=BOOT_SECONDS)
-        machine.wait_off(timeout=30)
-    with Machine(disk) as machine:
-        machine.wait_for(f"^demo: ready {re.escape(demo_system)}$", timeout=BOOT_SECONDS)
-        machine.write("ls -1 /etc/kept /boot/grub/i386-pc/core.img\n")
-        machine.wait_for(r"^/boot/grub/i386-pc/core.img$", timeout=30)

@@ -60,7 +60,7 @@ find_drive() {
     uuid) search="search --set=drive$drives --fs-uuid $identifier" ;;
     label) search="search --set=drive$drives --label $identifier" ;;
   esac
-  path="(\$drive$drives)${inside%/}"
+  path="(\$drive$drives)$inside"
 }
 
 # Sets `placed` to GRUB's path for a file of the store, copied to /boot/kernels if need be.
