@@ -401,7 +401,9 @@ def test_a_lost_prefix_partition(image: Path) -> None:
 
 def test_no_configuration(image: Path) -> None:
     debugfs(image, 3, "rm /boot/grub/grub.cfg")
-    assert in_both(image, "(hd0,3)/boot/grub/grub.cfg: file `/boot/grub/grub.cfg' not found")
+    assert in_both(
+        image, "partition 3 (ext4), /boot/grub/grub.cfg: file `/boot/grub/grub.cfg' not found"
+    )
 
 
 def test_an_empty_configuration(image: Path) -> None:
@@ -420,7 +422,7 @@ def test_a_configuration_that_reads_an_absent_one(image: Path) -> None:
     write(image, 3, "/boot/grub/grub.cfg", f"source /absent\n{menu()}".encode())
     assert check_image(image).faults == ()
     write(image, 3, "/boot/grub/grub.cfg", b"source /absent\n")
-    assert in_both(image, "/absent: file `/absent' not found")
+    assert in_both(image, "partition 3 (ext4), /absent: file `/absent' not found")
 
 
 def test_an_entry_without_a_kernel(image: Path) -> None:

@@ -127,8 +127,8 @@ def test_a_stub_leads_on() -> None:
 
 def test_configurations_that_read_one_another() -> None:
     made = shell("configfile /a", {(1, "/a"): "configfile /a\n"})
-    assert made.faults == ["/a: configurations read one another without end"]
-    assert shell("configfile /b").faults == ["/b: not found"]
+    assert made.faults == ["partition 1 (FAT), /a: configurations read one another without end"]
+    assert shell("configfile /b").faults == ["partition 1 (FAT), /b: not found"]
 
 
 def test_what_loads_without_a_menu() -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from assembler.boot.bios import KERNEL_SECTOR_AT
 from assembler.boot.core_image import CoreImage, CoreImageError, read_bios_core, read_blocklist
+from assembler.check.boot_code import check_boot_code
 from assembler.check.chain import BrokenError, Chain, Disk, Trail
-from assembler.check.grub_chain import walk_grub
+from assembler.check.grub_chain import prefix_of, start_grub, walk_menu
 from assembler.disk.layout import PartitionType
 from assembler.units import SECTOR, format_size
 
@@ -30,7 +31,7 @@ def has_boot_code(disk: Disk) -> bool:
 
 def has_core_image(disk: Disk) -> bool:
     """Whether the BIOS boot partition, if there is one, begins with anything."""
-    places = [partition.start for partition in disk.partitions if partition.type == _BIOS_BOOT]
+    places = [partition.start for partition in disk.partitions if partition.type_guid == _BIOS_BOOT]
     with disk.image.open("rb") as file:
         return any(any(os.pread(file.fileno(), SECTOR, place)) for place in places)
 
@@ -47,16 +48,18 @@ def walk_bios(disk: Disk) -> Chain:
     """Walk along the boot chain for BIOS."""
     trail = Trail("BIOS")
     with trail.walked():
-        lba = _boot_sector(disk)
+        sector, lba = _boot_sector(disk)
         trail.links.append("boot sector")
-        core, sectors = _core_image(disk, lba)
+        data, core, sectors = _core_image(disk, lba)
         trail.links.append(f"core image, {sectors} sectors from LBA {lba}")
-        walk_grub(trail, disk, core, started_from=0)
+        shell = start_grub(disk, core, started_from=0)
+        check_boot_code(disk, prefix_of(shell), sector, data)
+        walk_menu(trail, disk, core, shell)
     return trail.chain
 
 
-def _boot_sector(disk: Disk) -> int:
-    """The sector that the boot sector loads."""
+def _boot_sector(disk: Disk) -> tuple[bytes, int]:
+    """The boot sector, and the number of that which it loads."""
     with disk.image.open("rb") as file:
         sector = file.read(SECTOR)
     if not any(sector[:_BOOT_CODE]):
@@ -65,13 +68,13 @@ def _boot_sector(disk: Disk) -> int:
         raise BrokenError("boot sector: it has no signature 55 aa")
     if _MESSAGES not in sector:
         raise BrokenError("boot sector: its boot code is not GRUB's")
-    return int(struct.unpack_from("<Q", sector, KERNEL_SECTOR_AT)[0])
+    return sector, int(struct.unpack_from("<Q", sector, KERNEL_SECTOR_AT)[0])
 
 
 def _area(disk: Disk) -> tuple[int, int, str]:
     """Where a core image may lie: start and end in bytes, and how to call it."""
     for part in disk.partitions:
-        if part.type == _BIOS_BOOT:
+        if part.type_guid == _BIOS_BOOT:
             return part.start, part.start + part.size, part.where
     if disk.table != "dos":
         raise BrokenError("there is no BIOS boot partition for GRUB's core image")
@@ -79,8 +82,8 @@ def _area(disk: Disk) -> tuple[int, int, str]:
     return SECTOR, first, "the gap before the first partition"
 
 
-def _core_image(disk: Disk, lba: int) -> tuple[CoreImage, int]:
-    """The core image that the boot sector loads, and its sectors."""
+def _core_image(disk: Disk, lba: int) -> tuple[bytes, CoreImage, int]:
+    """The core image that the boot sector loads: as it is, as it was built, and its sectors."""
     start, end, where = _area(disk)
     if lba * SECTOR != start and (disk.table == "gpt" or not start <= lba * SECTOR < end):
         called = "the BIOS boot partition" if disk.table == "gpt" else where
@@ -105,6 +108,6 @@ def _core_image(disk: Disk, lba: int) -> tuple[CoreImage, int]:
             raise BrokenError(
                 f"core image: its list of {sectors} sectors goes {format_size(over)} beyond {where}"
             )
-        return read_bios_core(data), sectors
+        return data, read_bios_core(data), sectors
     except CoreImageError as error:
         raise BrokenError(f"core image at LBA {lba}: {error}") from None

@@ -6,26 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assembler.check.grub_reader import GrubReader
+from assembler.check.parts import Part
 
 
 class BrokenError(Exception):
     """A link is broken: which, and what is wrong there, in one line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Partition:
-    """A partition, as the table has it: bytes, and the type as a lower-case GUID or MBR number."""
+class ForeignError(BrokenError):
+    """What the menu starts is for another kind of machine; `summary` tells of it in short."""
 
-    number: int
-    name: str
-    type: str
-    start: int
-    size: int
-
-    @property
-    def where(self) -> str:
-        """The partition in a message."""
-        return f"partition {self.number} ({self.name})" if self.name else f"partition {self.number}"
+    def __init__(self, words: str, summary: str) -> None:
+        super().__init__(words)
+        self.summary = summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +27,7 @@ class Disk:
 
     image: Path
     table: str  # gpt or dos, by sfdisk's names
-    partitions: tuple[Partition, ...]
+    partitions: tuple[Part, ...]
     reader: GrubReader
     whole: set[Path] = field(default_factory=set)  # copies of files that were found to be whole
 
@@ -67,6 +60,7 @@ class Trail:
     links: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
     fault: str = ""
+    foreign: str = ""  # how it leads to something for another kind of machine, if it does
 
     @contextmanager
     def walked(self) -> Iterator["Trail"]:
@@ -75,6 +69,12 @@ class Trail:
             yield self
         except BrokenError as error:
             self.fault = f"{self.firmware}: {' '.join(str(error).split())}"
+            self.foreign = error.summary if isinstance(error, ForeignError) else ""
+
+    def excuse(self, words: str) -> None:
+        """Take the fault for no more than a detail, as the disk boots without this chain."""
+        self.details.append(words)
+        self.fault = ""
 
     @property
     def chain(self) -> Chain:

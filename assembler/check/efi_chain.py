@@ -1,16 +1,19 @@
 """Walk the way of a UEFI: EFI system partition, the program for removable media, what it starts.
 
+Where there is none for removable media, those that an installed system has a boot entry for.
+
 Names: UEFI specification, 3.5.1.1. shim starts the file beside itself that its DEFAULT_LOADER names
 (shim, README.md).
 """
 
 from assembler.boot.core_image import CoreImageError, read_efi_core
 from assembler.boot.pe import Pe, PeError, read_pe
-from assembler.check.chain import BrokenError, Chain, Disk, Partition, Trail
+from assembler.check.chain import BrokenError, Chain, Disk, Trail
 from assembler.check.entries import EntryReader
-from assembler.check.grub_chain import walk_grub
+from assembler.check.grub_chain import start_grub, walk_menu
 from assembler.check.grub_reader import UnreadableError
 from assembler.check.loader_entries import default_of, read_entries
+from assembler.check.parts import Part
 from assembler.disk.layout import PartitionType
 
 _DIRECTORY = "/EFI/BOOT"
@@ -21,6 +24,7 @@ _PROGRAMS = {
     "BOOTRISCV64.EFI": "riscv64",
 }
 _SUFFIXES = {"x86-64": "x64", "i386": "ia32", "arm64": "aa64", "riscv64": "riscv64"}
+_FAMILIES = {"i386": "x86", "x86-64": "x86"}  # machines that share kernels
 _MAX_TABLE = 1 << 16  # bytes
 _ESP_TYPES = (str(PartitionType.ESP.value), "ef")  # in a GPT, in an MBR
 _XBOOTLDR = str(PartitionType.XBOOTLDR.value)
@@ -28,22 +32,40 @@ _SYSTEMD_BOOT = b"LoaderInfo: systemd-boot"
 _SHIM = b"UEFI shim"
 
 
-def system_partition(disk: Disk) -> Partition | None:
+def system_partition(disk: Disk) -> Part | None:
     """The EFI system partition."""
-    return next((part for part in disk.partitions if part.type in _ESP_TYPES), None)
+    return next((part for part in disk.partitions if part.type_guid in _ESP_TYPES), None)
 
 
-def walk_efi(disk: Disk, esp: Partition) -> list[Chain]:
-    """Walk along the boot chains for UEFI, one for each machine that there is a program for."""
+def walk_efi(disk: Disk, esp: Part, *, needed: bool, required: bool) -> list[Chain]:
+    """Walk along the boot chains for UEFI, one for each machine that there is a program for.
+
+    Without a program that any firmware starts there is a fault if it is `required`. Other programs
+    boot the disk where a firmware knows of them; it is a fault when they do not if they are
+    `needed`, because nothing else boots it.
+    """
     there = {name.upper(): name for name in disk.reader.names(esp.number, _DIRECTORY)}
-    found = [(there[name], machine) for name, machine in _PROGRAMS.items() if name in there]
-    chains = []
-    for name, machine in found:
+    found = [
+        (f"{_DIRECTORY}/{name}", machine) for name, machine in _PROGRAMS.items() if name in there
+    ]
+    by_itself = bool(found)
+    if not by_itself and not required:
+        found = _installed(disk, esp)
+    walked = []
+    for path, machine in found:
         trail = Trail("UEFI" if machine == "x86-64" else f"UEFI ({machine})")
         with trail.walked():
-            _walk(trail, disk, esp, name.upper(), machine)
-        chains.append(trail.chain)
-    if not chains:
+            _walk(trail, disk, esp, path, machine)
+        if not by_itself:
+            trail.details.append("it needs a boot entry in the firmware")
+        walked.append((machine, trail))
+    _judge(walked)
+    trails = [trail for _, trail in walked]
+    if not by_itself and not (needed and all(trail.fault for trail in trails)):
+        for trail in trails:
+            if trail.fault:
+                trail.excuse(f"broken: {trail.fault}")
+    if not trails and (needed or required):
         trail = Trail("UEFI")
         with trail.walked():
             raise BrokenError(
@@ -51,23 +73,49 @@ def walk_efi(disk: Disk, esp: Partition) -> list[Chain]:
                 if disk.reader.file_system(esp.number)
                 else f"{esp.where}: it has no file system that GRUB knows"
             )
-        chains.append(trail.chain)
-    return chains
+        trails.append(trail)
+    return [trail.chain for trail in trails]
 
 
-def is_empty(disk: Disk, esp: Partition) -> bool:
+def is_empty(disk: Disk, esp: Part) -> bool:
     """Whether nobody put anything into the EFI system partition."""
     return disk.reader.file_system(esp.number) is not None and not disk.reader.names(
         esp.number, "/"
     )
 
 
-def _walk(trail: Trail, disk: Disk, esp: Partition, name: str, machine: str) -> None:
-    directory, path = _DIRECTORY, f"{_DIRECTORY}/{name}"
+def _installed(disk: Disk, esp: Part) -> list[tuple[str, str]]:
+    """What systems installed beside EFI/BOOT, by path and machine: shim, or else a loader."""
+    found = []
+    for directory in disk.reader.names(esp.number, "/EFI"):
+        if not directory.endswith("/"):
+            continue
+        there = {name.lower(): name for name in disk.reader.names(esp.number, f"/EFI/{directory}")}
+        for suffix, machine in ((suffix, machine) for machine, suffix in _SUFFIXES.items()):
+            names = [f"{loader}{suffix}.efi" for loader in ("shim", "grub", "systemd-boot")]
+            name = next((there[name] for name in names if name in there), None)
+            if name is not None:
+                found.append((f"/EFI/{directory}{name}", machine))
+    return found
+
+
+def _judge(walked: list[tuple[str, Trail]]) -> None:
+    """Programs for machines that the system is not for are no fault, if there is one that fits."""
+    fitting = {_FAMILIES.get(machine, machine) for machine, trail in walked if not trail.fault}
+    fits = any(not trail.foreign for _, trail in walked)
+    for machine, trail in walked:
+        if trail.foreign and fits:
+            trail.excuse(trail.foreign)
+        elif trail.fault and fitting and _FAMILIES.get(machine, machine) not in fitting:
+            trail.excuse(f"not for this system: {trail.fault}")
+
+
+def _walk(trail: Trail, disk: Disk, esp: Part, path: str, machine: str) -> None:
+    directory = path.rpartition("/")[0]
     program, pe = _program(disk, esp, path, machine)
     if _SHIM in program:
         trail.links.append(f"{esp.where}, {path} (shim)")
-        directory = _after_fallback(trail, disk, esp, machine)
+        directory = _after_fallback(trail, disk, esp, directory, machine)
         path = f"{directory}/grub{_SUFFIXES[machine]}.efi"
         program, pe = _program(disk, esp, path, machine)
     where = f"{esp.where}, {path}"
@@ -83,16 +131,19 @@ def _walk(trail: Trail, disk: Disk, esp: Partition, name: str, machine: str) -> 
         trail.links.append(f"{where} (neither GRUB nor systemd-boot, not followed)")
         return
     trail.links.append(f"{where} (GRUB)")
-    walk_grub(trail, disk, core, started_from=esp.number, directory=directory)
+    shell = start_grub(disk, core, started_from=esp.number, directory=directory)
+    walk_menu(trail, disk, core, shell)
 
 
-def _after_fallback(trail: Trail, disk: Disk, esp: Partition, machine: str) -> str:
+def _after_fallback(trail: Trail, disk: Disk, esp: Part, directory: str, machine: str) -> str:
     """The directory in which shim starts the next program.
 
     A shim in EFI/BOOT starts fallback where that lies beside it (shim, should_use_fallback), which
     in turn starts the first program that a BOOT*.CSV in another directory names (fallback.c).
     """
     suffix = _SUFFIXES[machine]
+    if directory != _DIRECTORY:
+        return directory
     beside = [name.lower() for name in disk.reader.names(esp.number, _DIRECTORY)]
     if f"fb{suffix}.efi" not in beside:
         return _DIRECTORY
@@ -111,7 +162,7 @@ def _after_fallback(trail: Trail, disk: Disk, esp: Partition, machine: str) -> s
     raise BrokenError(f"{esp.where}: fallback finds no {table} in any directory of /EFI")
 
 
-def _program(disk: Disk, esp: Partition, path: str, machine: str) -> tuple[bytes, Pe]:
+def _program(disk: Disk, esp: Part, path: str, machine: str) -> tuple[bytes, Pe]:
     try:
         program = disk.reader.read(esp.number, path)
         pe = read_pe(program)
@@ -122,8 +173,8 @@ def _program(disk: Disk, esp: Partition, path: str, machine: str) -> tuple[bytes
     return program, pe
 
 
-def _walk_entries(trail: Trail, disk: Disk, esp: Partition, machine: str) -> None:
-    boot = [part for part in disk.partitions if part.type == _XBOOTLDR]
+def _walk_entries(trail: Trail, disk: Disk, esp: Part, machine: str) -> None:
+    boot = [part for part in disk.partitions if part.type_guid == _XBOOTLDR]
     parts = [esp, *boot]
     try:
         entries = read_entries(disk.reader, tuple(part.number for part in parts))

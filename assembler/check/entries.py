@@ -1,26 +1,37 @@
 """Read what a menu entry loads: kernel, initial RAM disks, and init in the root.
 
-Of the entry that starts by itself every byte of kernel and initial RAM disks is read; of the
-others only the beginnings, so that a hundred generations take no minute.
+Of the entry that starts by itself every byte of kernel and initial RAM disks is read; of other
+generations of the system only the beginnings, so that a hundred of them take no minute. What else
+a menu offers, such as other systems and ways to reboot, is the user's, and not followed.
 """
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from assembler.boot.payload import PayloadError, check_initrd, check_kernel
 from assembler.boot.pe import PeError, read_pe
-from assembler.check.chain import BrokenError, Disk, Trail
-from assembler.check.grub_menu import Entry, Load, Location
-from assembler.check.grub_reader import GrubReader, UnreadableError
+from assembler.check.chain import BrokenError, Disk, ForeignError, Trail
+from assembler.check.grub_menu import Entry, Load, Location, location_words
+from assembler.check.grub_reader import FileSystem, UnreadableError
 from assembler.units import format_size
 
 _HEADER = 4096  # bytes: what check_kernel looks at, and more
 _STORE = "/nix/store/"
 _HASHED = re.compile(r"/nix/store/[0-9a-z]{32}-[^/]+/")
+# Where a generation has its kernel: in the store, or where NixOS copies those.
+_GENERATION = re.compile(r"/(?:[0-9a-z]{32}-[^/]+/|kernels/[^/]+$|EFI/nixos/)", re.IGNORECASE)
 _OTHERS_KERNELS = ("multiboot", "multiboot2", "chainloader")  # not Linux
 _MACHINES = {"i386": "x86", "x86-64": "x86", "arm64": "arm64", "riscv64": "riscv64"}
+
+
+class _ForeignKernelError(PayloadError):
+    """The kernel is for another kind of machine."""
+
+    def __init__(self, words: str, machine: str) -> None:
+        super().__init__(words)
+        self.machine = machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +47,62 @@ class EntryReader:
         told = ", ".join(self._check(default, whole=True))
         trail.details.append(f'"{default.title}": {told}')
         others = [entry for entry in entries if entry is not default]
-        for entry in others:
+        generations = [entry for entry in others if self._is_generation(entry)]
+        self.disk.reader.fetch(self._beginnings(generations))
+        for entry in generations:
             self._check(entry, whole=False)
-        if others:
-            count = f"{len(others)} more {'entry' if len(others) == 1 else 'entries'}"
-            trail.details.append(f"{count}: the files are there, their beginnings read")
+        if generations:
+            words = "the files are there, their beginnings read"
+            trail.details.append(f"{_more(len(generations))}: {words}")
+        if rest := len(others) - len(generations):
+            trail.details.append(f"{_more(rest)}: not followed")
+
+    def _is_generation(self, entry: Entry) -> bool:
+        """Whether it starts a kernel of the system's own, on this disk."""
+        kernel = next((load for load in entry.loads if load.is_kernel), None)
+        return (
+            kernel is not None
+            and not self._leads_away(kernel)
+            and kernel.place.number is not None
+            and _GENERATION.search(kernel.place.path) is not None
+        )
+
+    def _leads_away(self, kernel: Load) -> bool:
+        """Whether it is another boot loader, which systemd-boot starts as it does kernels."""
+        return kernel.command == "chainloader" and not self.efi
+
+    def _beginnings(self, entries: Iterable[Entry]) -> Iterator[tuple[int, str, int]]:
+        """What will be read of entries: partition, path, and how many bytes."""
+        for entry in entries:
+            for load in entry.loads:
+                if load.place.number is not None:
+                    yield load.place.number, load.place.path, _HEADER
+            kernel = next(load for load in entry.loads if load.is_kernel)
+            if (init := _init_of(entry)) is not None:
+                for number, path in self._candidates(init, kernel.place):
+                    yield number, path, 1
+                    break
 
     def _check(self, entry: Entry, *, whole: bool) -> list[str]:
         told: list[str] = []
         try:
-            if not any(load.is_kernel for load in entry.loads):
+            kernel = next((load for load in entry.loads if load.is_kernel), None)
+            if kernel is None:
                 raise BrokenError("it loads no kernel")
+            if self._leads_away(kernel) and (kernel.place.number is None or kernel.place.is_blocks):
+                return ["not followed"]
             for load in entry.loads:
                 told.append(self._load(load, whole=whole))
-            told += self._init(entry)
+            told += self._init(entry, kernel.place)
+        except ForeignError as error:
+            words = f"entry {entry.title!r}: {error}"
+            raise (ForeignError(words, error.summary) if whole else BrokenError(words)) from None
         except BrokenError as error:
             raise BrokenError(f"entry {entry.title!r}: {error}") from None
         return told
 
     def _load(self, load: Load, *, whole: bool) -> str:
-        where = location_words(self.disk.reader, load.place)
+        where = location_words(self.disk.reader.file_systems, load.place)
         path = load.place.path
         if load.place.number is None:
             raise BrokenError(f"{path}: {load.place.fault}")
@@ -71,6 +118,10 @@ class EntryReader:
                 elif copy not in self.disk.whole:
                     check_initrd(file)
                     self.disk.whole.add(copy)
+        except _ForeignKernelError as error:
+            loader = "systemd-boot" if self.efi else "GRUB"
+            summary = f"{loader} for {self.machine}: the kernel is for {error.machine}"
+            raise ForeignError(f"{where}: {error}", summary) from None
         except (UnreadableError, PayloadError) as error:
             raise BrokenError(f"{where}: {error}") from None
         if load.command.startswith("initrd"):
@@ -86,33 +137,39 @@ class EntryReader:
             except PeError as error:
                 raise PayloadError(str(error)) from None
             if pe.machine != self.machine:
-                raise PayloadError(f"it is for {pe.machine}, not for {self.machine}")
+                words = f"it is for {pe.machine}, not for {self.machine}"
+                raise _ForeignKernelError(words, pe.machine)
         elif load.is_kernel and load.command not in _OTHERS_KERNELS:
             machine = check_kernel(header, size)
             if machine not in (None, _MACHINES[self.machine]):
-                raise PayloadError(f"it is a kernel for {machine}, not for {self.machine}")
+                words = f"it is a kernel for {machine}, not for {self.machine}"
+                raise _ForeignKernelError(words, machine or "another machine")
 
-    def _init(self, entry: Entry) -> list[str]:
+    def _init(self, entry: Entry, kernel: Location) -> list[str]:
         """The program that the kernel is told to start, which must be in a root."""
-        words = [word for load in entry.loads for word in load.arguments]
-        init = next((word[5:] for word in reversed(words) if word.startswith("init=/")), None)
+        init = _init_of(entry)
         if init is None:
             return []
-        kernel = next(load for load in entry.loads if load.is_kernel)
-        systems = [one for one in self.disk.reader.file_systems if one.driver != "fat"]
-        systems.sort(key=lambda one: one.number != kernel.place.number)
-        for one in systems:
-            for path in self._candidates(one.number, one.driver, init, kernel.place):
-                if self.disk.reader.exists(one.number, path):
-                    return ["init"]
-        where = ", ".join(one.where for one in systems) or "this disk"
+        for number, path in self._candidates(init, kernel):
+            if self.disk.reader.exists(number, path):
+                return ["init"]
+        where = ", ".join(one.where for one in self._roots(kernel)) or "this disk"
         raise BrokenError(f"init {init}: it is not in {where}")
 
-    def _candidates(self, number: int, driver: str, init: str, kernel: Location) -> Iterator[str]:
-        """Where init may be: GRUB reads a btrfs from its top level, whatever is mounted where."""
-        yield init
-        if driver != "btrfs":
-            return
+    def _roots(self, kernel: Location) -> list[FileSystem]:
+        """The file systems that may be the root, that with the kernel first."""
+        roots = [one for one in self.disk.reader.file_systems if one.driver != "fat"]
+        return sorted(roots, key=lambda one: one.number != kernel.number)
+
+    def _candidates(self, init: str, kernel: Location) -> Iterator[tuple[int, str]]:
+        """Where init may be: partitions and paths."""
+        for one in self._roots(kernel):
+            yield one.number, init
+            if one.driver == "btrfs":
+                yield from ((one.number, path) for path in self._below(one.number, init, kernel))
+
+    def _below(self, number: int, init: str, kernel: Location) -> Iterator[str]:
+        """Where init may be in a btrfs, which GRUB reads from its top level."""
         inside = init.removeprefix(_STORE)
         store_path = re.match(r"(.*/)[0-9a-z]{32}-[^/]+/", kernel.path)
         if kernel.number == number and store_path is not None:
@@ -124,10 +181,11 @@ class EntryReader:
                 yield f"/{name}{inside}"
 
 
-def location_words(reader: GrubReader, place: Location) -> str:
-    """A file in a message."""
-    one = reader.file_system(place.number) if place.number is not None else None
-    if one is None:
-        where = f"partition {place.number}" if place.number else "the disk"
-        return f"{where}, {place.path}"
-    return f"{one.where}, {place.path}"
+def _init_of(entry: Entry) -> str | None:
+    """The program that the kernel is told to start, if it is told."""
+    words = [word for load in entry.loads for word in load.arguments]
+    return next((word[5:] for word in reversed(words) if word.startswith("init=/")), None)
+
+
+def _more(count: int) -> str:
+    return f"{count} more {'entry' if count == 1 else 'entries'}"

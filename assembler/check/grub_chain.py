@@ -2,8 +2,9 @@
 
 from assembler.boot.core_image import CoreImage
 from assembler.check.chain import BrokenError, Disk, Trail
-from assembler.check.entries import EntryReader, location_words
-from assembler.check.grub_menu import Location, default_entry, device_name
+from assembler.check.entries import EntryReader
+from assembler.check.grub_menu import Location, default_entry, device_name, location_words
+from assembler.check.grub_script import ScriptError
 from assembler.check.grub_shell import Shell
 
 _TABLE_MODULES = {"gpt": "part_gpt", "dos": "part_msdos"}
@@ -16,10 +17,8 @@ _MACHINES = {
 }
 
 
-def walk_grub(
-    trail: Trail, disk: Disk, core: CoreImage, *, started_from: int, directory: str = ""
-) -> None:
-    """Walk on from `core`, which came from a partition (0: the disk) and a directory there.
+def start_grub(disk: Disk, core: CoreImage, *, started_from: int, directory: str = "") -> Shell:
+    """Let `core`, which came from a partition (0: the disk) and a directory there, read its menu.
 
     Raises BrokenError.
     """
@@ -33,19 +32,32 @@ def walk_grub(
         "grub_cpu": core.platform.rpartition("-")[0],
     }
     shell = Shell(disk.reader, variables)
-    if core.config is not None:
-        shell.run(core.config)
-    if not shell.files and not shell.entries and not shell.faults:
-        _check_prefix(disk, core, shell.place(shell.variables["prefix"]))
-        shell.run("normal")
-    for place in shell.files:
-        trail.links.append(location_words(disk.reader, place))
+    try:
+        if core.config is not None:
+            shell.run(core.config)
+        if not shell.files and not shell.entries and not shell.faults:
+            _check_prefix(disk, core, prefix_of(shell))
+            shell.run("normal")
+    except ScriptError as error:
+        file = location_words(disk.reader.file_systems, shell.files[-1]) if shell.files else ""
+        raise BrokenError(f"{file or 'what is built into GRUB'}: {error}") from None
+    return shell
+
+
+def prefix_of(shell: Shell) -> Location:
+    """The directory with GRUB's files, such as modules."""
+    return shell.place(shell.variables.get("prefix", ""))
+
+
+def walk_menu(trail: Trail, disk: Disk, core: CoreImage, shell: Shell) -> None:
+    """Walk on from the menu that `start_grub` read. Raises BrokenError."""
+    words = [location_words(disk.reader.file_systems, place) for place in shell.files]
+    trail.links += words
     default = default_entry(shell.entries, shell.variables.get("default", ""))
     if default is None:
         if shell.faults:  # GRUB itself would go on, with what it has
             raise BrokenError(shell.faults[0])
-        where = location_words(disk.reader, shell.files[-1]) if shell.files else "GRUB"
-        raise BrokenError(f"{where}: its menu has no entries")
+        raise BrokenError(f"{words[-1] if words else 'GRUB'}: its menu has no entries")
     count = len(shell.entries)
     trail.links.append(f"{count} {'entry' if count == 1 else 'entries'}")
     EntryReader(disk, _MACHINES[core.platform]).check(trail, shell.entries, default)
@@ -73,6 +85,6 @@ def _check_prefix(disk: Disk, core: CoreImage, place: Location) -> None:
         path = f"{modules}/normal.mod"
         if not disk.reader.exists(place.number, path):
             raise BrokenError(
-                f"{location_words(disk.reader, Location(place.number, path))}: "
+                f"{location_words(disk.reader.file_systems, Location(place.number, path))}: "
                 "the module is neither there nor in GRUB's core image"
             )

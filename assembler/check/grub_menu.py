@@ -1,9 +1,11 @@
 """What a menu of GRUB's offers: its entries, and the files that each loads."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+
+from assembler.check.grub_reader import FileSystem
 
 KERNEL_COMMANDS = frozenset(
     {"linux", "linux16", "linuxefi", "multiboot", "multiboot2", "chainloader"}
@@ -18,6 +20,11 @@ class Location:
     number: int | None
     path: str
     fault: str = ""
+
+    @property
+    def is_blocks(self) -> bool:
+        """Whether it is no file but a list of blocks, such as `+1` (grub_file_open)."""
+        return not self.path.startswith("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +96,12 @@ def title_of(arguments: Sequence[str]) -> tuple[str, str]:
 def plain_path(path: str) -> str:
     """A path without double slashes, which GRUB passes over."""
     return str(PurePosixPath("/" + path.lstrip("/")))
+
+
+def location_words(file_systems: Iterable[FileSystem], place: Location) -> str:
+    """A file in a message."""
+    if place.number is None:
+        return place.path
+    disk = f"partition {place.number}" if place.number else "the disk"
+    where = next((one.where for one in file_systems if one.number == place.number), disk)
+    return f"{where}, {place.path}"

@@ -5,7 +5,9 @@ always exits with 0, and says nothing of what it did not find; `cat` and `cp` te
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,8 +56,21 @@ class FileSystem:
         return f"partition {self.number} ({kind})" if self.number else f"the {kind}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What came of reading a file up to a limit, if any."""
+
+    limit: int
+    data: bytes
+    refusal: str = ""
+
+    def suffices(self, limit: int) -> bool:
+        """Whether reading up to another limit would tell no more."""
+        return bool(self.refusal) or len(self.data) < self.limit or 0 < limit <= self.limit
+
+
 class GrubReader:
-    """The file systems of an image, as GRUB sees them.
+    """The file systems of an image, as GRUB sees them; what it said once, it is not asked again.
 
     GRUB's tool knows sectors of 512 bytes alone: for other disks it gets sparse copies of
     `places`, in `scratch`, where files that are read whole are put as well. Raises HostError where
@@ -75,6 +90,8 @@ class GrubReader:
                 copy_sparse(image, copy, place.start, place.size)
         self._devices: dict[int, str] = {}
         self._copies: dict[tuple[int, str], Path] = {}
+        self._reads: dict[tuple[int, str], _Read] = {}
+        self._names: dict[tuple[int, str], list[str]] = {}
         self.file_systems = tuple(self._probe(numbers))
 
     def _probe(self, numbers: Sequence[int]) -> list[FileSystem]:
@@ -96,8 +113,33 @@ class GrubReader:
 
     def read(self, number: int, path: str, limit: int = 0) -> bytes:
         """A file, or its first `limit` bytes; links are followed. Raises UnreadableError."""
+        key = number, path
+        known = self._reads.get(key)
+        if known is None or not known.suffices(limit):
+            known = self._read(number, path, limit)
+            if limit or known.refusal:  # whole files, such as EFI programs, may be large
+                self._reads[key] = known
+        if known.refusal:
+            raise UnreadableError(known.refusal)
+        return known.data[:limit] if limit else known.data
+
+    def _read(self, number: int, path: str, limit: int) -> _Read:
         length = ["-n", str(limit)] if limit else []
-        return self._file_command([*length, *self._prefix, "cat"], number, path)
+        try:
+            data = self._file_command([*length, *self._prefix, "cat"], number, path)
+        except UnreadableError as error:
+            return _Read(limit, b"", str(error))
+        return _Read(limit, data)
+
+    def fetch(self, wanted: Iterable[tuple[int, str, int]]) -> None:
+        """Read many files ahead, by partition, path and limit, on all processors."""
+
+        def fetch_one(one: tuple[int, str, int]) -> None:
+            with suppress(UnreadableError):  # whoever needs it will be told
+                self.read(*one)
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(fetch_one, dict.fromkeys(wanted)))
 
     def copy(self, number: int, path: str) -> Path:
         """A file, read whole and once: the path of its copy. Raises UnreadableError."""
@@ -116,10 +158,13 @@ class GrubReader:
         if number not in self._devices:
             return []
         where = f"({self._devices[number]}){directory.rstrip('/')}/"
+        if (number, where) in self._names:
+            return self._names[number, where]
         said = self._run(["ls", "--", "-l", where], f"listing {directory}")
         # Size or DIR, time, name.
         rows = (line.split(maxsplit=2) for line in said.decode(errors="replace").splitlines())
-        return [row[2] for row in rows if len(row) == 3]
+        self._names[number, where] = [row[2] for row in rows if len(row) == 3]
+        return self._names[number, where]
 
     def exists(self, number: int, path: str) -> bool:
         """Whether there is a file that GRUB can open."""

@@ -2,32 +2,64 @@
 
 The language is that of the GRUB manual, "Writing full configuration files directly"; the words are
 split as grub-core/script/yylex.l does. What is not understood is passed over, never an error, but
-for scripts that are nested without end.
+for scripts that are nested, or go on, without end.
 """
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, groupby
 
 _MAX_DEPTH = 40
+_MAX_PIECES = 500_000  # a menu of a thousand generations has a tenth of it
 
-# In the order they are tried; a word is one or more of the last six.
+# In the order they are tried; a word is one or more of the last six. A quote that nothing closes
+# goes on to the end, and no repetition gives back what it took, so the time is linear.
+_VARIABLE = r"\$(?:\{(?P<long>[^}\n$]{0,100})\}|(?P<short>[A-Za-z_]\w*|[0-9?#*@]))"
 _TOKEN = re.compile(
-    r"(?P<space>(?:[ \t\r]|\\\n)+)|(?P<end>[\n;|&])|(?P<comment>(?<![^\s;])\#[^\n]*)"
+    r"(?P<space>(?:[ \t\r]|\\\n)++)|(?P<end>[\n;|&])|(?P<comment>(?<![^\s;])\#[^\n]*+)"
     r"|(?P<brace>(?<![^\s;])[{}](?=[\s;]|\Z))"
-    r"|'(?P<single>[^']*)'|\"(?P<double>(?:[^\"\\]|\\.)*)\""
-    r"|\\(?P<escape>.)|\$(?:\{(?P<long>[^}\n]{0,100})\}|(?P<short>[A-Za-z_]\w*|[0-9?#*@]))"
-    r"|(?P<plain>[^\s;|&'\"\\$]+)|(?P<odd>.)",
+    r"|'(?P<single>[^']*+)(?:'|\Z)|\"(?P<double>(?:[^\"\\]|\\.)*+)(?:\"|\\?\Z)"
+    rf"|\\(?P<escape>.)|{_VARIABLE}"
+    r"|(?P<plain>[^\s;|&'\"\\$]++)|(?P<odd>.)",
     re.DOTALL,
 )
 _IN_DOUBLE = re.compile(
-    r"\\(?P<escape>[\\\"$\n])|\$(?:\{(?P<long>[^}\n]{0,100})\}|(?P<short>[A-Za-z_]\w*|[0-9?#*@]))|(?P<plain>.)",
+    rf"\\(?P<escape>[\\\"$\n])|{_VARIABLE}|(?P<plain>[^\\$]++|.)",
     re.DOTALL,
 )
 
 
 class ScriptError(ValueError):
-    """The script is nested deeper than any that makes sense."""
+    """The script is larger, or nested deeper, than any that makes sense: in a few words."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """What may still be done for a configuration, whatever it asks for.
+
+    `work` is about the characters that are read or written, `depth` how far blocks and files may
+    still be nested in one another.
+    """
+
+    work: int = 32 << 20
+    depth: int = 100
+
+    def spend(self, work: int) -> None:
+        """Take work from what is left. Raises ScriptError when there is none."""
+        self.work -= work
+        if self.work < 0:
+            raise ScriptError("it asks for more work than any menu needs")
+
+    @contextmanager
+    def deeper(self) -> Iterator[None]:
+        """One level of nesting. Raises ScriptError when there are too many."""
+        self.depth -= 1
+        if self.depth < 0:
+            raise ScriptError("it is nested too deep")
+        yield
+        self.depth += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +177,10 @@ class _Parser:
 
 
 def _split(text: str) -> Iterator[str | Word]:
-    """The tokens: ends of commands and braces as strings, words as tuples."""
+    """The tokens: ends of commands and braces as strings, words as tuples. Raises ScriptError."""
     word: list[str | Variable] = []
     begun = False
-    for match in _TOKEN.finditer(text):
-        kind = match.lastgroup
+    for kind, match in _pieces(text):
         if kind in ("space", "end", "comment", "brace"):
             if begun:
                 yield _joined(word)
@@ -160,13 +191,25 @@ def _split(text: str) -> Iterator[str | Word]:
                 yield "\n"
             continue
         begun = True
-        if kind == "double":
-            for inner in _IN_DOUBLE.finditer(match["double"]):
-                word.append(_piece(inner, quoted=True))
-        else:
-            word.append(_piece(match, quoted=False))
+        if kind != "double":  # of which what is inside comes next
+            word.append(_piece(match, quoted=kind == "quoted"))
     if begun:
         yield _joined(word)
+
+
+def _pieces(text: str) -> Iterator[tuple[str, re.Match[str]]]:
+    """What words are made of; behind double quotes, what is inside them."""
+    count = 0
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup or ""
+        yield kind, match
+        inside = _IN_DOUBLE.finditer(match["double"]) if kind == "double" else ()
+        for inner in chain([None], inside):
+            count += 1
+            if count > _MAX_PIECES:
+                raise ScriptError(f"it has more than {_MAX_PIECES:,} words")
+            if inner is not None:
+                yield "quoted", inner
 
 
 def _piece(match: re.Match[str], *, quoted: bool) -> str | Variable:
@@ -181,9 +224,7 @@ def _piece(match: re.Match[str], *, quoted: bool) -> str | Variable:
 def _joined(pieces: list[str | Variable]) -> Word:
     """A word with texts side by side made one; never empty."""
     joined: list[str | Variable] = []
-    for piece in pieces:
-        if isinstance(piece, str) and joined and isinstance(joined[-1], str):
-            joined[-1] += piece
-        else:
-            joined.append(piece)
+    for is_text, group in groupby(pieces, lambda piece: isinstance(piece, str)):
+        found = list(group)
+        joined += ["".join(map(str, found))] if is_text else found
     return tuple(joined) or ("",)

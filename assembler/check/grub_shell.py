@@ -5,7 +5,8 @@ and grub-core/normal/context.c. Nothing is loaded here: each file is only named,
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import dropwhile
 
 from assembler.check.grub_menu import (
     INITRD_COMMANDS,
@@ -15,12 +16,14 @@ from assembler.check.grub_menu import (
     Location,
     device_name,
     device_number,
+    location_words,
     plain_path,
     title_of,
 )
 from assembler.check.grub_reader import GrubReader, UnreadableError
 from assembler.check.grub_script import (
     Branches,
+    Budget,
     Command,
     ScriptError,
     Statement,
@@ -28,18 +31,14 @@ from assembler.check.grub_script import (
     Word,
     parse,
 )
+from assembler.check.grub_search import holds, read_search
 
 _FAILING = frozenset({"keystatus", "loadfont", "false"})
 _MAX_CONFIG = 4 << 20  # bytes: a menu of a thousand generations has a tenth of it
 _MAX_FILES = 20  # configurations that read one another
 _EXPORTED = ("root", "prefix", "cmdpath")
-_SEARCHES = {"search.fs_uuid": "--fs-uuid", "search.fs_label": "--label", "search.file": "--file"}
-_KINDS = {
-    "-u": "--fs-uuid", "--fs-uuid": "--fs-uuid",
-    "-l": "--label", "--label": "--label", "--fs-label": "--label",
-    "-f": "--file", "--file": "--file",
-}  # fmt: skip
-_WORDS = {"--fs-uuid": "the UUID", "--label": "the label", "--file": "the file"}
+_MAX_WORD = 64 << 10  # characters, so those of a variable as well
+_LOOK_UP = 8192  # what asking for a file costs of the budget
 
 
 @dataclass(slots=True)
@@ -53,10 +52,11 @@ class Shell:
     entries: list[Entry] = field(default_factory=list)
     files: list[Location] = field(default_factory=list)  # the configurations read, in order
     faults: list[str] = field(default_factory=list)  # of those that could not be read
+    budget: Budget = field(default_factory=Budget)
 
     def run(self, text: str) -> None:
-        """Run a configuration."""
-        self._run_menu(self._parse(text), (), ())
+        """Run a configuration. Raises ScriptError for one that no menu can be."""
+        self._run_menu(parse(text), (), ())
 
     def place(self, word: str) -> Location:
         """Where a file name of GRUB's leads."""
@@ -64,28 +64,23 @@ class Shell:
         if word.startswith("("):
             device, _, path = word[1:].partition(")")
         number = device_number(device)
+        # What does not begin with a slash is no path: see Location.is_blocks.
+        path = plain_path(path) if path[:1] in ("", "/") else path
         if number is not None:
-            return Location(number, plain_path(path))
+            return Location(number, path)
         fault = f"GRUB has no device for {word!r}"
         # The variable that was to hold the device is empty when its search found nothing.
         if self.lost and not device:
             fault = next(reversed(self.lost.values()))
         elif device:
             fault = f"({device}) is no partition of this disk"
-        return Location(None, plain_path(path), fault)
+        return Location(None, path, fault)
 
     def read(self, place: Location) -> str:
         """The text of a configuration. Raises UnreadableError."""
         if place.number is None:
             raise UnreadableError(place.fault)
         return self.reader.read(place.number, place.path, _MAX_CONFIG).decode(errors="replace")
-
-    def _parse(self, text: str) -> tuple[Statement, ...]:
-        try:
-            return parse(text)
-        except ScriptError as error:
-            self.faults.append(str(error))
-            return ()
 
     def _run_menu(
         self, statements: Iterable[Statement], titles: tuple[str, ...], numbers: tuple[int, ...]
@@ -99,15 +94,16 @@ class Shell:
 
     def _run(self, statements: Iterable[Statement], menu: "_Counter | None") -> list[Load]:
         loads: list[Load] = []
-        for statement in statements:
-            match statement:
-                case Branches(branches):
-                    for condition, body in branches:
-                        if not condition or self._holds(condition):
-                            loads += self._run(body, menu)
-                            break
-                case Command():
-                    loads += self._command(statement, menu)
+        with self.budget.deeper():
+            for statement in statements:
+                match statement:
+                    case Branches(branches):
+                        for condition, body in branches:
+                            if not condition or self._holds(condition):
+                                loads += self._run(body, menu)
+                                break
+                    case Command():
+                        loads += self._command(statement, menu)
         return loads
 
     def _command(self, command: Command, menu: "_Counter | None") -> list[Load]:
@@ -133,7 +129,7 @@ class Shell:
                 for word in arguments:
                     key, equals, value = word.partition("=")
                     if equals:
-                        self.variables[key] = value
+                        self.variables[key] = _device(value) if key == "root" else value
                         self.lost.pop(key, None)
             case "unset":
                 for key in arguments:
@@ -143,9 +139,11 @@ class Shell:
             case "search" | "search.fs_uuid" | "search.fs_label" | "search.file":
                 return self._search(name, arguments)
             case "[" | "test":
-                return self._test([word for word in arguments if word != "]"])
+                return holds([word for word in arguments if word != "]"], self._exists)
             case "!":
-                return not self._simple(arguments[0], arguments[1:]) if arguments else True
+                rest = [*dropwhile(lambda word: word == "!", arguments)]
+                negated = (len(arguments) - len(rest)) % 2 == 0
+                return self._simple(rest[0], rest[1:]) != negated if rest else negated
         return name not in _FAILING
 
     def _holds(self, condition: Iterable[Statement]) -> bool:
@@ -155,58 +153,25 @@ class Shell:
                 result = self._simple(words[0], words[1:])
         return result
 
-    def _test(self, words: list[str]) -> bool:
-        result = False
-        match words:
-            case ["!", *rest]:
-                result = not self._test(rest)
-            case ["-e" | "-f" | "-s", path]:
-                place = self.place(path)
-                result = place.number is not None and self.reader.exists(place.number, place.path)
-            case ["-z", text]:
-                result = not text
-            case ["-n", text] | [text]:
-                result = bool(text)
-            case [left, "=" | "==", right]:
-                result = left == right
-            case [left, "!=", right]:
-                result = left != right
-        return result
+    def _exists(self, word: str) -> bool:
+        self.budget.spend(_LOOK_UP)
+        place = self.place(word)
+        return place.number is not None and self.reader.exists(place.number, place.path)
 
     def _search(self, name: str, arguments: Sequence[str]) -> bool:
-        variable, kind, values = "root", _SEARCHES.get(name, "--file"), []
-        words = iter(arguments)
-        for word in words:
-            if word == "--hint":
-                next(words, None)
-            elif word.startswith(("--set=", "-s=")):
-                variable = word.partition("=")[2]
-            elif word in _KINDS and name == "search":
-                kind = _KINDS[word]
-            elif not word.startswith("-"):
-                values.append(word)
-        if not values:
+        search = read_search(name, arguments)
+        if search is None:
             return False
-        if name in _SEARCHES and len(values) > 1:
-            variable = values[1]
-        number = self._find(kind, values[0])
+        if search.kind == "--file":
+            self.budget.spend(_LOOK_UP * len(self.reader.file_systems))
+        number = search.find(self.reader)
         if number is None:
-            self.variables.pop(variable, None)
-            self.lost[variable] = f"no file system has {_WORDS[kind]} {values[0]}"
+            self.variables.pop(search.variable, None)
+            self.lost[search.variable] = search.failure
             return False
-        self.variables[variable] = device_name(number)
-        self.lost.pop(variable, None)
+        self.variables[search.variable] = device_name(number)
+        self.lost.pop(search.variable, None)
         return True
-
-    def _find(self, kind: str, value: str) -> int | None:
-        for one in self.reader.file_systems:
-            if (
-                (kind == "--fs-uuid" and one.uuid.lower() == value.lower())
-                or (kind == "--label" and one.label == value)
-                or (kind == "--file" and self.reader.exists(one.number, plain_path(value)))
-            ):
-                return one.number
-        return None
 
     def _entry(
         self, name: str, arguments: list[str], block: tuple[Statement, ...], menu: "_Counter"
@@ -215,6 +180,7 @@ class Shell:
         titles, numbers = (*menu.titles, title), (*menu.numbers, menu.next())
         if len(titles) > _MAX_FILES:
             return
+        self.budget.spend(len(self.variables) + len(self.lost))
         inner = self._child()
         if name == "submenu":
             inner._run_menu(block, titles, numbers)
@@ -227,9 +193,7 @@ class Shell:
         """A shell that inherits what is exported, and adds to the same menu."""
         kept = {key: self.variables[key] for key in self.exported & self.variables.keys()}
         lost = {key: self.lost[key] for key in self.exported & self.lost.keys()}
-        return Shell(
-            self.reader, kept, set(self.exported), lost, self.entries, self.files, self.faults
-        )
+        return replace(self, variables=kept, exported=set(self.exported), lost=lost)
 
     def _load(self, name: str, arguments: list[str]) -> list[Load]:
         """A kernel with its arguments, or any number of initial RAM disks."""
@@ -251,10 +215,10 @@ class Shell:
                 raise UnreadableError("configurations read one another without end")
             text = self.read(place)
         except UnreadableError as error:
-            self.faults.append(f"{path}: {error}")
+            self.faults.append(f"{location_words(self.reader.file_systems, place)}: {error}")
             return
         self.files.append(place)
-        statements = self._parse(text)
+        statements = parse(text)
         if name in ("source", "."):
             self._run(statements, menu)
         elif menu is not None:
@@ -269,22 +233,30 @@ class Shell:
         """
         paths = [f"{self.variables.get(name, '')}/grub.cfg" for name in ("prefix", "cmdpath")]
         for path in paths:
-            place = self.place(path)
-            if place.number is not None and self.reader.exists(place.number, place.path):
+            if self._exists(path):
                 return path
         return paths[0]
 
     def _expand(self, words: Iterable[Word]) -> list[str]:
         expanded = []
         for word in words:
-            text = "".join(
-                self.variables.get(piece.name, "") if isinstance(piece, Variable) else piece
-                for piece in word
-            )
+            texts, size = [], 0
+            for piece in word:
+                value = self.variables.get(piece.name, "") if isinstance(piece, Variable) else piece
+                texts.append(value)
+                size += len(value)
+                if size > _MAX_WORD:
+                    raise ScriptError(f"it has a word of more than {_MAX_WORD:,} characters")
+            self.budget.spend(size + 1)
             # As in any shell, an empty variable without quotes is no word at all.
-            if text or not any(isinstance(piece, Variable) and not piece.quoted for piece in word):
-                expanded.append(text)
+            if size or not any(isinstance(piece, Variable) and not piece.quoted for piece in word):
+                expanded.append("".join(texts))
         return expanded
+
+
+def _device(name: str) -> str:
+    """A device without its brackets, as GRUB keeps its root (grub_env_write_root)."""
+    return name[1:-1] if name.startswith("(") and name.endswith(")") else name
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from assembler.check.bios_chain import (
     lacks_signature,
     walk_bios,
 )
-from assembler.check.chain import Chain, Disk, Partition
+from assembler.check.chain import Chain, Disk
 from assembler.check.efi_chain import is_empty, system_partition, walk_efi
 from assembler.check.grub_reader import GrubReader, Span
 from assembler.check.partition_table import DiskTable, read_table
@@ -40,8 +40,9 @@ def check_image(
     """Check partition table, file systems and boot chains of a raw image.
 
     With `bios` it must boot by BIOS, with `efi` by UEFI; otherwise it is enough that anything
-    boots it, and without `boots` nothing need. An image without a table that begins with a file
-    system is checked as one: such boots by nothing of its own.
+    boots it, and without `boots` nothing need. A chain that is there and broken is a fault all
+    the same, but for those that need an entry in the firmware. An image without a table that
+    begins with a file system is checked as one: such boots by nothing of its own.
 
     Nothing is written to it; its name may be any. Partitions of other kinds are not looked
     into. Raises RequestError for what is not an image with a partition table, HostError when a
@@ -55,6 +56,8 @@ def check_image(
             return Report(alias.stat().st_size, (), (_NO_SIGNATURE,))
         if table is None:
             raise RequestError(f"{image} has no partition table that sfdisk can read")
+        if not table.whole:
+            return Report(alias.stat().st_size, table.parts, table.faults)
         with ThreadPoolExecutor() as pool:
             check = pool.map(lambda part: check_part(alias, part, Path(scratch)), table.parts)
             checked = tuple(check)
@@ -74,18 +77,17 @@ def _walk(
     image: Path, table: DiskTable, scratch: Path, *, bios: bool, efi: bool, boots: bool
 ) -> tuple[Chain, ...]:
     """Walk along all boot chains that the image has, or must have."""
-    parts = tuple(
-        Partition(part.number, part.name, part.type_guid.lower(), part.start, part.size)
-        for part in table.parts
-    )
-    spans = [Span(one.number, one.start, one.size) for one in parts if one.type != _BIOS_BOOT]
-    disk = Disk(image, table.kind, parts, GrubReader(image, scratch, spans, table.sector_size))
+    parts = [part for part in table.parts if part.type_guid != _BIOS_BOOT]
+    spans = [Span(part.number, part.start, part.size) for part in parts]
+    reader = GrubReader(image, scratch, spans, table.sector_size)
+    disk = Disk(image, table.kind, table.parts, reader)
     chains = []
     if bios or has_boot_code(disk) or has_core_image(disk):
         chains.append(walk_bios(disk))
     esp = system_partition(disk)
     if esp is not None and (efi or not is_empty(disk, esp)):
-        chains += walk_efi(disk, esp)
+        booted = any(not chain.fault for chain in chains)
+        chains += walk_efi(disk, esp, needed=efi or (boots and not booted), required=efi)
     elif efi:
         chains.append(Chain("UEFI", (), (), "UEFI: there is no EFI system partition"))
     if not chains and boots:

@@ -2,7 +2,9 @@
 
 import json
 import re
-from dataclasses import dataclass
+import struct
+import zlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assembler import process
@@ -11,6 +13,8 @@ from assembler.units import SECTOR
 
 _ANY_STATUS = range(256)
 _GPT_MAGIC = b"EFI PART"  # in the second block (UEFI specification 5.3.2)
+_GPT_HEADER = struct.Struct("<12xII12xQ")  # its size, its checksum, LBA of the other header
+_PROTECTIVE = "ee"  # the type of the partition that stands for a GPT (5.2.3)
 _LARGE_SECTOR = 4096
 _FDISK_COLUMNS = "Device,Start,Sectors,Type-UUID,Name"
 _FDISK_ROW = re.compile(r"\S*?(\d+) +(\d+) +(\d+) ([0-9A-F-]{36})(?: (.*))?")
@@ -24,10 +28,44 @@ class DiskTable:
     sector_size: int
     parts: tuple[Part, ...]
     faults: tuple[str, ...] = ()
+    whole: bool = True  # whether the partitions can be there
 
 
 def read_table(image: Path) -> DiskTable | None:
     """The table of an image, None where it has none that the tools know."""
+    table = _read(image)
+    if table is not None and table.kind == "dos" and _speaks_of_gpt(table):
+        fault = "partition table: the GPT is missing, though the MBR speaks of one"
+        return replace(table, faults=(fault,), whole=False)
+    end = _end_of_gpt(image)
+    if table is not None and end is None:
+        end = max((part.start + part.size for part in table.parts), default=0)
+    lacking = (end or 0) - image.stat().st_size
+    if lacking <= 0:
+        return table
+    said = f"the image is {lacking} bytes short of what its partition table says"
+    return replace(table or DiskTable("gpt", SECTOR, ()), faults=(said,), whole=False)
+
+
+def _speaks_of_gpt(table: DiskTable) -> bool:
+    return any(part.type_guid == _PROTECTIVE for part in table.parts)
+
+
+def _end_of_gpt(image: Path) -> int | None:
+    """Where a disk ends, in bytes, by the first header of a GPT, None without an intact one."""
+    with image.open("rb") as file:
+        start = file.read(2 * _LARGE_SECTOR)
+    for sector_size in (SECTOR, _LARGE_SECTOR):
+        header = start[sector_size : 2 * sector_size]
+        if header.startswith(_GPT_MAGIC) and len(header) >= _GPT_HEADER.size:
+            size, checksum, alternate = _GPT_HEADER.unpack_from(header)
+            without = header[:16] + bytes(4) + header[20:size]
+            if size <= len(header) and zlib.crc32(without) == checksum:
+                return int(alternate + 1) * sector_size
+    return None
+
+
+def _read(image: Path) -> DiskTable | None:
     if _has_large_sectors(image):
         return _read_with_fdisk(image)
     done = process.run(
@@ -43,7 +81,7 @@ def read_table(image: Path) -> DiskTable | None:
         Part(
             number=int(re.findall(r"\d+", entry["node"])[-1]),
             name=entry.get("name", ""),
-            type_guid=entry["type"],
+            type_guid=entry["type"].lower(),
             start=entry["start"] * unit,
             size=entry["size"] * unit,
         )
@@ -71,7 +109,7 @@ def _read_with_fdisk(image: Path) -> DiskTable:
         if match := _FDISK_ROW.fullmatch(line.removeprefix(str(image)).strip()):
             number, start, size, kind, name = match.groups()
             place = int(start) * _LARGE_SECTOR, int(size) * _LARGE_SECTOR
-            parts.append(Part(int(number), name or "", kind, *place))
+            parts.append(Part(int(number), name or "", kind.lower(), *place))
     said = " ".join(done.stderr.decode(errors="replace").split())
     faults = (f"partition table: {said}",) if said or done.returncode else ()
     return DiskTable("gpt", _LARGE_SECTOR, tuple(parts), faults)

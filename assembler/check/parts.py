@@ -30,7 +30,7 @@ class Part:
 
     number: int
     name: str
-    type_guid: str  # in an MBR, a number
+    type_guid: str  # in lower case; in an MBR, a number
     start: int  # bytes
     size: int  # bytes
     content: str = ""  # in the user's words
@@ -46,7 +46,7 @@ class Part:
 
 def check_part(image: Path, part: Part, scratch: Path) -> Part:
     """The partition with what was found in it; one of an unknown type is not looked into."""
-    check = _CHECKERS.get(part.type_guid.lower())
+    check = _CHECKERS.get(part.type_guid)
     return check(image, part, scratch) if check else replace(part, content="not checked")
 
 
@@ -117,6 +117,7 @@ def _check_fat(image: Path, part: Part, scratch: Path) -> Part:
     if done.returncode:
         # Its own name and version come first; what it cannot begin to read, it tells on stderr.
         said = (done.stdout.partition(b"\n")[2] + done.stderr).decode(errors="replace")
+        said = said.replace(str(copy), str(image))
         return replace(part, fault=f"fsck.fat: {' '.join(said.split())}")
     # The root directory takes a cluster in FAT32; EFI/BOOT/BOOTX64.EFI would take three more.
     used = re.search(rb": \d+ files, (\d+)/\d+ clusters", done.stdout)

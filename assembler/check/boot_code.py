@@ -1,0 +1,99 @@
+"""Compare a disk's boot code for BIOS with the files that GRUB keeps of it in the image.
+
+grub-install leaves boot.img and core.img beside GRUB's modules, some builds put all of GRUB's files
+there. What may differ: GRUB, util/setup.c and util/mkimage.c.
+"""
+
+import struct
+from collections.abc import Iterable
+
+from assembler.boot.bios import KERNEL_SECTOR_AT
+from assembler.check.chain import BrokenError, Disk
+from assembler.check.grub_menu import Location, location_words
+from assembler.check.grub_reader import UnreadableError
+from assembler.units import SECTOR
+
+_PLATFORM = "i386-pc"
+_MAX_FILE = 1 << 20  # bytes; core.img has less than half of it
+
+# Bytes of boot.img that are the disk's or are set by grub-bios-setup: include/grub/i386/pc/boot.h.
+_BOOT_FIELDS = (
+    range(0x03, 0x5A),  # the parameters of a file system
+    range(KERNEL_SECTOR_AT, KERNEL_SECTOR_AT + 8),
+    range(0x64, 0x65),  # the drive
+    range(0x66, 0x68),  # whether the drive's number is checked
+    range(0x1B8, 0x1FE),  # the partition table
+)
+_BLOCKLIST = (range(0x1F4, 0x200),)  # of which there is one only: see bios_chain
+_DECOMPRESSOR_FIELDS = (range(0x08, 0x18),)  # sizes, and those of the Reed-Solomon codes
+
+# In the decompressor: the size of what is compressed behind it, in bytes.
+_COMPRESSED = struct.Struct("<8xI")
+
+
+def check_boot_code(disk: Disk, home: Location, sector: bytes, core: bytes) -> None:
+    """Check the boot sector and the core image's own code, by the files below `home` if any.
+
+    What is not there is not compared. Raises BrokenError.
+    """
+    known = _Files(disk, home)
+    boot, first, decompressor = (
+        known.read(name) for name in ("boot.img", "diskboot.img", "lzma_decompress.img")
+    )
+    whole = known.read("core.img")
+    code = _code_of(whole)
+    if len(boot) == SECTOR:
+        _compare("boot sector: it", sector, boot, _BOOT_FIELDS, known.words("boot.img"))
+    for name, there in (("diskboot.img", first), ("core.img", whole[:SECTOR])):
+        if len(there) == SECTOR:
+            words = "core image: its first sector"
+            _compare(words, core, there, _BLOCKLIST, known.words(name))
+    for name, there in (("lzma_decompress.img", decompressor), ("core.img", code)):
+        words = "core image: its decompressor"
+        _compare(words, core[SECTOR:], there, _DECOMPRESSOR_FIELDS, known.words(name))
+
+
+class _Files:
+    """GRUB's files for BIOS in a directory of an image."""
+
+    def __init__(self, disk: Disk, home: Location) -> None:
+        self._reader = disk.reader
+        self._home = home
+
+    def read(self, name: str) -> bytes:
+        """A file, empty where there is none."""
+        if self._home.number is None:
+            return b""
+        try:
+            return self._reader.read(self._home.number, self._path(name), _MAX_FILE)
+        except UnreadableError:
+            return b""
+
+    def words(self, name: str) -> str:
+        """A file in a message."""
+        place = Location(self._home.number, self._path(name))
+        return location_words(self._reader.file_systems, place)
+
+    def _path(self, name: str) -> str:
+        return f"{self._home.path.rstrip('/')}/{_PLATFORM}/{name}"
+
+
+def _code_of(core: bytes) -> bytes:
+    """The decompressor in a core.img as grub-mkimage leaves it, empty for what is none."""
+    if len(core) < SECTOR + _COMPRESSED.size:
+        return b""
+    end = len(core) - int(_COMPRESSED.unpack_from(core, SECTOR)[0])
+    # An LZMA stream begins with 0, and this one is aligned.
+    begins = end > SECTOR and end % 16 == 0 and core[end : end + 1] == b"\0"
+    return core[SECTOR:end] if begins else b""
+
+
+def _compare(words: str, found: bytes, expected: bytes, fields: Iterable[range], name: str) -> None:
+    left, right = bytearray(found[: len(expected)]), bytearray(expected)
+    for field in fields:
+        for code in (left, right):
+            code[field.start : field.stop] = bytes(len(code[field.start : field.stop]))
+    if left != right:
+        pairs = enumerate(zip(left, right, strict=False))
+        at = next((at for at, (one, other) in pairs if one != other), len(left))
+        raise BrokenError(f"{words} differs from {name}, from byte {at:#x} on")
