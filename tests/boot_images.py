@@ -1,6 +1,7 @@
 """Small bootable images of every kind, made by other programs than check-image reads them with."""
 
 import gzip
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -106,6 +107,36 @@ def build(
     if core is not None:
         install(image, layout, (GRUB / "i386-pc" / "boot.img").read_bytes(), core)
     return layout
+
+
+def write(image: Path, number: int, path: str, data: bytes) -> None:
+    """Replace a file in the ext4 of a partition."""
+    (image.parent / "data").write_bytes(data)
+    debugfs(image, number, f"rm {path}", f"write {image.parent / 'data'} {path}")
+
+
+def start(image: Path, number: int) -> int:
+    """Where a partition of an image begins, in bytes."""
+    table = json.loads(output("/sbin/sfdisk", "--json", image))["partitiontable"]
+    return int(table["partitions"][number - 1]["start"]) * 512
+
+
+def debugfs(image: Path, number: int, *requests: str) -> None:
+    """Have debugfs change the ext4 of a partition."""
+    script = "\n".join([f"open -w {image}?offset={start(image, number)}", *requests, "close"])
+    output("/sbin/debugfs", "-f", "-", stdin=script.encode())
+
+
+def poke(image: Path, at: int, data: bytes) -> None:
+    """Write bytes into an image."""
+    with image.open("r+b") as file:
+        file.seek(at)
+        file.write(data)
+
+
+def esp_of(image: Path) -> str:
+    """The first partition, for mtools."""
+    return f"{image}@@{start(image, 1)}"
 
 
 def _tree(directory: Path, files: Files) -> Path:

@@ -1,6 +1,5 @@
 """The boot chain of an image of each kind is walked, and the first broken link is named."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,6 @@ import pytest
 
 from assembler.check.image import Report, check_image
 from assembler.disk.layout import Table
-from tests import boot_images
 from tests.boot_images import (
     EARLY,
     FAT_UUID,
@@ -24,10 +22,16 @@ from tests.boot_images import (
     ROOT_UUID,
     build,
     core_image,
+    debugfs,
+    esp_of,
     menu,
+    poke,
     root_files,
+    start,
+    write,
 )
 from tests.helpers import output
+from tests.systems import made_up_kernel
 
 BIN = Path(sys.executable).parent
 BOOTX64 = "/EFI/BOOT/BOOTX64.EFI"
@@ -290,32 +294,6 @@ def image(hybrid: Path, tmp_path: Path) -> Path:
     return copy
 
 
-def write(image: Path, number: int, path: str, data: bytes) -> None:
-    """Replace a file in the ext4 of a partition."""
-    (image.parent / "data").write_bytes(data)
-    debugfs(image, number, f"rm {path}", f"write {image.parent / 'data'} {path}")
-
-
-def start(image: Path, number: int) -> int:
-    table = json.loads(output("/sbin/sfdisk", "--json", image))["partitiontable"]
-    return int(table["partitions"][number - 1]["start"]) * 512
-
-
-def debugfs(image: Path, number: int, *requests: str) -> None:
-    script = "\n".join([f"open -w {image}?offset={start(image, number)}", *requests, "close"])
-    output("/sbin/debugfs", "-f", "-", stdin=script.encode())
-
-
-def poke(image: Path, at: int, data: bytes) -> None:
-    with image.open("r+b") as file:
-        file.seek(at)
-        file.write(data)
-
-
-def esp_of(image: Path) -> str:
-    return f"{image}@@{start(image, 1)}"
-
-
 def cut(image: Path, path: str, size: int) -> None:
     """Make a file in the root shorter, as a copy that was interrupted is."""
     command = ["/sbin/debugfs", "-R", f"cat {path}", f"{image}?offset={start(image, 3)}"]
@@ -478,13 +456,6 @@ def test_init_behind_links(image: Path) -> None:
     assert check_image(image).faults == ()
 
 
-def test_no_efi_program(image: Path) -> None:
-    output("mdel", "-i", esp_of(image), f"::{BOOTX64}")
-    assert fault(image) == (
-        "UEFI: partition 1 (ESP): it has no EFI/BOOT/BOOTX64.EFI, nor a program for another machine"
-    )
-
-
 @pytest.mark.parametrize(
     ("data", "words"),
     [
@@ -540,7 +511,7 @@ def test_a_kernel_that_is_no_efi_program(tmp_path: Path) -> None:
     esp_files = {
         BOOTX64: SYSTEMD_BOOT.read_bytes(),
         "/loader/entries/nixos.conf": b"title NixOS\nlinux /linux\n",
-        "/linux": boot_images.made_up_kernel(10_000),
+        "/linux": made_up_kernel(10_000),
     }
     build(tmp_path / "disk", Table.EFI, root_files(), esp=esp_files)
     assert fault(tmp_path / "disk").startswith(

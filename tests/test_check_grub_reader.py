@@ -50,6 +50,24 @@ def test_files(reader: GrubReader, number: int) -> None:
     assert reader.copy(number, "/a/file") == reader.copy(number, "/a/file")
 
 
+def test_a_file_is_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = tmp_path / "disk"
+    build(image, Table.NONE, FILES)
+    reader = GrubReader(image, tmp_path)
+    wanted = [(0, "/a/file", 4), (0, "/a/empty", 4), (0, "/a/absent", 4), (7, "/x", 1)]
+    reader.fetch(wanted * 2)
+    assert reader.names(0, "/a")
+    monkeypatch.setattr("assembler.process.search_path", lambda: os.fspath(tmp_path))
+    assert reader.read(0, "/a/file", 4) == b"data"
+    assert reader.read(0, "/a/file", 2) == b"da"
+    assert reader.read(0, "/a/empty") == b""
+    assert reader.exists(0, "/a/file")
+    assert not reader.exists(0, "/a/absent")
+    assert "empty" in reader.names(0, "/a/")
+    with pytest.raises(HostError):
+        reader.read(0, "/a/file", 5)
+
+
 @pytest.mark.parametrize("number", [1, 2])
 def test_directories(reader: GrubReader, number: int) -> None:
     assert sorted(reader.names(number, "/a")) == ["-n", "b c/", "empty", "file"]

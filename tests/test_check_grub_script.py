@@ -1,6 +1,7 @@
 """What GRUB's own grub-script-check takes is understood, and any other text survived."""
 
 import subprocess
+import time
 
 import pytest
 from hypothesis import given
@@ -98,6 +99,30 @@ def test_loops_and_functions_are_passed_over() -> None:
 def test_one_that_is_nested_without_end() -> None:
     with pytest.raises(ScriptError):
         parse("submenu x {\n" * 10_000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"' + "\\" * 3_000_000, "$" * 3_000_000, "${" * 1_500_000, "'\"\\" * 1_000_000,
+     '"$a' * 1_000_000, "a\\" * 1_500_000, "a\n" * 1_500_000, '"' + "a\\b" * 1_000_000,
+     " {" * 1_500_000],
+)  # fmt: skip
+def test_time_is_linear(text: str) -> None:
+    began = time.process_time()
+    with pytest.raises(ScriptError, match=r"^it has more than 500,000 words$"):
+        parse(text)
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("text", ["x" * 3_000_000, "'" + "x" * 3_000_000, "#" * 3_000_000])
+def test_length_alone_is_no_fault(text: str) -> None:
+    assert len(parse(f"echo\n{text}")) <= 2
+
+
+def test_quotes_that_nothing_closes() -> None:
+    for text in ("echo 'a b", 'echo "a b', 'echo "a b\\'):
+        assert not accepted(text)
+        assert parse(text) == (echo("a b"),)
 
 
 PIECES = st.sampled_from(

@@ -1,6 +1,8 @@
 """Configurations are run as GRUB runs them: variables, searches, conditions, menus."""
 
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from assembler.check.grub_menu import Entry, Location, default_entry, device_number
 from assembler.check.grub_reader import FileSystem, UnreadableError
+from assembler.check.grub_script import ScriptError
 from assembler.check.grub_shell import Shell
 
 UUID = "6d3c1b0a-0f5e-4b7c-9f1d-2a3b4c5d6e7f"
@@ -54,6 +57,11 @@ def kernel(path: str) -> str:
         ("", "(hd0,msdos2)//k", (2, "/k")),
         ("", "(,gpt2)/k", (2, "/k")),
         ("", "(hd0)/k", (0, "/k")),
+        ("set root=(hd0,gpt3)\n", "/k", (3, "/k")),
+        ("", "(hd0,4)+1", (4, "+1")),
+        ("", "+1,5+2", (1, "+1,5+2")),
+        ("if ! true; then set root=hd0,7; fi\n", "/k", (1, "/k")),
+        ("if ! ! true; then set root=hd0,7; fi\n", "/k", (7, "/k")),
         ("set root=hd0,gpt4\n", "/k", (4, "/k")),
         ("set root='hd0,gpt4'; set p=/a\n", "$p/${p}b", (4, "/a/ab")),
         (f"search --set=drive1 --fs-uuid {UUID}\n", "($drive1)//nix/k", (3, "/nix/k")),
@@ -207,7 +215,51 @@ WORDS = st.sampled_from(
 
 @given(text=st.lists(WORDS, max_size=60).map(" ".join))
 def test_any_configuration_is_survived(text: str) -> None:
-    shell(text, {(1, "/a"): text, (0, "/a"): text})
+    with suppress(ScriptError):
+        shell(text, {(1, "/a"): text, (0, "/a"): text})
+
+
+DEEP = "submenu x {\n" * 20 + "if true; then\n" * 19
+
+HOSTILE = [
+    ("set a=xxxxxxxx\n" + "set a=$a$a\n" * 40, "it has a word of more than 65,536 characters"),
+    ("set a=xxxxxxxx\n" + "set a=$a$a\n" * 12 + "echo " + "$a" * 400_000, "it has a word of more"),
+    (
+        "set a=xxxxxxxx\n" + "set a=$a$a\n" * 12 + "echo $a\n" * 100_000,
+        "it asks for more work than any menu needs",
+    ),
+    ("if [ -e /x ]; then echo; fi\n" * 40_000, "it asks for more work than any menu needs"),
+    ("search --file --set=x /x\n" * 40_000, "it asks for more work than any menu needs"),
+    (
+        "".join(f"set a{number}=\n" for number in range(10_000))
+        + "menuentry x {\n true\n}\n" * 40_000,
+        "it asks for more work than any menu needs",
+    ),
+    ('"' + "\\" * 3_000_000, "it has more than 500,000 words"),
+    ("$" * 3_000_000, "it has more than 500,000 words"),
+    (f"{DEEP}\nconfigfile /a\n", "it is nested too deep"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_one_ends_soon(text: str, words: str) -> None:
+    began = time.process_time()
+    with pytest.raises(ScriptError) as caught:
+        shell(text, {(1, "/a"): text})
+    assert str(caught.value).startswith(words)
+    assert time.process_time() - began < 10
+
+
+def test_negations_without_end() -> None:
+    started = shell("if [ " + "! " * 200_001 + "-z a ]; then linux /k\nfi\n")
+    assert started.entries
+    assert shell("if " + "! " * 200_001 + "true; then linux /k\nfi\n").entries == []
+
+
+def test_a_menu_of_a_thousand_generations_is_not_hostile() -> None:
+    before = "function savedefault {\n echo\n}\n" * 10
+    text = f"menuentry x {{\n search --set=d --fs-uuid {UUID}\n linux ($d)/k {'a=b ' * 40}\n}}\n"
+    assert len(shell(before + text * 3000).entries) == 3000
 
 
 def test_one_of_nixos() -> None:

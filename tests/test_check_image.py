@@ -156,6 +156,15 @@ def test_a_damaged_fat(image: Path) -> None:
     assert only_fault(check_image(image)).startswith(said)
 
 
+def test_a_fat_whose_copies_differ(image: Path) -> None:
+    """fsck.fat is given a copy, of which the user need not know."""
+    damage(image, start(image, 1) + 32 * 512 + 100, b"\1\2\3\4")
+    fault = only_fault(check_image(image))
+    assert fault.startswith("partition 1 (ESP): fsck.fat: ")
+    assert "/assemble-" not in fault
+    assert ".fat:" not in fault
+
+
 def test_a_boot_sector_that_loads_something_else(image: Path) -> None:
     damage(image, 0x5C, (4711).to_bytes(8, "little"))
     assert only_fault(check_image(image)) == (

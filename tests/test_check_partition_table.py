@@ -1,13 +1,15 @@
 """Tables that libfdisk wrote are read back, of each kind and size of sector."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from assembler.check.image import check_image
 from assembler.check.partition_table import read_table
 from assembler.disk.layout import Table
 from assembler.units import MIB
-from tests.boot_images import make
+from tests.boot_images import build, make
 
 
 @pytest.mark.parametrize("sector_size", [512, 4096])
@@ -62,3 +64,49 @@ def test_a_table_whose_end_is_cut_off(tmp_path: Path) -> None:
     found = read_table(image)
     assert found is not None
     assert found.faults
+
+
+def damage(image: Path, *places: int) -> None:
+    with image.open("r+b") as file:
+        for place in places:
+            file.seek(place)
+            file.write(bytes(512))
+
+
+@pytest.mark.parametrize("sector_size", [512, 4096])
+def test_a_gpt_of_which_only_the_mbr_is_left(tmp_path: Path, sector_size: int) -> None:
+    image = tmp_path / "disk"
+    size = make(image, Table.HYBRID, 8 * MIB, sector_size).size
+    damage(image, sector_size, size - sector_size)
+    fault = "partition table: the GPT is missing, though the MBR speaks of one"
+    assert check_image(image).faults == (fault,)
+
+
+@pytest.mark.parametrize("lacking", [1, 512, 3 * MIB, 20 * MIB])
+@pytest.mark.parametrize("sector_size", [512, 4096])
+@pytest.mark.parametrize("table", [Table.EFI, Table.LEGACY_GPT])
+def test_a_gpt_that_is_cut_off(
+    tmp_path: Path, table: Table, sector_size: int, lacking: int
+) -> None:
+    image = tmp_path / "disk"
+    os.truncate(image, make(image, table, 24 * MIB, sector_size).size - lacking)
+    fault = f"the image is {lacking} bytes short of what its partition table says"
+    assert check_image(image).faults == (fault,)
+
+
+def test_an_mbr_that_is_cut_off(tmp_path: Path) -> None:
+    image = tmp_path / "disk"
+    layout = make(image, Table.LEGACY, 8 * MIB)
+    end = layout.root.start + layout.root.size
+    os.truncate(image, end - 4096)
+    fault = "the image is 4096 bytes short of what its partition table says"
+    assert check_image(image).faults == (fault,)
+    assert [part.number for part in check_image(image).parts] == [1]
+
+
+def test_a_file_system_that_is_cut_off_is_told_by_its_own_checker(tmp_path: Path) -> None:
+    image = tmp_path / "disk"
+    build(image, Table.NONE, {})
+    os.truncate(image, 4 * MIB)
+    [fault] = check_image(image).faults
+    assert "e2fsck" in fault

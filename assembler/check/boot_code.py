@@ -40,11 +40,10 @@ def check_boot_code(disk: Disk, home: Location, sector: bytes, core: bytes) -> N
     boot, first, decompressor = (
         known.read(name) for name in ("boot.img", "diskboot.img", "lzma_decompress.img")
     )
-    whole = known.read("core.img")
-    code = _code_of(whole)
+    core_first, code = _code_of(known.read("core.img"))
     if len(boot) == SECTOR:
         _compare("boot sector: it", sector, boot, _BOOT_FIELDS, known.words("boot.img"))
-    for name, there in (("diskboot.img", first), ("core.img", whole[:SECTOR])):
+    for name, there in (("diskboot.img", first), ("core.img", core_first)):
         if len(there) == SECTOR:
             words = "core image: its first sector"
             _compare(words, core, there, _BLOCKLIST, known.words(name))
@@ -78,14 +77,14 @@ class _Files:
         return f"{self._home.path.rstrip('/')}/{_PLATFORM}/{name}"
 
 
-def _code_of(core: bytes) -> bytes:
-    """The decompressor in a core.img as grub-mkimage leaves it, empty for what is none."""
+def _code_of(core: bytes) -> tuple[bytes, bytes]:
+    """First sector and decompressor of a core.img of grub-mkimage's, empty for what is none."""
     if len(core) < SECTOR + _COMPRESSED.size:
-        return b""
+        return b"", b""
     end = len(core) - int(_COMPRESSED.unpack_from(core, SECTOR)[0])
     # An LZMA stream begins with 0, and this one is aligned.
     begins = end > SECTOR and end % 16 == 0 and core[end : end + 1] == b"\0"
-    return core[SECTOR:end] if begins else b""
+    return (core[:SECTOR], core[SECTOR:end]) if begins else (b"", b"")
 
 
 def _compare(words: str, found: bytes, expected: bytes, fields: Iterable[range], name: str) -> None:

@@ -42,7 +42,7 @@ def walk_efi(disk: Disk, esp: Part, *, needed: bool, required: bool) -> list[Cha
 
     Without a program that any firmware starts there is a fault if it is `required`. Other programs
     boot the disk where a firmware knows of them; it is a fault when they do not if they are
-    `needed`, because nothing else boots it.
+    `needed`, because there is nothing else to boot it.
     """
     there = {name.upper(): name for name in disk.reader.names(esp.number, _DIRECTORY)}
     found = [

@@ -86,8 +86,7 @@ def _walk(
         chains.append(walk_bios(disk))
     esp = system_partition(disk)
     if esp is not None and (efi or not is_empty(disk, esp)):
-        booted = any(not chain.fault for chain in chains)
-        chains += walk_efi(disk, esp, needed=efi or (boots and not booted), required=efi)
+        chains += walk_efi(disk, esp, needed=efi or (boots and not chains), required=efi)
     elif efi:
         chains.append(Chain("UEFI", (), (), "UEFI: there is no EFI system partition"))
     if not chains and boots:
