@@ -511,7 +511,7 @@ def test_a_kernel_that_is_no_efi_program(tmp_path: Path) -> None:
     esp_files = {
         BOOTX64: SYSTEMD_BOOT.read_bytes(),
         "/loader/entries/nixos.conf": b"title NixOS\nlinux /linux\n",
-        "/linux": made_up_kernel(10_000),
+        "/linux": bytes(2) + made_up_kernel(10_000)[2:],
     }
     build(tmp_path / "disk", Table.EFI, root_files(), esp=esp_files)
     assert fault(tmp_path / "disk").startswith(
