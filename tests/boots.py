@@ -46,7 +46,7 @@ def add_system(
     """
     kernel, initrd = path_of("linux-6.6", digit), path_of("initrd-linux-6.6", digit)
     top = path_of("nixos-system-demo", digit)
-    put(store, f"{kernel}/bzImage", made_up_kernel(2048))
+    put(store, f"{kernel}/bzImage", made_up_kernel(2048, stub=True))
     put(store, f"{initrd}/initrd", gzip.compress(b"initrd"))
     put(store, f"{top}/init", "#!/bin/sh\n")
     link(store, f"{top}/kernel", f"{kernel}/bzImage")

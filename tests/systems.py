@@ -43,7 +43,7 @@ def make_system(root: Path, fstab: str = "", bzimage: bytes | None = None) -> Sy
     kernel, initrd = store_path(1, "linux"), store_path(2, "initrd")
     shell, toplevel = store_path(3, "bash-5"), store_path(4, "nixos-system-tiny")
     files = {
-        f"{kernel}/bzImage": bzimage or made_up_kernel(100_000),
+        f"{kernel}/bzImage": bzimage or made_up_kernel(100_000, stub=True),
         f"{initrd}/initrd": gzip.compress(os.urandom(50_000)),
         f"{shell}/bin/bash": b"#!\n",
         f"{toplevel}/init": f"#!{shell}/bin/bash\n".encode(),
@@ -65,15 +65,16 @@ def make_system(root: Path, fstab: str = "", bzimage: bytes | None = None) -> Sy
     return System(root, toplevel, registration, tuple(references))
 
 
-def made_up_kernel(size: int) -> bytes:
+def made_up_kernel(size: int, *, stub: bool = False) -> bytes:
     """Random bytes that say of themselves that they are a Linux kernel (boot.rst), and whole.
 
-    And an EFI program (Microsoft's PE format) of no sections, as kernels with an EFI stub are.
+    With a `stub` for EFI it is a program in Microsoft's PE format as well, of no sections.
     """
     setup = bytearray(os.urandom(1024))
-    setup[:2] = b"MZ"
-    setup[0x3C:0x40] = (0x40).to_bytes(4, "little")
-    setup[0x40:0x58] = b"PE\0\0" + (0x8664).to_bytes(20, "little")
+    if stub:
+        setup[:2] = b"MZ"
+        setup[0x3C:0x40] = (0x40).to_bytes(4, "little")
+        setup[0x40:0x58] = b"PE\0\0" + (0x8664).to_bytes(20, "little")
     setup[0x1F1] = 1  # sectors after the first
     setup[0x1F4:0x1F8] = ((size - len(setup)) // 16).to_bytes(4, "little")
     setup[0x1FE:0x200] = b"\x55\xaa"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assembler.boot.efi_program import EfiProgram, read_program
-from assembler.boot.machine import Machine, machine_of
+from assembler.boot.machine import Machine
 from assembler.boot.pe import PeError
 from tests.efi_programs import (
     FALLBACK,
@@ -56,32 +56,6 @@ def test_a_program_that_lost_its_two_signatures_is_not_signed(tmp_path: Path) ->
     assert signatures(SHIM).count("signature issuers:") == 2
     bare = without_signatures(SHIM, tmp_path / "shim")
     assert read_program(bare) == EfiProgram(bare, Machine.X64, is_signed=False)
-
-
-@pytest.mark.parametrize(
-    ("machine", "path"),
-    [
-        (Machine.X64, "EFI/BOOT/BOOTX64.EFI"),
-        (Machine.IA32, "EFI/BOOT/BOOTIA32.EFI"),
-        (Machine.AA64, "EFI/BOOT/BOOTAA64.EFI"),
-    ],
-)
-def test_firmware_has_a_name_for_each_machine(machine: Machine, path: str) -> None:
-    assert machine.boot_program == path
-
-
-@pytest.mark.parametrize(
-    ("system", "machine"),
-    [
-        ("x86_64-linux", Machine.X64),
-        ("i686-linux", Machine.IA32),
-        ("aarch64-linux", Machine.AA64),
-        ("x86_64-darwin", None),
-        ("", None),
-    ],
-)
-def test_nix_systems_have_machines(system: str, machine: Machine | None) -> None:
-    assert machine_of(system) is machine
 
 
 def header_of(program: bytes) -> int:

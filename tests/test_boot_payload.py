@@ -1,5 +1,6 @@
 """Kernels and initial RAM disks, made by the programs that make real ones."""
 
+import struct
 import subprocess
 from io import BytesIO
 from pathlib import Path
@@ -8,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembler.boot.payload import PayloadError, check_initrd, check_kernel
+from assembler.boot.payload import (
+    PayloadError,
+    check_devicetree,
+    check_initrd,
+    check_initrd_start,
+    check_kernel,
+)
 from tests.helpers import output
 from tests.systems import made_up_kernel
 
@@ -75,6 +82,48 @@ def test_one_cut_short(initrds: dict[str, bytes], name: str, cut: int) -> None:
     )
 
 
+def start(data: bytes) -> str:
+    """What the first 4096 bytes tell."""
+    try:
+        check_initrd_start(data[:4096], len(data))
+    except PayloadError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("name", COMPRESSORS)
+@pytest.mark.parametrize("padding", [0, 512, 4092, 4096])
+def test_the_beginning_of_each_kind(initrds: dict[str, bytes], name: str, padding: int) -> None:
+    assert start(bytes(padding) + initrds[name]) == ""
+
+
+def test_the_beginning_of_what_is_none() -> None:
+    assert start(b"") == "it is empty"
+    assert start(bytes(4096)) == "it holds nothing but zeros"
+    assert start(bytes(100_000)) == ""  # zeros may end behind what was read
+    for data in (b"x", b"#!/bin/sh", b"\x7fELF" * 5000, b"070700"):
+        assert start(data).startswith("it is not an initial RAM disk (it begins with ")
+    assert start(bytes(4000) + b"junk" * 30) == (
+        "what is at its byte 4000 is no archive (it begins with 6a 75 6e 6b)"
+    )
+
+
+def test_device_trees() -> None:
+    """Devicetree Specification, 5.2: a magic number, and the size of the whole."""
+    tree = struct.pack(">II", 0xD00DFEED, 40).ljust(40, b"\0")
+    check_devicetree(tree, 40)
+    check_devicetree(tree, 50)
+    for data, words in [
+        (tree[:39], "it is cut short: 39 bytes of 40"),
+        (tree[:4], "it is cut short: 4 bytes of 40"),
+        (b"", "it is empty"),
+        (b"/dts-v1/;", "it is not a device tree"),
+    ]:
+        with pytest.raises(PayloadError) as caught:
+            check_devicetree(data, len(data))
+        assert str(caught.value) == words
+
+
 def test_what_is_none(archive: bytes) -> None:
     assert initrd(b"") == "it is empty"
     assert initrd(bytes(70_000)) == "it holds nothing but zeros"
@@ -123,8 +172,8 @@ def test_kernels() -> None:
 
 
 @given(
-    start=st.sampled_from([b"", b"070701", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0"]),
+    begin=st.sampled_from([b"", b"070701", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0"]),
     data=st.binary(max_size=300),
 )
-def test_any_bytes_give_an_answer(start: bytes, data: bytes) -> None:
-    assert "\n" not in initrd(start + data)
+def test_any_bytes_give_an_answer(begin: bytes, data: bytes) -> None:
+    assert "\n" not in initrd(begin + data) + start(begin + data)

@@ -15,6 +15,7 @@ _CHUNK = 1 << 20
 _IMAGES = {b"ARMd": "arm64", b"RSC\x05": "riscv64"}
 
 _DEVICETREE = b"\xd0\x0d\xfe\xed"
+_DEVICETREE_HEADER = 40  # bytes
 
 _MAGIC = 8  # bytes that tell an archive
 _CPIO = (b"070701", b"070702")
@@ -68,10 +69,10 @@ def check_initrd_start(header: bytes, size: int) -> None:
 
 def check_devicetree(header: bytes, size: int) -> None:
     """Check a flattened device tree of `size` bytes by its header; raises PayloadError."""
-    magic, total = header[:4], int.from_bytes(header[4:8], "big")
-    if magic != _DEVICETREE:
+    if header[:4] != _DEVICETREE:
         raise PayloadError("it is not a device tree" if size else "it is empty")
-    if size < max(total, 8):
+    total = max(_DEVICETREE_HEADER, int.from_bytes(header[4:8], "big"))
+    if size < total:
         raise PayloadError(f"it is cut short: {size} bytes of {total}")
 
 
