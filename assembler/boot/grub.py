@@ -128,7 +128,7 @@ def find_further(
     found = _first(platform, candidates, incomplete)
     if found is None:
         for line in incomplete:
-            log.warning("%s, so there is no %s", line, platform.removable_path)
+            log.warning("%s; it is left out", line)
     return found
 
 
