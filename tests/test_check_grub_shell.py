@@ -219,7 +219,7 @@ def test_any_configuration_is_survived(text: str) -> None:
         shell(text, {(1, "/a"): text, (0, "/a"): text})
 
 
-DEEP = "submenu x {\n" * 20 + "if true; then\n" * 19
+DEEP = "if true; then\n" * 39
 
 HOSTILE = [
     ("set a=xxxxxxxx\n" + "set a=$a$a\n" * 40, "it has a word of more than 65,536 characters"),
@@ -228,7 +228,7 @@ HOSTILE = [
         "set a=xxxxxxxx\n" + "set a=$a$a\n" * 12 + "echo $a\n" * 100_000,
         "it asks for more work than any menu needs",
     ),
-    ("if [ -e /x ]; then echo; fi\n" * 40_000, "it asks for more work than any menu needs"),
+    ("if [ -e /x ]; then echo; fi\n" * 20_000, "it asks for more work than any menu needs"),
     ("search --file --set=x /x\n" * 40_000, "it asks for more work than any menu needs"),
     (
         "".join(f"set a{number}=\n" for number in range(10_000))

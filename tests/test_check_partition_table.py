@@ -9,7 +9,7 @@ from assembler.check.image import check_image
 from assembler.check.partition_table import read_table
 from assembler.disk.layout import Table
 from assembler.units import MIB
-from tests.boot_images import build, make
+from tests.boot_images import make
 
 
 @pytest.mark.parametrize("sector_size", [512, 4096])
@@ -102,11 +102,3 @@ def test_an_mbr_that_is_cut_off(tmp_path: Path) -> None:
     fault = "the image is 4096 bytes short of what its partition table says"
     assert check_image(image).faults == (fault,)
     assert [part.number for part in check_image(image).parts] == [1]
-
-
-def test_a_file_system_that_is_cut_off_is_told_by_its_own_checker(tmp_path: Path) -> None:
-    image = tmp_path / "disk"
-    build(image, Table.NONE, {})
-    os.truncate(image, 4 * MIB)
-    [fault] = check_image(image).faults
-    assert "e2fsck" in fault

@@ -33,18 +33,20 @@ class DiskTable:
 
 def read_table(image: Path) -> DiskTable | None:
     """The table of an image, None where it has none that the tools know."""
-    table = _read(image)
-    if table is not None and table.kind == "dos" and _speaks_of_gpt(table):
-        fault = "partition table: the GPT is missing, though the MBR speaks of one"
-        return replace(table, faults=(fault,), whole=False)
-    end = _end_of_gpt(image)
-    if table is not None and end is None:
+    table, end = _read(image), _end_of_gpt(image)
+    missing = table is not None and table.kind == "dos" and _speaks_of_gpt(table)
+    if table is not None and missing:
+        table = replace(table, parts=(), whole=False)
+    elif table is not None and end is None:
         end = max((part.start + part.size for part in table.parts), default=0)
     lacking = (end or 0) - image.stat().st_size
-    if lacking <= 0:
-        return table
-    said = f"the image is {lacking} bytes short of what its partition table says"
-    return replace(table or DiskTable("gpt", SECTOR, ()), faults=(said,), whole=False)
+    if lacking > 0:
+        fault = f"the image is {lacking} bytes short of what its partition table says"
+        return replace(table or DiskTable("gpt", SECTOR, ()), faults=(fault,), whole=False)
+    if table is not None and missing:
+        fault = "partition table: the GPT is missing, though the MBR speaks of one"
+        return replace(table, faults=(fault,))
+    return table
 
 
 def _speaks_of_gpt(table: DiskTable) -> bool:

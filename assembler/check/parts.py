@@ -90,7 +90,11 @@ def _check_ext4(image: Path, part: Part, _scratch: Path) -> Part:
         said = (done.stdout + done.stderr).decode(errors="replace")
         return replace(part, fault=f"e2fsck: {_first_complaint(said)}")
     inodes, _all_inodes, blocks, all_blocks = (int(number) for number in totals.groups())
-    free = (all_blocks - blocks) * _ext4_block_size(image, part.start)
+    block_size = _ext4_block_size(image, part.start)
+    # e2fsck asks whether to go on with an ext4 that is cut off, and takes it for a good one.
+    if (over := all_blocks * block_size - part.size) > 0:
+        return replace(part, fault=f"the ext4 goes {over} bytes beyond its end")
+    free = (all_blocks - blocks) * block_size
     return replace(part, content=f"ext4, {inodes:,} inodes", free=free)
 
 
