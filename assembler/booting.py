@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from assembler.boot.boot_files import BootFile, InstalledGrub, grub_files
+from assembler.boot.boot_files import BootFile, grub_files
 from assembler.boot.fstab import Mount
 from assembler.boot.grub import Platform, grub_module_files
 from assembler.boot.loader import Loader
@@ -153,16 +153,9 @@ def _mount(what: str, loader: Loader) -> Mount | None:
 def _grub(
     loader: Loader, spec: Spec, places: Places, cores: Mapping[Platform, bytes], store: Store
 ) -> Booting:
-    installed = InstalledGrub(
-        name="grub",
-        version=loader.version,
-        bios=Platform.BIOS in loader.grubs,
-        efi=any(platform.is_efi for platform in loader.grubs),
-        store_paths=frozenset(
-            grub.store_path for grub in loader.grubs.values() if grub.store_path is not None
-        ),
+    files = grub_files(
+        loader.config, loader.generations, spec.root.system, places, loader.installed
     )
-    files = grub_files(loader.config, loader.generations, spec.root.system, places, installed)
     boot = {file.path: (_source(file, store), file.mode) for file in files}
     for grub in loader.grubs.values():
         boot |= {f"grub/{name}": (file, 0o644) for name, file in grub_module_files(grub)}
