@@ -167,6 +167,8 @@ def _grub(
     bios = None
     if Platform.BIOS in cores:
         bios = loader.grubs[Platform.BIOS].boot_img, cores[Platform.BIOS]
+        # As grub-install leaves it; check-image compares with it what the boot sector loads.
+        boot[f"grub/{Platform.BIOS}/core.img"] = cores[Platform.BIOS], 0o644
     own = {name: source for name, (source, _) in boot.items()}
     match _own_partition(spec, loader):
         case str(what) if what == _XBOOTLDR:

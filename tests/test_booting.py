@@ -101,7 +101,7 @@ def test_without_a_mount_boot_is_a_directory_of_the_root(
     system, image = assemble(tmp_path, "--partition-table", table)
     boot = f"(loop0,{device})/boot"
     assert {"grub.cfg", "grubenv", "state", "i386-pc/"} <= grub_lists(image, f"{boot}/grub/")
-    assert {"normal.mod", "boot.img"} <= grub_lists(image, f"{boot}/grub/i386-pc/")
+    assert {"normal.mod", "boot.img", "core.img"} <= grub_lists(image, f"{boot}/grub/i386-pc/")
     menu = run("grub-fstest", image, "cat", f"{boot}/grub/grub.cfg")
     assert f"linux ($drive2){system.paths[0]}/bzImage init={system.toplevel}/init" in menu
     if table == "hybrid":

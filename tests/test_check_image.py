@@ -199,6 +199,36 @@ def test_a_core_image_that_no_boot_code_loads(image: Path) -> None:
     assert only_fault(check_image(image)) == "BIOS: boot sector: it has no boot code"
 
 
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (0x70, "boot sector: it differs from partition 3 (ext4), /boot/grub/i386-pc/boot.img"),
+        (
+            (1 << 20) + 0x10,
+            "core image: its first sector differs from partition 3 (ext4), "
+            "/boot/grub/i386-pc/core.img, from byte 0x10 on",
+        ),
+        (
+            (1 << 20) + 0x240,
+            "core image: its decompressor differs from partition 3 (ext4), "
+            "/boot/grub/i386-pc/core.img, from byte 0x40 on",
+        ),
+    ],
+)
+def test_code_that_was_written_over(image: Path, place: int, words: str) -> None:
+    damage(image, place, b"garbage!")
+    assert words in only_fault(check_image(image))
+
+
+def test_an_efi_program_that_was_removed(image: Path) -> None:
+    esp = f"{image}@@{start(image, 1)}"
+    for name in ("BOOTX64.EFI", "BOOTIA32.EFI"):
+        subprocess.run(["mdel", "-i", esp, f"::/EFI/BOOT/{name}"], check=True)
+    assert only_fault(check_image(image)) == (
+        "UEFI: partition 1 (ESP): it has no EFI/BOOT/BOOTX64.EFI, nor a program for another machine"
+    )
+
+
 def test_a_disk_that_nothing_boots(image: Path) -> None:
     """Unless it must boot by BIOS, it is enough that the firmware finds something."""
     damage(image, 0, bytes(440))

@@ -42,7 +42,8 @@ def walk_efi(disk: Disk, esp: Part, *, needed: bool, required: bool) -> list[Cha
 
     Without a program that any firmware starts there is a fault if it is `required`. Other programs
     boot the disk where a firmware knows of them; it is a fault when they do not if they are
-    `needed`, because there is nothing else to boot it.
+    `needed`, because there is nothing else to boot it. It is one in any case when the directory of
+    such programs has none, and nothing else is there.
     """
     there = {name.upper(): name for name in disk.reader.names(esp.number, _DIRECTORY)}
     found = [
@@ -65,7 +66,7 @@ def walk_efi(disk: Disk, esp: Part, *, needed: bool, required: bool) -> list[Cha
         for trail in trails:
             if trail.fault:
                 trail.excuse(f"broken: {trail.fault}")
-    if not trails and (needed or required):
+    if not trails and (needed or required or _has_directory(disk, esp)):
         trail = Trail("UEFI")
         with trail.walked():
             raise BrokenError(
@@ -75,6 +76,12 @@ def walk_efi(disk: Disk, esp: Part, *, needed: bool, required: bool) -> list[Cha
             )
         trails.append(trail)
     return [trail.chain for trail in trails]
+
+
+def _has_directory(disk: Disk, esp: Part) -> bool:
+    """Whether there is a directory for programs that any firmware starts."""
+    above, _, name = _DIRECTORY.rpartition("/")
+    return name in {one.rstrip("/").upper() for one in disk.reader.names(esp.number, above)}
 
 
 def is_empty(disk: Disk, esp: Part) -> bool:
