@@ -133,11 +133,11 @@ def test_a_store_that_was_changed_behind_nixs_back(target: Target, tmp_path: Pat
     kernel = system.host(f"{system.paths[0]}/bzImage")
     kernel.chmod(0o644)
     content = kernel.read_bytes()
-    kernel.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    kernel.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     done = target.run(system, "--store", system.root, "--check-hashes")
     assert done.returncode == 2
     assert f"{system.paths[0]} does not match its registration: expected sha256:" in done.stderr
-    kernel.write_bytes(b"longer" + kernel.read_bytes())
+    kernel.write_bytes(kernel.read_bytes() + b"longer")
     done = target.run(system, "--store", system.root)
     assert done.returncode == 2
     assert f"{system.paths[0]} does not match its registration: its files make a NAR of" in (
