@@ -28,7 +28,7 @@ _DRIVE_CHECK = slice(0x66, 0x68)  # a jump, needed for floppies alone
 _NOPS = b"\x90\x90"
 
 _BLOCKLIST_AT = SECTOR - BLOCKLIST.size  # in the core image's first sector
-_CORE_SEGMENT = 0x820  # GRUB_BOOT_I386_PC_KERNEL_SEG and the first sector, which is in place
+CORE_SEGMENT = 0x820  # GRUB_BOOT_I386_PC_KERNEL_SEG and the first sector, which is in place
 
 # In what the core image's first sector loads, which begins at the next sector.
 _REDUNDANCY = struct.Struct("<I")  # bytes of codes behind the core image
@@ -113,7 +113,7 @@ def embed(
 
     core = bytearray(core_img)
     # grub-mkimage counts the sectors, but does not know where they will lie.
-    BLOCKLIST.pack_into(core, _BLOCKLIST_AT, core_lba + 1, total - 1, _CORE_SEGMENT)
+    BLOCKLIST.pack_into(core, _BLOCKLIST_AT, core_lba + 1, total - 1, CORE_SEGMENT)
     if rs_codes:
         _add_codes(core, total * SECTOR - len(core))
     return bytes(boot), bytes(core).ljust(total * SECTOR, b"\0")
@@ -125,7 +125,7 @@ def _is_core_image(core: bytes) -> bool:
         return False
     _, sectors, segment = BLOCKLIST.unpack_from(core, _BLOCKLIST_AT)
     end_of_list = BLOCKLIST.unpack_from(core, _BLOCKLIST_AT - BLOCKLIST.size)
-    if sectors == 0 or segment != _CORE_SEGMENT or end_of_list != (0, 0, 0):
+    if sectors == 0 or segment != CORE_SEGMENT or end_of_list != (0, 0, 0):
         return False
     unguarded = int(_UNGUARDED.unpack_from(core, _UNGUARDED_AT)[0])
     return unguarded != _NO_LENGTH and SECTOR + unguarded <= len(core)

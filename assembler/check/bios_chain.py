@@ -7,7 +7,7 @@ import os
 import struct
 from pathlib import Path
 
-from assembler.boot.bios import KERNEL_SECTOR_AT
+from assembler.boot.bios import CORE_SEGMENT, KERNEL_SECTOR_AT, MAX_SECTORS
 from assembler.boot.core_image import CoreImage, CoreImageError, read_bios_core, read_blocklist
 from assembler.check.boot_code import check_boot_code
 from assembler.check.chain import BrokenError, Chain, Disk, Trail
@@ -18,8 +18,7 @@ from assembler.units import SECTOR, format_size
 _BOOT_CODE = 440  # bytes of the first sector (UEFI specification, 5.2.1)
 _SIGNATURE = b"\x55\xaa"
 _MESSAGES = b"GRUB \0Geom\0Hard Disk\0Read\0"  # in boot.img: grub-core/boot/i386/pc/boot.S
-_SEGMENT = 0x820
-_MAX_CORE = (0x78000 - 0x9000) + 2 * SECTOR  # bytes; see assembler.boot.bios
+_MAX_CORE = (MAX_SECTORS + 2) * SECTOR  # bytes
 _BIOS_BOOT = str(PartitionType.BIOS_BOOT.value)
 
 
@@ -101,7 +100,7 @@ def _core_image(disk: Disk, lba: int) -> tuple[bytes, CoreImage, int]:
             raise BrokenError(
                 f"core image: its first sector, LBA {lba}, goes on at LBA {first.lba}"
             )
-        if first.segment != _SEGMENT:
+        if first.segment != CORE_SEGMENT:
             raise BrokenError(f"core image: it is loaded to segment {first.segment:#x}")
         if lba * SECTOR + sectors * SECTOR > end:
             over = (lba + sectors) * SECTOR - end

@@ -7,6 +7,7 @@ Names: UEFI specification, 3.5.1.1. shim starts the file beside itself that its 
 """
 
 from assembler.boot.core_image import CoreImageError, read_efi_core
+from assembler.boot.machine import Machine
 from assembler.boot.pe import Pe, PeError, read_pe
 from assembler.check.chain import BrokenError, Chain, Disk, Trail
 from assembler.check.entries import EntryReader
@@ -17,14 +18,9 @@ from assembler.check.parts import Part
 from assembler.disk.layout import PartitionType
 
 _DIRECTORY = "/EFI/BOOT"
-_PROGRAMS = {
-    "BOOTX64.EFI": "x86-64",
-    "BOOTIA32.EFI": "i386",
-    "BOOTAA64.EFI": "arm64",
-    "BOOTRISCV64.EFI": "riscv64",
-}
-_SUFFIXES = {"x86-64": "x64", "i386": "ia32", "arm64": "aa64", "riscv64": "riscv64"}
-_FAMILIES = {"i386": "x86", "x86-64": "x86"}  # machines that share kernels
+_PROGRAMS = {one.boot_program.rpartition("/")[2]: one.names.words for one in Machine}
+_SUFFIXES = {one.names.words: one.value for one in Machine}
+_FAMILIES = {one.names.words: one.names.linux for one in Machine}  # some share kernels
 _MAX_TABLE = 1 << 16  # bytes
 _ESP_TYPES = (str(PartitionType.ESP.value), "ef")  # in a GPT, in an MBR
 _XBOOTLDR = str(PartitionType.XBOOTLDR.value)

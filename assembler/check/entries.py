@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from assembler.boot.machine import Machine
 from assembler.boot.payload import PayloadError, check_initrd, check_kernel
 from assembler.boot.pe import PeError, read_pe
 from assembler.check.chain import BrokenError, Disk, ForeignError, Trail
@@ -23,7 +24,7 @@ _HASHED = re.compile(r"/nix/store/[0-9a-z]{32}-[^/]+/")
 # Where a generation has its kernel: in the store, or where NixOS copies those.
 _GENERATION = re.compile(r"/(?:[0-9a-z]{32}-[^/]+/|kernels/[^/]+$|EFI/nixos/)", re.IGNORECASE)
 _OTHERS_KERNELS = ("multiboot", "multiboot2", "chainloader")  # not Linux
-_MACHINES = {"i386": "x86", "x86-64": "x86", "arm64": "arm64", "riscv64": "riscv64"}
+_MACHINES = {one.names.words: one.names.linux for one in Machine}
 
 
 class _ForeignKernelError(PayloadError):

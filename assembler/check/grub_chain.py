@@ -1,6 +1,7 @@
 """Walk from a core image of GRUB's, however it was started, to what its menu offers."""
 
 from assembler.boot.core_image import CoreImage
+from assembler.boot.machine import Machine
 from assembler.check.chain import BrokenError, Disk, Trail
 from assembler.check.entries import EntryReader
 from assembler.check.grub_menu import Location, default_entry, device_name, location_words
@@ -8,13 +9,7 @@ from assembler.check.grub_script import ScriptError
 from assembler.check.grub_shell import Shell
 
 _TABLE_MODULES = {"gpt": "part_gpt", "dos": "part_msdos"}
-_MACHINES = {
-    "i386-pc": "i386",
-    "i386-efi": "i386",
-    "x86_64-efi": "x86-64",
-    "arm64-efi": "arm64",
-    "riscv64-efi": "riscv64",
-}
+_MACHINES = {"i386-pc": "i386", **{one.names.grub: one.names.words for one in Machine}}
 
 
 def start_grub(disk: Disk, core: CoreImage, *, started_from: int, directory: str = "") -> Shell:
