@@ -1,4 +1,4 @@
-"""Whose fault it is: three errors, each of which prints as what the user should read."""
+"""Whose fault it is: errors, each of which prints as what the user should read."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -26,6 +26,10 @@ class RequestError(AssembleError):
 
 class HostError(AssembleError):
     """The environment's fault: a tool is missing or failed, a disk is full (exit status 1)."""
+
+
+class TooSlowError(HostError):
+    """A program was stopped at its time limit."""
 
 
 class InternalError(AssembleError):

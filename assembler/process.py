@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from assembler.errors import HostError, reason
+from assembler.errors import HostError, TooSlowError, reason
 
 log = logging.getLogger(__name__)
 
@@ -105,13 +105,16 @@ def run(
     env: Mapping[str, str] | None = None,
     ok: Sequence[int] = (0,),
     remedy: str = "",
+    limit: float | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a program to its end and return its output.
 
     `what` names the job in the user's words ("making the Nix database"), `ok` lists the exit
     statuses that are no failure, `env` is laid over `environment()`, `stdin` is a file
-    descriptor to read from instead of `input`. Raises HostError with the command, the tail of
-    what it printed, and `remedy`.
+    descriptor to read from instead of `input`. A program that still runs after `limit` seconds is
+    killed: pass one for every program that reads an image, which may be damaged so that the
+    program never ends. Raises TooSlowError for that, else HostError, with the command, the tail
+    of what the program printed, and `remedy`.
     """
     log.debug("run: %s", describe(argv))
     if stdin is None and input is None:
@@ -130,7 +133,13 @@ def run(
             check=False,
             input=input,
             stdin=stdin,
+            timeout=limit,
         )
+    except subprocess.TimeoutExpired:
+        raise TooSlowError(
+            f"{what}: {Path(program).name} did not end within {limit:.0f} seconds and was stopped: "
+            f"what it reads is damaged\n  command: {describe(argv)}"
+        ) from None
     except OSError as error:
         raise HostError(f"{what}: cannot start {program}: {error.strerror}") from None
     if done.returncode not in ok:

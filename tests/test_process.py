@@ -5,12 +5,13 @@ import os
 import stat
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
 from assembler import process
-from assembler.errors import HostError
+from assembler.errors import HostError, TooSlowError
 from assembler.process import remove_tree
 from tests.helpers import output
 
@@ -87,6 +88,13 @@ def test_a_failure_shows_command_last_words_and_remedy() -> None:
 def test_a_killed_program_is_told_by_its_signal() -> None:
     with pytest.raises(HostError, match="sh was killed by signal 9"):
         process.run(["sh", "-c", "kill -9 $$"], what="test")
+
+
+def test_a_program_that_does_not_end_is_stopped() -> None:
+    begun = time.monotonic()
+    with pytest.raises(TooSlowError, match=r"test: sleep did not end within 0 seconds .*damaged"):
+        process.run(["sleep", "60"], what="test", limit=0.2)
+    assert time.monotonic() - begun < 10
 
 
 def test_a_status_that_is_allowed_is_no_failure() -> None:
