@@ -248,7 +248,7 @@ def test_no_image(tmp_path: Path) -> None:
     file.write_text("not an image")
     with pytest.raises(RequestError) as caught:
         check_image(file)
-    assert str(caught.value) == f"{file} has no partition table that sfdisk can read"
+    assert str(caught.value) == f"{file} is not a raw disk image: it is a text file"
 
 
 def test_the_command_tells_faults_and_exit_status(image: Path) -> None:

@@ -1,8 +1,10 @@
 """Read a finished image back, with tools that had no part in writing it where there are any."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from assembler import process
 from assembler.check.bios_chain import (
@@ -14,11 +16,13 @@ from assembler.check.bios_chain import (
 from assembler.check.chain import Chain, Disk
 from assembler.check.efi_chain import is_empty, system_partition, walk_efi
 from assembler.check.grub_reader import GrubReader, Span
+from assembler.check.kinds import not_a_file, not_raw, without_table
 from assembler.check.partition_table import DiskTable, read_table
 from assembler.check.parts import Part, check_part, has_file_system
 from assembler.disk.layout import PartitionType
-from assembler.errors import RequestError
+from assembler.errors import HostError, RequestError, reason
 from assembler.units import SECTOR, format_size
+from assembler.words import printable
 
 _BIOS_BOOT = str(PartitionType.BIOS_BOOT.value)
 _NO_SIGNATURE = "boot sector: it has no signature 55 aa, without which there is no partition table"
@@ -32,6 +36,12 @@ class Report:
     parts: tuple[Part, ...]
     faults: tuple[str, ...]
     chains: tuple[Chain, ...] = ()  # none where a file system is damaged
+    image: str = ""  # its name, as the caller has it
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong with the image."""
+        return not self.faults
 
 
 def check_image(
@@ -45,32 +55,54 @@ def check_image(
     begins with a file system is checked as one: such boots by nothing of its own.
 
     Nothing is written to it; its name may be any. Partitions of other kinds are not looked
-    into. Raises RequestError for what is not an image with a partition table, HostError when a
-    tool is missing or TMPDIR has `?` or `@` in it.
+    into. Raises RequestError for what is no raw disk image, saying what it is; HostError when it
+    cannot be read, a tool is missing, or TMPDIR has `?` or `@` in it.
     """
+    _refuse(image, not_a_file)
+    _refuse(image, not_raw)
     with process.plain_name(image) as alias, process.scratch_directory() as scratch:
-        table = read_table(alias)
-        if table is None and has_file_system(alias):
-            table = DiskTable("", SECTOR, (Part(0, "", "", 0, alias.stat().st_size),))
-        if table is None and lacks_signature(alias):
-            return Report(alias.stat().st_size, (), (_NO_SIGNATURE,))
-        if table is None:
-            raise RequestError(f"{image} has no partition table that sfdisk can read")
-        if not table.whole:
-            return Report(alias.stat().st_size, table.parts, table.faults)
-        with ThreadPoolExecutor() as pool:
-            check = pool.map(lambda part: check_part(alias, part, Path(scratch)), table.parts)
-            checked = tuple(check)
-        faults = [*table.faults]
-        faults += [f"{part.where}: {part.fault}" for part in checked if part.fault]
-        chains: tuple[Chain, ...] = ()
-        # GRUB's drivers trust what they read, and what they miss would only repeat the fault.
-        if table.kind and not any(part.fault for part in checked):
-            chains = _walk(alias, table, Path(scratch), bios=bios, efi=efi, boots=boots)
-            faults += [chain.fault for chain in chains if chain.fault]
-        # The tools name the file that they were given; the user knows it by another name.
-        told = tuple(fault.replace(str(alias), str(image)) for fault in faults)
-        return Report(alias.stat().st_size, checked, told, chains)
+        found = _check(alias, image, Path(scratch), bios=bios, efi=efi, boots=boots)
+    # The tools name the file that they were given; the user knows it by another name.
+    told = tuple(fault.replace(str(alias), str(image)) for fault in found.faults)
+    return replace(found, faults=told, image=str(image))
+
+
+def _refuse(image: Path, look: Callable[[Path], str]) -> None:
+    """Raise RequestError if `look` says that a file is something else than a raw image."""
+    try:
+        words = look(image)
+    except FileNotFoundError:
+        raise RequestError(f"{image} does not exist") from None
+    except OSError as error:
+        raise HostError(f"cannot read {reason(error)}") from None
+    if words:
+        raise RequestError(f"{image} is not a raw disk image: it is {words}")
+
+
+def _check(
+    alias: Path, image: Path, scratch: Path, *, bios: bool, efi: bool, boots: bool
+) -> Report:
+    size = alias.stat().st_size
+    table = read_table(alias)
+    if table is None and has_file_system(alias):
+        table = DiskTable("", SECTOR, (Part(0, "", "", 0, size),))
+    if table is None and lacks_signature(alias):
+        return Report(size, (), (_NO_SIGNATURE,))
+    if table is None:
+        _refuse(image, without_table)
+        raise RequestError(f"{image} has no partition table that sfdisk can read")
+    if not table.whole:
+        return Report(size, table.parts, table.faults)
+    with ThreadPoolExecutor() as pool:
+        checked = tuple(pool.map(lambda part: check_part(alias, part, scratch), table.parts))
+    faults = [*table.faults]
+    faults += [f"{part.where}: {part.fault}" for part in checked if part.fault]
+    chains: tuple[Chain, ...] = ()
+    # GRUB's drivers trust what they read, and what they miss would only repeat the fault.
+    if table.kind and not any(part.fault for part in checked):
+        chains = _walk(alias, table, scratch, bios=bios, efi=efi, boots=boots)
+        faults += [chain.fault for chain in chains if chain.fault]
+    return Report(size, checked, tuple(faults), chains)
 
 
 def _walk(
@@ -97,7 +129,7 @@ def _walk(
 
 
 def describe(report: Report) -> list[str]:
-    """A report as lines for the user."""
+    """A report as lines for the user, without the verdict."""
     count = len(report.parts)
     words = f"{count} {'partition' if count == 1 else 'partitions'}"
     if [part.number for part in report.parts] == [0]:
@@ -112,4 +144,41 @@ def describe(report: Report) -> list[str]:
         )
     for chain in report.chains:
         lines += chain.describe()
-    return lines
+    return [printable(line) for line in lines]
+
+
+def verdict(report: Report) -> str:
+    """The last line for the user: `sound`, or `unsound` with all that is wrong."""
+    return printable(f"unsound: {'; '.join(report.faults)}" if report.faults else "sound")
+
+
+def facts(report: Report) -> dict[str, Any]:
+    """A report as JSON can write it; sizes in bytes, names as they are in the image."""
+    return {
+        "path": report.image,
+        "size": report.size,
+        "sound": report.sound,
+        "faults": [*report.faults],
+        "partitions": [
+            {
+                "number": part.number,
+                "name": part.name,
+                "type": part.type_guid,
+                "start": part.start,
+                "size": part.size,
+                "content": part.content,
+                "fault": part.fault or None,
+            }
+            for part in report.parts
+        ],
+        "chains": [
+            {
+                "firmware": chain.firmware,
+                "links": [*chain.links],
+                "entries": [*chain.details],
+                "fault": chain.fault or None,
+            }
+            for chain in report.chains
+            if chain.firmware
+        ],
+    }
