@@ -151,7 +151,7 @@ def add_boot_options(parser: argparse.ArgumentParser) -> None:
         "--boot-loader",
         choices=("grub", "systemd-boot", "system", "none"),
         help="GRUB or systemd-boot by this tool, or the system's own installer in an appliance "
-        "(default: grub; none without a partition table)",
+        "(default: what the system is configured with, or grub; none without a partition table)",
     )
     group.add_argument(
         "--efi-binary",

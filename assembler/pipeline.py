@@ -62,6 +62,7 @@ def assemble(spec: Spec, progress: Progress) -> Summary:
     """
     with process.scratch_directory() as scratch:
         made = plan(spec, progress, Path(scratch))
+        spec = made.spec
         with all_or_nothing(spec.out) as image:
             with progress.step("partitioning"):
                 os.truncate(image, made.layout.size)

@@ -30,7 +30,7 @@ from assembler.root.scan import Scanner
 from assembler.root.skeleton import DATABASE
 from assembler.root.tree import Tree
 from assembler.sizes import decide_sizes
-from assembler.spec import RootSpec
+from assembler.spec import RootSpec, Spec
 from assembler.store.closure import Closure
 from assembler.store.database import make_database
 from assembler.units import SECTOR
@@ -44,13 +44,13 @@ from assembler.writers.protocol import FileSystem
 class Plan:
     """What the image will be."""
 
+    spec: Spec  # what was asked for, with what the system decides of it
     layout: Layout
     tree: Tree
     demand: Demand
     root: FileSystem
     fats: tuple[Fat, ...]  # the EFI system partition, and one for kernels
     bios: tuple[bytes, bytes] | None  # GRUB's boot.img and core image, where we install it
-    loader: str  # grub, systemd-boot, system or none
     mounts: Sequence[tuple[str, int]]  # where the system mounts its FATs, by partition number
 
 
@@ -95,6 +95,7 @@ def make_plan(request: Request, staging: Path) -> Plan:
         spec, tree, demand, partial(_layout_of, request=request, identity=identity)
     )
     plan = Plan(
+        spec=spec,
         layout=layout,
         tree=tree,
         demand=demand,
@@ -114,7 +115,6 @@ def make_plan(request: Request, staging: Path) -> Plan:
         ),
         fats=tuple(fats(layout, booting, request.loader, spec, identity)),
         bios=booting.bios,
-        loader=spec.loader,
         mounts=mounted(layout, request.loader),
     )
     if problems := _boot_problems(request, plan, boot_kind):

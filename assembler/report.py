@@ -22,7 +22,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "sectorSize": layout.sector_size,
         **_disk_identity(layout),
         "partitions": [_partition_facts(layout, part) for part in layout.partitions if part.number],
-        "bootLoader": plan.loader,
+        "bootLoader": plan.spec.loader,
         "bootFileSystems": [
             {
                 "what": fat.what,

@@ -7,10 +7,12 @@ from assembler import process
 from assembler.appliance import kernels, resources, session
 from assembler.appliance.accelerator import attempts
 from assembler.boot.architecture import read_architecture
+from assembler.boot.installer import read_installer
 from assembler.boot.loader import Loader, Wanted, find_loader
 from assembler.disk import table
 from assembler.disk.layout import Table
 from assembler.errors import Findings, HostError, RequestError
+from assembler.resolve import resolution_problems, resolve
 from assembler.root.contents import Row, read_contents, rows_with
 from assembler.root.files import Files
 from assembler.root.prepare import channel_problems, find_shell, program_paths
@@ -26,7 +28,7 @@ _TOOLS = ("nix-store", "mke2fs", "e2fsck", "mkfs.fat", "fsck.fat", "mmd", "mcopy
 class Request:
     """A request that makes sense, with all that it names looked up."""
 
-    spec: Spec
+    spec: Spec  # with what the system decides of it
     closure: Closure
     files: Files
     architecture: str  # of the system, as Nix calls it: x86_64-linux
@@ -71,9 +73,13 @@ def read_request(spec: Spec, scratch: Path) -> Request:
         with found.gather():
             closure = read_root(spec.root, files)
             architecture = read_architecture(files, spec.root.system)
-            spec = spec.for_architecture(architecture)
-            found.problems += spec.architecture_problems(architecture)
-            loader = _find_loader(spec, architecture, closure, files)
+            asked, installer = spec, read_installer(files, spec.root.system)
+            spec = resolve(asked, architecture, installer)
+            refused = resolution_problems(asked, spec, architecture, installer)
+            found.problems += refused
+            installer.warn(asked.boot_loader, spec.loader)
+            if not refused:
+                loader = _find_loader(spec, architecture, closure, files)
     rows: list[Row] = []
     with found.gather():
         if spec.contents is not None:

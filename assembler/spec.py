@@ -4,7 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from assembler.appliance.accelerator import Accelerator
@@ -24,7 +24,6 @@ _MAX_ROOT = 8 << 40  # bytes: half of what 32 bits of block numbers reach, for G
 _MAX_BOOT = 1 << 40  # bytes: 2²⁸ clusters of 4 KiB
 # parseName in Nix's src/libstore/profiles.cc reads 32 bits, and the next generation needs a number.
 _MAX_GENERATION = (1 << 32) - 2
-_EFI_ONLY = ("aarch64-linux",)
 _MAX_EPOCH = 0x3_7FFF_FFFF  # seconds: the last that ext4's 34-bit times can hold
 
 
@@ -129,7 +128,7 @@ class Spec:
     file_system: str = "ext4"  # of the root
     subvolumes: tuple[Subvolume, ...] = ()  # of a btrfs: (name, place)
     writer: str = "auto"
-    boot_loader: str | None = None  # None: GRUB, where there is a partition table
+    boot_loader: str | None = None  # None: the system's, where there is a partition table
     efi_binaries: tuple[Path, ...] = ()  # EFI programs to take as they are
     rs_codes: bool = False  # guard GRUB's core image with Reed-Solomon codes
     accelerator: Accelerator = Accelerator.AUTO
@@ -144,7 +143,10 @@ class Spec:
 
     @property
     def loader(self) -> str:
-        """The boot loader: the one asked for, else GRUB, or none on a bare file system."""
+        """The boot loader: the one asked for, else GRUB, or none on a bare file system.
+
+        What the system decides instead, `assembler.resolve` tells.
+        """
         if self.boot_loader is not None:
             return self.boot_loader
         return "none" if self.table is Table.NONE else "grub"
@@ -153,21 +155,6 @@ class Spec:
     def boots_efi(self) -> bool:
         """Whether this tool makes the disk boot by UEFI."""
         return self.partition_table.boots_efi and self.loader in ("grub", "systemd-boot")
-
-    def for_architecture(self, architecture: str) -> "Spec":
-        """With the partition table that a system for a platform can boot from, if none is given."""
-        if self.table is None and architecture in _EFI_ONLY and self.loader != "none":
-            return replace(self, table=Table.EFI)
-        return self
-
-    def architecture_problems(self, architecture: str) -> list[str]:
-        """Why a system for a platform does not go with the rest."""
-        if architecture in _EFI_ONLY and self.partition_table.boots_bios:
-            return [
-                f"--partition-table {self.partition_table} is for BIOS, which no machine for "
-                f"{architecture} has: take efi or efixbootldr"
-            ]
-        return []
 
     @property
     def writes_in_appliance(self) -> bool:
@@ -182,7 +169,7 @@ class Spec:
     def problems(self) -> list[str]:
         """One line for each thing that cannot be right, here and on this host."""
         lines = self.root.problems() + _out_problems(self.out)
-        lines += self._file_system_problems() + self._boot_problems()
+        lines += self._file_system_problems() + self.boot_problems()
         for option, size in (("--boot-size", self.boot_size), ("--size", self.size)):
             if size is not None and (size % MIB or size < MIB):
                 lines.append(f"{option} {size} is not a whole number of MiB")
@@ -194,7 +181,7 @@ class Spec:
             lines.append(f"--contents {self.contents} does not exist")
         return lines
 
-    def _boot_problems(self) -> list[str]:
+    def boot_problems(self) -> list[str]:
         """Why the boot loader does not go with the rest."""
         table, loader, lines = self.partition_table, self.loader, []
         if table is Table.NONE and loader != "none":

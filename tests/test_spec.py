@@ -170,15 +170,3 @@ def test_table_and_boot_loader_suit_each_other(
 )
 def test_what_does_not_go_with_a_boot_loader(options: dict[str, Any], problem: str) -> None:
     assert problem in disk(**options).problems()
-
-
-def test_a_machine_that_has_no_bios() -> None:
-    arm = "aarch64-linux"
-    assert disk().for_architecture(arm).partition_table is Table.EFI
-    assert disk().for_architecture("x86_64-linux").partition_table is Table.HYBRID
-    given = disk(table=Table.HYBRID).for_architecture(arm)
-    assert given.architecture_problems(arm) == [
-        "--partition-table hybrid is for BIOS, which no machine for aarch64-linux has: take efi or "
-        "efixbootldr"
-    ]
-    assert not given.architecture_problems("x86_64-linux")

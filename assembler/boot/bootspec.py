@@ -18,7 +18,7 @@ from assembler.store.paths import Store, is_store_path, store_path_of
 DOCUMENT = "boot.json"
 _VERSION = "org.nixos.bootspec.v1"
 _SPECIALISATIONS = "org.nixos.specialisation.v1"
-_SYSTEMD_BOOT = "org.nixos.systemd-boot"
+SYSTEMD_BOOT = "org.nixos.systemd-boot"
 _SORT_KEY = "nixos"  # what systemd-boot-builder.py takes where a bootspec names none
 
 
@@ -122,14 +122,14 @@ def _read(
 
 def _extension(path: str, document: dict[str, Any], problems: list[str]) -> dict[str, str | None]:
     """What a document says for systemd-boot; adds to `problems` what is of the wrong kind."""
-    extension = document.get(_SYSTEMD_BOOT, {})
+    extension = document.get(SYSTEMD_BOOT, {})
     if not isinstance(extension, dict):
-        problems.append(f"{path}: {_SYSTEMD_BOOT} is not an object")
+        problems.append(f"{path}: {SYSTEMD_BOOT} is not an object")
         return {}
     values = {name: extension.get(name) for name in ("sortKey", "devicetree")}
     for name, value in values.items():
         if value is not None and not is_line(value):
-            problems.append(f"{path}: {name} of {_SYSTEMD_BOOT} is not a line of text")
+            problems.append(f"{path}: {name} of {SYSTEMD_BOOT} is not a line of text")
     return values
 
 

@@ -1,0 +1,187 @@
+"""Which boot loader a system is configured with, told by the program that would install it.
+
+Source: nixpkgs' nixos/modules/system/activation/switchable-system.nix hands the program to
+`bin/switch-to-configuration` as INSTALL_BOOTLOADER; the Perl script of releases before 24.11 names
+it in a here document, or in a call of `system`.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from assembler.boot.bootspec import DOCUMENT, SYSTEMD_BOOT
+from assembler.errors import HostError, RequestError, reason
+from assembler.store.paths import STORE, Store, store_path_of
+
+log = logging.getLogger(__name__)
+
+GRUB = "grub"
+SYSTEMD = "systemd-boot"
+NONE = "none"  # the system is configured without a boot loader
+MADE = (GRUB, SYSTEMD)
+
+_SWITCH = "bin/switch-to-configuration"
+_VALUES = (
+    re.compile(r"""\bINSTALL_BOOTLOADER['"]?(?:=|[ \t]+)['"]?([^'"\s\0]*)"""),
+    re.compile(r"<<'EOFBOOTLOADER'[^\n]*\n[ \t]*(\S*)"),
+    re.compile(r'\bsystem\("(/nix/store/[^"\s]+)'),
+)
+_PATH = re.compile(rf"{STORE}/[0-9a-z]{{32}}-[\w+\-.?=]+(?:/[\w+\-.?=@]+)*", re.ASCII)
+
+# What nixpkgs, and the projects beside it, call the programs that install a boot loader: the name
+# of the file, or of the store path that it is.
+_NAMES = {
+    "install-grub.sh": GRUB,
+    "install-grub.pl": GRUB,
+    "install-systemd-boot.sh": SYSTEMD,
+    "systemd-boot-builder.py": SYSTEMD,
+    "gummiboot-builder.py": SYSTEMD,
+    "limine-install.sh": "limine",
+    "limine-install.py": "limine",
+    "refind-install.py": "refind",
+    "lzbt": "lanzaboote",
+    "install-extlinux-conf.sh": "generic-extlinux-compatible",
+    "extlinux-conf-builder.sh": "generic-extlinux-compatible",
+    "raspberrypi-builder.sh": "raspberrypi",
+    "init-script-builder.sh": "init-script",
+    "generations-dir-builder.sh": "generations-dir",
+    "no-bootloader": NONE,
+    "true": NONE,
+}
+# These need firmware on the disk that their installer does not put there, or no disk at all.
+_NOT_BY_INSTALLER = (
+    "generic-extlinux-compatible",
+    "raspberrypi",
+    "init-script",
+    "generations-dir",
+)
+_LANZABOOTE = "org.nix-community.lanzaboote"  # its own part of a bootspec
+
+_MAX_SCRIPT = 1 << 22  # bytes
+_MAX_FILES = 64  # that are followed from one program to the next
+_NOTHING = re.compile(r"\s*(#.*|set\s.*|exit(\s+0)?|true|:)?\s*")  # a line that does nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Installer:
+    """What installs the boot loader of a system.
+
+    `loader` is "grub", "systemd-boot", "none" (the system has none), "" (the closure does not
+    tell), or the name of a boot loader that is not made here. `program` is the path of the
+    installer, empty where the closure has none.
+    """
+
+    loader: str = ""
+    program: str = ""
+
+    @property
+    def problems(self) -> list[str]:
+        """Why the boot loader that the system is configured with cannot be had."""
+        if self.loader in (*MADE, NONE, ""):
+            return []
+        start = f"the system is configured with the boot loader {self.loader}, which is not made "
+        if self.loader in _NOT_BY_INSTALLER:
+            return [
+                f"{start}here: take --boot-loader grub, or none if something else starts the disk"
+            ]
+        return [
+            f"{start}here: take --boot-loader system, which runs the system's own installer "
+            f"({self.program or 'it has to be in the closure'}), or grub"
+        ]
+
+    def warn(self, asked: str | None, taken: str) -> None:
+        """Tell where the boot loader `taken` is another than the system is configured with.
+
+        `asked` is the one that the user named, None where the closure decided.
+        """
+        if taken not in MADE or self.loader in ("", taken):
+            return
+        if self.loader != NONE:
+            log.warning(
+                "--boot-loader %s is taken, but the system is configured with %s, which its first "
+                "rebuild installs",
+                taken,
+                self.loader,
+            )
+        elif asked is None:
+            log.warning(
+                "the system is configured without a boot loader: it gets GRUB, whose menu no "
+                "rebuild will change; --boot-loader none leaves GRUB out"
+            )
+
+
+def read_installer(store: Store, system: str) -> Installer:
+    """What installs the boot loader of a toplevel; raises HostError for what cannot be read."""
+    switch = read_script(store, f"{system}/{_SWITCH}", whole=True)
+    found = next(filter(None, (pattern.search(switch) for pattern in _VALUES)), None)
+    if found is None:
+        # A script of another kind names the installer somewhere.
+        for path in follow(store, _PATH.findall(switch)):
+            if (loader := _known(path)) in MADE:
+                return Installer(loader, path)
+        return Installer(_of_bootspec(store, system))
+    program = found[1]
+    for path in follow(store, [program]):
+        # A script may well use a program like `true`.
+        if (loader := _known(path)) and (loader != NONE or path == program):
+            return Installer(loader, program)
+    script = read_script(store, program)
+    if script and all(map(_NOTHING.fullmatch, script.splitlines())):
+        return Installer(NONE, program)
+    return Installer(_plain_name(program) or NONE, program)
+
+
+def follow(store: Store, paths: list[str]) -> Iterator[str]:
+    """Paths in the store, then those that the scripts among them name, and so on, each once."""
+    pending = [*paths]
+    seen: set[str] = set()
+    while pending and len(seen) < _MAX_FILES:
+        path = pending.pop(0)
+        if path not in seen:
+            seen.add(path)
+            yield path
+            pending += _PATH.findall(read_script(store, path))
+
+
+def read_script(store: Store, path: str, *, whole: bool = False) -> str:
+    """The text at a path in the store, links followed; empty for what is no script.
+
+    Bytes that are not UTF-8 are kept as surrogates. A `whole` file may be a program, too.
+    """
+    if store_path_of(path) is None:
+        return ""
+    try:
+        real = store.resolve(path)
+        if store_path_of(real) is None or not store.is_file(real):
+            return ""
+        with store.host(real).open("rb") as file:
+            content = file.read(_MAX_SCRIPT)
+    except RequestError:
+        return ""
+    except OSError as error:
+        raise HostError(f"cannot read {reason(error)}") from None
+    return "" if b"\0" in content and not whole else content.decode(errors="surrogateescape")
+
+
+def _known(path: str) -> str | None:
+    """The boot loader that a program of a known name installs."""
+    return _NAMES.get(_plain_name(path))
+
+
+def _plain_name(path: str) -> str:
+    """The name of a file, or of a store path without its hash."""
+    name = path.rpartition("/")[2]
+    return name[33:] if store_path_of(path) == path else name
+
+
+def _of_bootspec(store: Store, system: str) -> str:
+    """What the parts of a bootspec that boot loaders have for themselves tell."""
+    try:
+        document = json.loads(read_script(store, f"{system}/{DOCUMENT}") or "{}")
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(document, dict):
+        return ""
+    return SYSTEMD if SYSTEMD_BOOT in document else "lanzaboote" if _LANZABOOTE in document else ""
