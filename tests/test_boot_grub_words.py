@@ -1,17 +1,21 @@
+import re
 import shlex
+from collections.abc import Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assembler.boot.grub_words import (
+    kernel_words,
     quote,
     quote_title,
     serial_console,
     setting,
-    split_command_line,
 )
+from assembler.check.grub_script import Command, parse
 from tests.boots import script_check
+from tests.kernel_parameters import BY_GRUB
 
 # Whatever a bootspec may hold, with what GRUB's shell would act on more often.
 words = st.text(
@@ -19,21 +23,41 @@ words = st.text(
 ).filter(str.isprintable)
 
 
-@pytest.mark.parametrize(
-    ("params", "expected"),
-    [
-        (["quiet", "loglevel=4"], ["quiet", "loglevel=4"]),
-        (["quiet  splash "], ["quiet", "splash"]),
-        (['dyndbg="file a.c +p; file b.c +p"', "ro"], ["dyndbg=file a.c +p; file b.c +p", "ro"]),
-        (['"dyndbg=file a.c +p" ro'], ["dyndbg=file a.c +p", "ro"]),
-        (['open="never closed', "ro"], ["open=never closed ro"]),
-        ([], []),
-    ],
-)
-def test_parameters_are_split_as_the_kernel_splits_them(
-    params: list[str], expected: list[str]
-) -> None:
-    assert split_command_line(params) == expected
+def arguments(line: str) -> list[str]:
+    """The arguments of a line that is to be one command; no variable has a value."""
+    script_check(f"{line}\n")
+    [command] = parse(line)
+    assert isinstance(command, Command)
+    assert command.block is None
+    assert command.words[0] == ("linux",)
+    texts = ("".join(piece for piece in word if isinstance(piece, str)) for word in command.words)
+    return [*texts][1:]
+
+
+def command_line(words: Iterable[str]) -> str:
+    """What GRUB makes of its arguments (grub_create_loader_cmdline)."""
+    escaped = (re.sub(r"([\\'\"])", r"\\\1", word) for word in words)
+    return " ".join(f'"{word}"' if " " in word else word for word in escaped)
+
+
+@pytest.mark.parametrize(("param", "expected"), BY_GRUB.items())
+def test_a_parameter_means_to_the_kernel_what_it_means_on_nixos(param: str, expected: str) -> None:
+    line = f"linux a {' '.join(kernel_words([param]))} b"
+    assert command_line(arguments(line)) == f"a {expected} b"
+
+
+def test_parameters_are_words_wherever_the_configuration_ends_one() -> None:
+    assert kernel_words(["quiet  splash ", "", "a=b"]) == ["quiet", "splash", "a=b"]
+    assert kernel_words(['a="b', 'c"']) == ['a="b c"']
+    assert kernel_words(["a=b\\", "c"]) == ["a=b\\ c"]
+    assert kernel_words([]) == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(params=st.lists(words, max_size=3))
+def test_whatever_the_parameters_they_are_arguments_of_one_command(params: list[str]) -> None:
+    found = arguments(f"linux {' '.join(kernel_words(params))}")
+    assert "".join(found) or not "".join(params).strip("\"' ") or "$" in "".join(params)
 
 
 @given(word=words)
@@ -70,7 +94,7 @@ def test_a_setting_is_one_word(text: str, expected: str) -> None:
     ("arguments", "expected"),
     [
         (["console=tty0", "consoleblank=0"], []),
-        (["console=ttyS0"], ["serial --unit=0 --speed=9600"]),
+        (['"console=ttyS0"'], ["serial --unit=0 --speed=9600"]),
         (["console=ttyS0", "console=ttyS1,115200n8"], ["serial --unit=1 --speed=115200"]),
     ],
 )

@@ -2,8 +2,9 @@
 
 Source: nixpkgs' nixos/modules/system/boot/loader/grub/install-grub.pl for what is in it and in
 which order; the language is that of the GRUB manual, sections "Shell-like scripting" and
-"Commands". Other than there, words are quoted where GRUB's shell would act on them, and GRUB
-talks on a serial port that the kernel parameters name.
+"Commands". Other than there, titles and paths are quoted where GRUB's shell would act on them, and
+so are kernel parameters that would break the menu; and GRUB talks on a serial port that the kernel
+parameters name.
 """
 
 import re
@@ -15,11 +16,11 @@ from assembler.boot.bootspec import Bootspec
 from assembler.boot.generation import Generation
 from assembler.boot.grub_config import GrubConfig
 from assembler.boot.grub_words import (
+    kernel_words,
     quote,
     quote_title,
     serial_console,
     setting,
-    split_command_line,
 )
 from assembler.boot.places import FileSystem, Places
 from assembler.errors import RequestError
@@ -137,7 +138,7 @@ class _Menu:
         if config.theme:
             yield from self._theme()
         if not _OWN_TERMINAL.search(config.extra_config):
-            yield from serial_console(split_command_line(default.bootspec.kernel_params))
+            yield from serial_console(kernel_words(default.bootspec.kernel_params))
         yield config.extra_config
 
     def _font(self) -> Iterator[str]:
@@ -188,7 +189,7 @@ class _Menu:
             yield "}"
 
     def _entry(self, title: str, spec: Bootspec, options: str) -> Iterator[str]:
-        arguments = split_command_line([f"init={spec.init}", *spec.kernel_params])
+        words = [quote(f"init={spec.init}"), *kernel_words(spec.kernel_params)]
         yield " ".join(filter(None, ["menuentry", quote_title(title), options, "{"]))
         if self.config.default == "saved":
             yield "  savedefault"
@@ -196,7 +197,7 @@ class _Menu:
             yield f"  {search}"
         if self.config.extra_per_entry_config:
             yield f"  {self.config.extra_per_entry_config}"
-        yield f"  linux {self._kernel(spec.kernel)} {' '.join(map(quote, arguments))}"
+        yield f"  linux {self._kernel(spec.kernel)} {' '.join(words)}"
         if spec.initrd is not None:
             yield f"  initrd {self._kernel(spec.initrd)}"
         yield "}"

@@ -1,6 +1,7 @@
 """Words of GRUB's shell, and what GRUB takes from a kernel's command line.
 
-The language is that of the GRUB manual, section "Shell-like scripting".
+The language is that of the GRUB manual, section "Shell-like scripting"; where words end: WORD in
+GRUB's grub-core/script/yylex.l.
 """
 
 import re
@@ -9,17 +10,31 @@ from collections.abc import Iterable
 _SERIAL_CONSOLE = re.compile(r"console=ttyS([0-9]+)(?:,([0-9]+))?.*")
 _KERNEL_BAUD = "9600"  # Linux Documentation/admin-guide/serial-console.rst
 
+_NAME = r"(?:[A-Za-z_][A-Za-z0-9_]*|[0-9]+|[?#*@])"  # of a variable
+_WORD = (
+    r"(?:[^{}|&$;<> \t\n'\"\\]|\$?\"(?:\\.|[^\"\\])*\"|'[^']*'|\\."
+    rf"|\$(?:{_NAME}|\{{{_NAME}\}}))+"
+)
+# One word of a line, else what the kernel would take for one.
+_PIECE = re.compile(
+    rf"(?P<whole>(?!\#|\[\[(?![^ \t])|\]\](?![^ \t])){_WORD})(?![^ \t])"
+    r"|(?P<broken>(?:[^ \t\"]|\"[^\"]*\"|\")+)"
+)
 
-def split_command_line(params: Iterable[str]) -> list[str]:
-    """Split kernel parameters as the kernel would, and drop the quotes around spaces.
 
-    One parameter may hold several, or a quoted value with spaces. The kernel ends a parameter at
-    a space outside double quotes (next_arg() in Linux lib/cmdline.c); GRUB puts quotes around
-    every argument with a space by itself and escapes those it is given, which the kernel would
-    not understand (grub-core/lib/cmdline.c).
+def kernel_words(params: Iterable[str]) -> list[str]:
+    """Write kernel parameters for GRUB's shell.
+
+    NixOS pastes them as they are, so that users write for GRUB: `\\$` is a dollar. A word that
+    would not be one word of a command then, such as `a;b`, is quoted: it means itself. Its double
+    quotes are for the kernel, which uses them to keep spaces (next_arg() in Linux lib/cmdline.c),
+    and are dropped: GRUB puts some around every argument with a space, and escapes those it is
+    given (grub-core/lib/cmdline.c).
     """
-    words = re.findall(r'(?:[^\s"]|"[^"]*"?)+', " ".join(params))
-    return [word.replace('"', "") for word in words]
+    return [
+        match["whole"] or quote(re.sub(r'"([^"]*)"', r"\1", match["broken"]))
+        for match in _PIECE.finditer(" ".join(params))
+    ]
 
 
 def quote(word: str) -> str:
@@ -41,12 +56,13 @@ def setting(text: str) -> str:
     return text
 
 
-def serial_console(arguments: Iterable[str]) -> list[str]:
+def serial_console(words: Iterable[str]) -> list[str]:
     """Lines that make GRUB talk on the serial port that the kernel will take for its console.
 
-    They come on top of the screen, be it text or graphics.
+    They come on top of the screen, be it text or graphics. `words` are as `kernel_words` has them.
     """
-    matches = [_SERIAL_CONSOLE.fullmatch(argument) for argument in arguments]
+    plain = (re.sub(r"[\"'\\]", "", word) for word in words)
+    matches = [_SERIAL_CONSOLE.fullmatch(word) for word in plain]
     ports = [(match[1], match[2] or _KERNEL_BAUD) for match in matches if match is not None]
     if not ports:
         return []
