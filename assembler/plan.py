@@ -9,6 +9,7 @@ from pathlib import Path
 
 from assembler.boot.bios import core_problems
 from assembler.boot.grub import make_core_image
+from assembler.boot.systemd_boot import absent_initrds
 from assembler.booting import (
     Booting,
     arrange,
@@ -154,6 +155,9 @@ def _scan_and_prepare(
 def _boot_problems(request: Request, plan: Plan, boot_kind: str) -> list[str]:
     """What of the boot loader its partitions cannot hold, or cannot read of them."""
     problems = [problem for fat in plan.fats for problem in fat_problems(fat)]
+    for fat in plan.fats:
+        if any(name.startswith("loader/entries/") for name in fat.files):
+            problems += absent_initrds(request.loader.generations, fat.files)
     if plan.bios is not None:
         _, core = plan.bios
         problems += core_problems(plan.layout, len(core), request.spec.rs_codes)

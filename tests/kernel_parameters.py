@@ -11,7 +11,7 @@ BY_GRUB = {
     't.double="two words"': '"t.double=two words"',
     "'t.single=two words'": '"t.single=two words"',
     't.inner="it\'s; all | one"': r'"t.inner=it\'s; all | one"',
-    r't.escaped-quote=\"a\"': r"t.escaped-quote=\"a\"",
+    r"t.escaped-quote=\"a\"": r"t.escaped-quote=\"a\"",
     r"t.escaped=a\;b\|c\&d\<e\>f\{g\}h\#i\*j\!k": "t.escaped=a;b|c&d<e>f{g}h#i*j!k",
     r"t.backslash=a\\b\nc": r"t.backslash=a\\bnc",
     r"t.space=a\ b": '"t.space=a b"',

@@ -92,15 +92,14 @@ def test_every_problem_of_a_specialisation_names_it(store: StoreRoot) -> None:
     gone["org.nixos.bootspec.v1"] |= {"kernel": f"{KERNEL}/gone", "toplevel": "/elsewhere"}
     other["org.nixos.bootspec.v1"] |= {"label": 1}
     content["org.nixos.bootspec.v1"]["init"] = KERNEL
-    content["org.nixos.specialisation.v1"] = {"gone": gone, "other": other, "a/b": {}}
+    content["org.nixos.specialisation.v1"] = {"gone": gone, "other": other, "a/b": document()}
     write(store, content)
     path = f"{SYSTEM}/boot.json"
-    init, name, nothing, toplevel, kernel, label = problems(store)
+    init, name, toplevel, kernel, label = problems(store)
     assert init == f"{path}: init {KERNEL} is not a file"
     assert (
         name == f"{path}, specialisation 'a/b' has a name that cannot be in a menu and a file name"
     )
-    assert nothing.startswith(f"{path}, specialisation 'a/b' has no org.nixos.bootspec.v1")
     assert toplevel == f"{path}, specialisation 'gone': toplevel /elsewhere is not a store path"
     assert kernel == f"{path}, specialisation 'gone': kernel {KERNEL}/gone does not exist"
     assert label == f"{path}, specialisation 'other': label is not a line of text"
@@ -208,6 +207,39 @@ def test_the_device_tree_for_systemd_boot(store: StoreRoot) -> None:
     )
     write(store, content | {"org.nixos.systemd-boot": []})
     assert problems(store) == (f"{path}: org.nixos.systemd-boot is not an object",)
+
+
+def test_further_initrds(store: StoreRoot) -> None:
+    """As systemd-boot-builder.py has them: paths on the partition; one in the store is copied."""
+    content = document()
+    content["org.nixos.extra-initrd.v1"] = {"paths": ["/EFI/a.cpio", "b.cpio", f"{KERNEL}/c"]}
+    write(store, content)
+    path = f"{SYSTEM}/boot.json"
+    assert problems(store) == (f"{path}: initrd {KERNEL}/c does not exist",)
+    store.host(f"{KERNEL}/c").symlink_to("initrd")
+    assert read_bootspec(store, SYSTEM).extra_initrds == (
+        "EFI/a.cpio",
+        "b.cpio",
+        f"{KERNEL}/initrd",
+    )
+    for wrong in ([], {"paths": "a"}, {"paths": ["a", 1]}, {"paths": ["/"]}):
+        write(store, content | {"org.nixos.extra-initrd.v1": wrong})
+        assert problems(store) == (
+            f"{path}: paths of org.nixos.extra-initrd.v1 are not a list of file names",
+        )
+
+
+def test_parameters_may_hold_whatever_the_kernel_takes(store: StoreRoot) -> None:
+    content = document()
+    params = ['a="b\tc"', "d=\u00a0\u200b", "e=\x1b", "f=\ud800"]
+    content["org.nixos.bootspec.v1"]["kernelParams"] = params[:2]
+    write(store, content)
+    assert read_bootspec(store, SYSTEM).kernel_params == tuple(params[:2])
+    for wrong in params[2:]:
+        content["org.nixos.bootspec.v1"]["kernelParams"] = [wrong]
+        write(store, content)
+        path = f"{SYSTEM}/boot.json"
+        assert problems(store) == (f"{path}: kernelParams is not a list of lines of text",)
 
 
 def test_an_initrd_may_be_missing(store: StoreRoot) -> None:

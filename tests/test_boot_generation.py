@@ -59,6 +59,29 @@ def test_a_system_without_bootspec_is_read_from_its_links(store: StoreRoot) -> N
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "[]",
+        '{"v1": {"init": "/init"}}',
+        '{"org.nixos.bootspec.v2": {}}',
+        '{"org.nixos.bootspec.v1": {}, "org.nixos.specialisation.v1": {"inner": {"v2": {}}}}',
+    ],
+)
+def test_a_bootspec_of_another_version_is_not_read(
+    store: StoreRoot, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    inner = add_system(store, "1", bootspec=False)
+    system = add_system(store, "2", ["a=b"], {"inner": inner}, bootspec=False)
+    expected = read_system(store, system)
+    put(store, f"{system}/boot.json", text)
+    assert read_system(store, system) == expected
+    [warning] = caplog.messages
+    assert warning.startswith(f"{system}/boot.json")
+    assert "no org.nixos.bootspec.v1, the only version known: the links" in warning
+
+
 @pytest.mark.parametrize("lost", ["kernel", "initrd"])
 def test_what_cannot_be_booted_has_no_entry(
     store: StoreRoot, lost: str, caplog: pytest.LogCaptureFixture

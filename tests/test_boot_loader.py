@@ -1,5 +1,6 @@
 """What a boot loader is made of is looked up, and all that is missing told at once."""
 
+import json
 import logging
 import shutil
 from collections.abc import Sequence
@@ -223,7 +224,7 @@ def test_what_the_bootspec_names_and_the_closure_lacks_is_told_with_it(system: S
 
 def test_a_system_that_nothing_boots_is_told(system: System) -> None:
     system.host(f"{system.toplevel}/boot.json").unlink()
-    with pytest.raises(RequestError, match=r"cannot be booted: it has no boot\.json, nor kernel"):
+    with pytest.raises(RequestError, match=r"it has neither a boot\.json of a known version nor"):
         find(system)
 
 
@@ -272,3 +273,16 @@ def test_a_system_without_a_version_is_not_in_grubs_menu(
 def test_other_loaders_need_nothing(system: System, loader: str) -> None:
     system.host(f"{system.toplevel}/boot.json").unlink()
     assert not find(system, Table.EFI, loader).grubs
+
+
+def test_what_grub_does_not_load_is_told(system: System, caplog: pytest.LogCaptureFixture) -> None:
+    file = system.host(f"{system.toplevel}/boot.json")
+    document = json.loads(file.read_text())
+    document["org.nixos.extra-initrd.v1"] = {"paths": ["more.cpio"]}
+    file.unlink()
+    file.write_text(json.dumps(document))
+    with caplog.at_level(logging.WARNING):
+        find(system, Table.EFI)
+    assert caplog.messages == [
+        "generation 1: NixOS's GRUB does not load more.cpio, nor is it loaded here"
+    ]

@@ -5,7 +5,7 @@ import pytest
 
 from assembler.boot.boot_files import BootFile
 from assembler.boot.generation import Generation
-from assembler.boot.systemd_boot import stub_problems, systemd_boot_files
+from assembler.boot.systemd_boot import absent_initrds, stub_problems, systemd_boot_files
 from assembler.errors import RequestError
 from assembler.store.paths import StoreRoot
 from tests.boots import add_system, path_of
@@ -65,6 +65,27 @@ def test_a_sort_key_and_no_initrd() -> None:
     assert isinstance(entry.source, bytes)
     assert b"sort-key a\n" in entry.source
     assert b"initrd" not in entry.source
+
+
+def test_further_initrds_come_after_the_first() -> None:
+    more = (path_of("extra", "7") + "/cpio", "EFI/more.cpio")
+    one = replace(PLAIN, bootspec=replace(PLAIN.bootspec, extra_initrds=more))
+    files = systemd_boot_files([one], 1).xbootldr
+    copies = {file.path: file.source for file in files}
+    entry = next(file.source for file in files if file.path.startswith("loader/entries/"))
+    assert isinstance(entry, bytes)
+    copy = f"EFI/nixos/{'7' * 32}-extra-cpio.efi"
+    assert copies[copy] == more[0]
+    assert [line.split()[1] for line in entry.decode().splitlines() if "initrd" in line[:6]] == [
+        f"/EFI/nixos/{'1' * 32}-initrd-initrd.efi",
+        f"/{copy}",
+        "/EFI/more.cpio",
+    ]
+    assert absent_initrds([one], copies) == [
+        "generation 1: its initrd EFI/more.cpio (system.boot.extraInitrd.paths) is not on the "
+        "partition with systemd-boot's entries: put it there with --contents"
+    ]
+    assert absent_initrds([one], [*copies, "efi/More.cpio"]) == []
 
 
 def names_of(*kernels: str) -> dict[str, bytes | str]:

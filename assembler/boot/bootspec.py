@@ -5,7 +5,8 @@ nixos/modules/system/activation/bootspec.cue.
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,8 @@ DOCUMENT = "boot.json"
 _VERSION = "org.nixos.bootspec.v1"
 _SPECIALISATIONS = "org.nixos.specialisation.v1"
 SYSTEMD_BOOT = "org.nixos.systemd-boot"
+_EXTRA_INITRD = "org.nixos.extra-initrd.v1"
+_CONTROL = r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]"
 _SORT_KEY = "nixos"  # what systemd-boot-builder.py takes where a bootspec names none
 
 
@@ -40,11 +43,21 @@ class Bootspec:
     initrd_secrets: str | None = None  # a program that appends secrets to a copy of the initrd
     sort_key: str = _SORT_KEY  # of the entry for systemd-boot
     devicetree: str | None = None  # that systemd-boot hands to the kernel; a file, as the others
+    # After the first initrd, for systemd-boot: files of the store, or on the partition with the
+    # entry, there without a slash before them.
+    extra_initrds: tuple[str, ...] = ()
     specialisations: tuple[tuple[str, "Bootspec"], ...] = ()  # by name; these have none themselves
 
 
+class UnknownVersionError(RequestError):
+    """A document, or that of a specialisation in it, is of a version that is not known here."""
+
+
 def read_bootspec(store: Store, system: str) -> Bootspec:
-    """Read the bootspec of the store path `system`; raises RequestError with every problem."""
+    """Read the bootspec of the store path `system`; raises RequestError with every problem.
+
+    Raises UnknownVersionError instead where a part of it is not `org.nixos.bootspec.v1`.
+    """
     path = f"{system}/{DOCUMENT}"
     try:
         content = store.host(store.resolve(path)).read_bytes()
@@ -55,13 +68,16 @@ def read_bootspec(store: Store, system: str) -> Bootspec:
         ) from None
     except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
         raise RequestError(f"{path} is not JSON: {error}") from None
+    _check_version(path, document)
     problems: list[str] = []
     spec = _read(store, path, document, system, problems)
-    inner = document.get(_SPECIALISATIONS) if isinstance(document, dict) else None
+    inner = document.get(_SPECIALISATIONS)
     specialisations = []
     if inner is not None and not isinstance(inner, dict):
         problems.append(f"{path}: {_SPECIALISATIONS} is not an object")
     elif inner is not None:
+        for name in sorted(inner):
+            _check_version(f"{path}, specialisation {name!r}", inner[name])
         for name in sorted(inner):
             where = f"{path}, specialisation {name!r}"
             if not is_specialisation_name(name):
@@ -84,22 +100,31 @@ def is_line(value: object) -> bool:
     return isinstance(value, str) and value.isprintable()
 
 
+def is_parameter(value: object) -> bool:
+    """Whether a value is a string that a kernel can be given: no control character but tabs."""
+    return isinstance(value, str) and re.search(_CONTROL, value) is None
+
+
+def _check_version(path: str, document: object) -> None:
+    if not isinstance(document, dict) or not isinstance(document.get(_VERSION), dict):
+        raise UnknownVersionError(f"{path} has no {_VERSION}, the only version known")
+
+
 def _read(
-    store: Store, path: str, document: object, system: str | None, problems: list[str]
+    store: Store, path: str, document: dict[str, Any], system: str | None, problems: list[str]
 ) -> Bootspec | None:
     """One system out of a document, without its specialisations; None if there are problems.
 
     `system` is the store path that it should be of, None for a specialisation.
     """
-    fields = document.get(_VERSION) if isinstance(document, dict) else None
-    if not isinstance(document, dict) or not isinstance(fields, dict):
-        problems.append(f"{path} has no {_VERSION}, the only version known")
-        return None
+    fields = document[_VERSION]
     found = _field_problems(path, fields)
     extension = _extension(path, document, found)
+    extra = _extra_initrds(path, document, found)
     if not found:
-        files = {name: fields.get(name) for name in ("init", "kernel", "initrd")}
-        files["devicetree"] = extension["devicetree"]
+        files = [(name, fields.get(name)) for name in ("init", "kernel", "initrd")]
+        files.append(("devicetree", extension["devicetree"]))
+        files += [("initrd", file) for file in extra if file.startswith("/")]
         found = _system_problems(path, fields, system)
         found += _file_problems(store, path, files, fields["system"])
     if found:
@@ -117,6 +142,7 @@ def _read(
         initrd_secrets=fields.get("initrdSecrets"),
         sort_key=extension["sortKey"] or _SORT_KEY,
         devicetree=None if devicetree is None else store.resolve(devicetree),
+        extra_initrds=tuple(store.resolve(one) if one.startswith("/") else one for one in extra),
     )
 
 
@@ -133,6 +159,16 @@ def _extension(path: str, document: dict[str, Any], problems: list[str]) -> dict
     return values
 
 
+def _extra_initrds(path: str, document: dict[str, Any], problems: list[str]) -> list[str]:
+    """The paths of further initrds: absolute in the store, without a slash on a partition."""
+    extension = document.get(_EXTRA_INITRD, {})
+    paths = extension.get("paths", []) if isinstance(extension, dict) else None
+    if not isinstance(paths, list) or not all(is_line(one) and one.strip("/") for one in paths):
+        problems.append(f"{path}: paths of {_EXTRA_INITRD} are not a list of file names")
+        return []
+    return [one if store_path_of(one) else one.lstrip("/") for one in paths]
+
+
 def _field_problems(path: str, fields: dict[str, Any]) -> list[str]:
     """What is absent or of the wrong kind."""
     problems = []
@@ -146,7 +182,7 @@ def _field_problems(path: str, fields: dict[str, Any]) -> list[str]:
     params = fields.get("kernelParams")
     if params is None:
         problems.append(f"{path} lacks kernelParams")
-    elif not isinstance(params, list) or not all(is_line(param) for param in params):
+    elif not isinstance(params, list) or not all(map(is_parameter, params)):
         problems.append(f"{path}: kernelParams is not a list of lines of text")
     return problems
 
@@ -165,11 +201,11 @@ def _system_problems(path: str, fields: dict[str, Any], toplevel: str | None) ->
 
 
 def _file_problems(
-    store: Store, path: str, files: Mapping[str, str | None], system: str
+    store: Store, path: str, files: Iterable[tuple[str, str | None]], system: str
 ) -> list[str]:
-    """Which files, by their names in the document, are absent or not what they should be."""
+    """Which files, with their names in the document, are absent or not what they should be."""
     problems = []
-    for name, file in files.items():
+    for name, file in files:
         if file is None:
             continue
         if store_path_of(file) is None:

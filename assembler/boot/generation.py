@@ -1,19 +1,21 @@
 """The generations of the system profile, as boot loaders list them.
 
-Source: addGeneration and addProfile in nixpkgs' install-grub.pl. A system without a bootspec is
-read from the links in it, as nixpkgs' bootspec tools synthesize one.
+Source: addGeneration and addProfile in nixpkgs' install-grub.pl. A system without a bootspec, or
+with one of an unknown version, is read from the links in it, as that script does.
 """
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from assembler.boot.bootspec import (
     DOCUMENT,
     Bootspec,
+    UnknownVersionError,
     is_line,
+    is_parameter,
     is_specialisation_name,
     read_bootspec,
 )
@@ -67,7 +69,8 @@ def read_generations(
             spec = read_system(store, system)
             if spec is None and system == needed:
                 raise RequestError(
-                    f"{system} cannot be booted: it has no boot.json, nor kernel and initrd"
+                    f"{system} cannot be booted: it has neither a boot.json of a known version "
+                    "nor kernel and initrd"
                 )
             if spec is None:
                 log.warning(
@@ -88,12 +91,15 @@ def read_generations(
 
 
 def read_system(store: Store, system: str) -> Bootspec | None:
-    """The bootspec of a system, made of its links if it has no document.
+    """The bootspec of a system, made of its links if it has no document of a known version.
 
     None for one that has neither that nor both kernel and initrd. Raises RequestError.
     """
     if _is_there(store, f"{system}/{DOCUMENT}"):
-        return read_bootspec(store, system)
+        try:
+            return read_bootspec(store, system)
+        except UnknownVersionError as error:
+            log.warning("%s: the links in %s are read instead", error, system)
     problems: list[str] = []
     spec = _from_links(store, system, problems)
     names = _names(store, f"{system}/specialisation") if spec is not None else []
@@ -140,7 +146,7 @@ def _from_links(store: Store, system: str, problems: list[str]) -> Bootspec | No
             problems.append(f"{system} has no init")
             continue
     try:
-        params = _line(store, f"{system}/kernel-params")
+        params = _line(store, f"{system}/kernel-params", is_parameter)
         version = _line(store, f"{system}/nixos-version")
         machine = _line(store, f"{system}/system") or SYSTEMS[0]
     except RequestError as error:
@@ -218,7 +224,7 @@ def _names(store: Store, directory: str) -> list[str]:
     return sorted(name for name in names if not name.startswith("."))
 
 
-def _line(store: Store, path: str) -> str:
+def _line(store: Store, path: str, fits: Callable[[str], bool] = is_line) -> str:
     """The one line of a small file, empty if there is no file; raises RequestError."""
     if not _is_there(store, path):
         return ""
@@ -228,6 +234,6 @@ def _line(store: Store, path: str) -> str:
         raise HostError(f"cannot read {reason(error)}") from None
     except UnicodeDecodeError:
         text = "\0"
-    if not is_line(text):
+    if not fits(text):
         raise RequestError(f"{path} should hold one line of text")
     return text

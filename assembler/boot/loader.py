@@ -137,6 +137,13 @@ class _Search:
         for one in loader.generations:
             if not one.version:
                 log.warning("generation %d is not in GRUB's menu: no nixos-version", one.number)
+            for spec in (one.bootspec, *(inner for _, inner in one.bootspec.specialisations)):
+                for what in filter(None, (spec.devicetree, *spec.extra_initrds)):
+                    log.warning(
+                        "generation %d: NixOS's GRUB does not load %s, nor is it loaded here",
+                        one.number,
+                        what,
+                    )
         config = GrubConfig()
         with self.found.gather():
             file = find_grub_config(self.store, self.infos, self.wanted.system)

@@ -5,7 +5,7 @@ and fields, loader.conf(5), and the UAPI group's Boot Loader Specification.
 """
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from assembler.boot.boot_files import BootFile
@@ -72,6 +72,19 @@ def stub_problems(store: Store, generations: Sequence[Generation]) -> list[str]:
     return problems
 
 
+def absent_initrds(generations: Sequence[Generation], files: Iterable[str]) -> list[str]:
+    """One line for each further initrd that is not among `files`, those beside the entries."""
+    there = {name.lower() for name in files}
+    return [
+        f"generation {one.number}: its initrd {path} (system.boot.extraInitrd.paths) is not on the "
+        "partition with systemd-boot's entries: put it there with --contents"
+        for one in generations
+        for _, spec in [("", one.bootspec), *one.bootspec.specialisations]
+        for path in spec.extra_initrds
+        if not path.startswith("/") and path.lower() not in there
+    ]
+
+
 class _Copies:
     """Names for the copies of kernels, initrds and device trees."""
 
@@ -104,6 +117,8 @@ def _entry(
     yield f"linux {copies.name(spec.kernel)}"
     if spec.initrd is not None:
         yield f"initrd {copies.name(spec.initrd)}"
+    for path in spec.extra_initrds:
+        yield f"initrd {copies.name(path) if path.startswith('/') else f'/{path}'}"
     yield f"options init={spec.init} {' '.join(spec.kernel_params)}"
     if spec.devicetree is not None:
         yield f"devicetree {copies.name(spec.devicetree)}"
