@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assembler.check.grub_reader import GrubReader
-from assembler.check.parts import Part
+from assembler.check.part import Part
 
 
 class BrokenError(Exception):

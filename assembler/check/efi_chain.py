@@ -14,7 +14,7 @@ from assembler.check.entries import EntryReader
 from assembler.check.grub_chain import start_grub, walk_menu
 from assembler.check.grub_reader import UnreadableError
 from assembler.check.loader_entries import default_of, read_entries
-from assembler.check.parts import Part
+from assembler.check.part import Part
 from assembler.disk.layout import PartitionType
 
 _DIRECTORY = "/EFI/BOOT"

@@ -17,8 +17,9 @@ from assembler.check.chain import Chain, Disk
 from assembler.check.efi_chain import is_empty, system_partition, walk_efi
 from assembler.check.grub_reader import GrubReader, Span
 from assembler.check.kinds import not_a_file, not_raw, without_table
+from assembler.check.part import Part
 from assembler.check.partition_table import DiskTable, read_table
-from assembler.check.parts import Part, check_part, has_file_system
+from assembler.check.parts import check_part, has_file_system
 from assembler.disk.layout import PartitionType
 from assembler.errors import HostError, RequestError, reason
 from assembler.units import SECTOR, format_size

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assembler import process
-from assembler.check.parts import Part
+from assembler.check.part import Part
 from assembler.units import SECTOR
 
 _ANY_STATUS = range(256)

@@ -1,0 +1,78 @@
+"""Check a FAT: its boot sector as firmware and Linux read it, and the rest with fsck.fat.
+
+The fields: Microsoft's FAT specification (fatgen103), "Boot Sector and BPB". What is refused:
+fat_read_bpb in Linux (fs/fat/inode.c), FatOpenDevice in EDK II (FatPkg/EnhancedFatDxe/Init.c).
+"""
+
+import re
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+from assembler import process
+from assembler.check.part import Part, time_limit
+from assembler.check.sparse import copy_sparse
+from assembler.errors import TooSlowError
+from assembler.units import MIB, SECTOR
+
+NAMES = ((0x36, b"FAT1"), (0x52, b"FAT32"))  # "FAT12/16/32 FS type"
+
+_STATUSES = (*range(-64, 0), 0, 1)  # fsck.fat(8); a damaged file system may kill it
+_EXPECTED = re.compile(r"fsck\.fat \S+ \(.*\)|.*: \d+ files, \d+/\d+ clusters|\s*")
+_CLUSTERS = re.compile(r": \d+ files, (\d+)/\d+ clusters")
+_SIGNATURE = b"\x55\xaa"
+_JUMPS = (0xE9, 0xEB)
+_SIZES = struct.Struct("<11xHBH4xH9xI")  # of sectors, clusters, reserved; all, in 16 or 32 bits
+_MEDIA_AT = 21
+_SECONDS, _RATE = 30, 256 * MIB
+
+
+def check_fat(image: Path, part: Part, scratch: Path, what: str) -> Part:
+    """Check a FAT, with a copy of it in `scratch`; `what` is its name in the content."""
+    with image.open("rb") as file:
+        file.seek(part.start)
+        sector = file.read(SECTOR).ljust(SECTOR, b"\0")
+    # fsck.fat takes no offset.
+    copy = scratch / f"{part.number}.fat"
+    copy_sparse(image, copy, part.start, part.size)
+    try:
+        done = process.run(
+            ["fsck.fat", "-n", copy],
+            what="checking a FAT",
+            ok=_STATUSES,
+            limit=time_limit(_SECONDS, part.size, _RATE),
+        )
+    except TooSlowError as error:
+        return replace(part, fault=str(error).splitlines()[0])
+    said = (done.stdout + done.stderr).decode(errors="backslashreplace").splitlines()
+    complaints = [line for line in said if not _EXPECTED.fullmatch(line)]
+    if done.returncode or complaints:
+        words = " ".join(" ".join(complaints or said[1:]).replace(str(copy), str(image)).split())
+        return replace(part, fault=f"fsck.fat: {words or _silent(done.returncode)}")
+    if fault := _boot_sector_fault(sector, part.size):
+        return replace(part, fault=fault)
+    # The root directory takes a cluster in FAT32; EFI/BOOT/BOOTX64.EFI takes three more.
+    used = _CLUSTERS.search("\n".join(said))
+    empty = used is not None and int(used[1]) <= 1
+    return replace(part, content=f"FAT ({what}{', empty' if empty else ''})", empty=empty)
+
+
+def _boot_sector_fault(sector: bytes, size: int) -> str:
+    """What firmware or Linux would refuse in a boot sector that fsck.fat takes."""
+    unit, cluster, reserved, few, many = _SIZES.unpack_from(sector)
+    media = sector[_MEDIA_AT]
+    if sector[-2:] != _SIGNATURE:
+        return "the FAT's boot sector has no signature 55 aa"
+    if sector[0] not in _JUMPS:
+        return f"the FAT's boot sector does not begin with a jump, but with {sector[0]:#04x}"
+    if media < 0xF8 and media != 0xF0:
+        return f"the FAT's boot sector names a kind of medium that there is not, {media:#04x}"
+    if not unit or unit & unit - 1 or not cluster or cluster & cluster - 1 or not reserved:
+        return "the FAT's boot sector has sizes that cannot be"
+    if (over := (few or many) * unit - size) > 0:
+        return f"the FAT goes {over} bytes beyond its end"
+    return ""
+
+
+def _silent(status: int) -> str:
+    return f"it was killed by signal {-status}" if status < 0 else "it failed without a word"
