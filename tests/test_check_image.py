@@ -178,9 +178,8 @@ def test_a_fat_whose_copies_differ(image: Path) -> None:
     """fsck.fat is given a copy, of which the user need not know."""
     damage(image, start(image, 1) + 32 * 512 + 100, b"\1\2\3\4")
     fault = only_fault(check_image(image))
-    assert fault.startswith("partition 1 (ESP): fsck.fat: ")
-    assert f"{image}: " in fault
-    assert "/assemble-" not in fault.replace(str(image), "")
+    assert fault.startswith("partition 1 (ESP): fsck.fat: FATs differ")
+    assert "/assemble-" not in fault
 
 
 def test_a_boot_sector_that_loads_something_else(image: Path) -> None:

@@ -44,15 +44,19 @@ def check_ext4(image: Path, part: Part) -> Part:
     except TooSlowError as error:
         return replace(part, fault=str(error).splitlines()[0])
     said = (done.stdout + done.stderr).decode(errors="backslashreplace")
+    said = said.replace(str(image), image.name)  # which may have any character in it
     totals = _TOTALS.search(said)
     complaint = next((line for line in said.splitlines() if not _EXPECTED.fullmatch(line)), "")
-    if done.returncode or complaint or totals is None:
+    if done.returncode or totals is None:
         return replace(part, fault=f"e2fsck: {complaint.strip() or _silent(done.returncode)}")
     inodes, _all_inodes, blocks, all_blocks = (int(number) for number in totals.groups())
+    # e2fsck made the block size out to be right.
     block_size = 1024 << int.from_bytes(superblock[_BLOCK_SIZE_AT : _BLOCK_SIZE_AT + 4], "little")
     # e2fsck asks whether to go on with an ext4 that is cut off, and takes it for a good one.
     if (over := all_blocks * block_size - part.size) > 0:
         return replace(part, fault=f"the ext4 goes {over} bytes beyond its end")
+    if complaint:
+        return replace(part, fault=f"e2fsck: {complaint.strip()}")
     free = (all_blocks - blocks) * block_size
     return replace(part, content=f"ext4, {inodes:,} inodes", free=free)
 

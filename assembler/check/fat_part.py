@@ -44,10 +44,11 @@ def check_fat(image: Path, part: Part, scratch: Path, what: str) -> Part:
         )
     except TooSlowError as error:
         return replace(part, fault=str(error).splitlines()[0])
-    said = (done.stdout + done.stderr).decode(errors="backslashreplace").splitlines()
+    text = (done.stdout + done.stderr).decode(errors="backslashreplace")
+    said = text.replace(str(copy), copy.name).splitlines()
     complaints = [line for line in said if not _EXPECTED.fullmatch(line)]
     if done.returncode or complaints:
-        words = " ".join(" ".join(complaints or said[1:]).replace(str(copy), str(image)).split())
+        words = " ".join(" ".join(complaints or said[1:]).split())
         return replace(part, fault=f"fsck.fat: {words or _silent(done.returncode)}")
     if fault := _boot_sector_fault(sector, part.size):
         return replace(part, fault=fault)

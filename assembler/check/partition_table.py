@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assembler import process
+from assembler.check.gpt import MAGIC, gpt_faults
 from assembler.check.part import Part
 from assembler.units import SECTOR
 
-_ANY_STATUS = range(256)
-_GPT_MAGIC = b"EFI PART"  # in the second block (UEFI specification 5.3.2)
+_STATUSES = (*range(-64, 0), 0, 1)  # a damaged table may kill a tool
+_LIMIT = 60  # seconds
+_WHERE = "partition table: "
 _GPT_HEADER = struct.Struct("<12xII12xQ")  # its size, its checksum, LBA of the other header
 _PROTECTIVE = "ee"  # the type of the partition that stands for a GPT (5.2.3)
 _LARGE_SECTOR = 4096
@@ -44,9 +46,23 @@ def read_table(image: Path) -> DiskTable | None:
         fault = f"the image is {lacking} bytes short of what its partition table says"
         return replace(table or DiskTable("gpt", SECTOR, ()), faults=(fault,), whole=False)
     if table is not None and missing:
-        fault = "partition table: the GPT is missing, though the MBR speaks of one"
-        return replace(table, faults=(fault,))
+        own = gpt_faults(image, SECTOR) if _has_header(image) else []
+        fault = "; ".join(own) or "the GPT is missing, though the MBR speaks of one"
+        return replace(table, faults=(_WHERE + fault,))
+    if table is not None and table.kind == "gpt":
+        own = gpt_faults(image, table.sector_size)
+        said = [fault.removeprefix(_WHERE) for fault in table.faults]
+        faults = (_WHERE + "; ".join([*said, *own]),) if said or own else ()
+        size = image.stat().st_size
+        inside = all(part.start + part.size <= size for part in table.parts)
+        return replace(table, faults=faults, whole=inside)
     return table
+
+
+def _has_header(image: Path) -> bool:
+    """Whether there is a header of a GPT, good or not, for sectors of 512 bytes."""
+    with image.open("rb") as file:
+        return file.read(2 * SECTOR)[SECTOR:].startswith(MAGIC)
 
 
 def _speaks_of_gpt(table: DiskTable) -> bool:
@@ -59,7 +75,7 @@ def _end_of_gpt(image: Path) -> int | None:
         start = file.read(2 * _LARGE_SECTOR)
     for sector_size in (SECTOR, _LARGE_SECTOR):
         header = start[sector_size : 2 * sector_size]
-        if header.startswith(_GPT_MAGIC) and len(header) >= _GPT_HEADER.size:
+        if header.startswith(MAGIC) and len(header) >= _GPT_HEADER.size:
             size, checksum, alternate = _GPT_HEADER.unpack_from(header)
             without = header[:16] + bytes(4) + header[20:size]
             if size <= len(header) and zlib.crc32(without) == checksum:
@@ -68,15 +84,23 @@ def _end_of_gpt(image: Path) -> int | None:
 
 
 def _read(image: Path) -> DiskTable | None:
+    """What the tools say; raises HostError, also for an image that keeps them from ending."""
     if _has_large_sectors(image):
         return _read_with_fdisk(image)
     done = process.run(
-        ["sfdisk", "--json", image], what="reading the partition table", ok=_ANY_STATUS
+        ["sfdisk", "--json", image],
+        what="reading the partition table",
+        ok=_STATUSES,
+        limit=_LIMIT,
     )
     if done.returncode:
         return None
-    # sfdisk tells names as they are, whether JSON allows that or not.
-    said = json.loads(done.stdout.decode(errors="replace"), strict=False)
+    try:
+        # sfdisk tells names as they are, whether JSON allows that or not.
+        said = json.loads(done.stdout.decode(errors="replace"), strict=False)
+    except ValueError as error:
+        fault = f"{_WHERE}sfdisk tells of it in no JSON that can be read: {error}"
+        return DiskTable("gpt", SECTOR, (), (fault,), whole=False)
     table = said["partitiontable"]
     unit = table.get("sectorsize", SECTOR)
     parts = [
@@ -95,8 +119,8 @@ def _read(image: Path) -> DiskTable | None:
 def _has_large_sectors(image: Path) -> bool:
     """Whether a GPT is where one for sectors of 4096 bytes is, and none for 512 bytes."""
     with image.open("rb") as file:
-        start = file.read(_LARGE_SECTOR + len(_GPT_MAGIC))
-    return start[_LARGE_SECTOR:] == _GPT_MAGIC and not start[SECTOR:].startswith(_GPT_MAGIC)
+        start = file.read(_LARGE_SECTOR + len(MAGIC))
+    return start[_LARGE_SECTOR:] == MAGIC and not start[SECTOR:].startswith(MAGIC)
 
 
 def _read_with_fdisk(image: Path) -> DiskTable:
@@ -104,7 +128,8 @@ def _read_with_fdisk(image: Path) -> DiskTable:
     done = process.run(
         ["fdisk", "-b", str(_LARGE_SECTOR), "-l", "-o", _FDISK_COLUMNS, image],
         what="reading the partition table",
-        ok=_ANY_STATUS,
+        ok=_STATUSES,
+        limit=_LIMIT,
     )
     parts = []
     for line in done.stdout.decode(errors="replace").splitlines():
@@ -113,17 +138,20 @@ def _read_with_fdisk(image: Path) -> DiskTable:
             place = int(start) * _LARGE_SECTOR, int(size) * _LARGE_SECTOR
             parts.append(Part(int(number), name or "", kind.lower(), *place))
     said = " ".join(done.stderr.decode(errors="replace").split())
-    faults = (f"partition table: {said}",) if said or done.returncode else ()
+    faults = (f"{_WHERE}{said}",) if said or done.returncode else ()
     return DiskTable("gpt", _LARGE_SECTOR, tuple(parts), faults)
 
 
 def _faults(image: Path) -> list[str]:
     """What `sfdisk --verify` says against the table."""
     done = process.run(
-        ["sfdisk", "--verify", image], what="verifying the partition table", ok=_ANY_STATUS
+        ["sfdisk", "--verify", image],
+        what="verifying the partition table",
+        ok=_STATUSES,
+        limit=_LIMIT,
     )
     said = (done.stderr + done.stdout).decode(errors="replace")
     # A damaged backup table is told on stderr, and is no error to sfdisk.
     if done.returncode == 0 and "No errors detected" in said and not done.stderr:
         return []
-    return [f"partition table: {' '.join(said.split())}"]
+    return [f"{_WHERE}{' '.join(said.split())}"]
