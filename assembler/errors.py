@@ -10,6 +10,11 @@ class AssembleError(Exception):
 
     exit_status = 1
 
+    def __init__(self, *lines: str) -> None:
+        """Takes the message, line by line: a line break in one of them is not for show."""
+        self.lines = lines
+        super().__init__("\n".join(lines))
+
 
 class RequestError(AssembleError):
     """The caller's fault: the request cannot be met as it stands (exit status 2).
@@ -21,7 +26,7 @@ class RequestError(AssembleError):
 
     def __init__(self, problems: Sequence[str] | str) -> None:
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
-        super().__init__("\n".join(self.problems))
+        super().__init__(*self.problems)
 
 
 class HostError(AssembleError):
@@ -59,7 +64,8 @@ class Findings:
     def tell(self) -> None:
         """Raise what was found, if anything."""
         if self.problems:
-            raise RequestError([*dict.fromkeys(self.problems), *map(str, self._failures)])
+            failures = [line for failure in self._failures for line in failure.lines]
+            raise RequestError([*dict.fromkeys(self.problems), *failures])
         if self._failures:
             raise self._failures[0]
 

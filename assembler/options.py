@@ -1,22 +1,71 @@
 """The options of the commands, in the groups that `--help` shows."""
 
 import argparse
-import re
+from collections.abc import Iterable
 from pathlib import Path
 
+from assembler import arguments
 from assembler.appliance.accelerator import Accelerator
+from assembler.arguments import Parser, one_of
 from assembler.disk.layout import Table
-from assembler.root.skeleton import Generation
 from assembler.spec import LABEL_MAX
-from assembler.units import MIB, SECTOR, parse_size
-from assembler.writers.protocol import Subvolume
+from assembler.units import MIB, SECTOR
+from assembler.writers.sharing import CopyMode
+
+LOADERS = ("grub", "systemd-boot", "system", "none")
 
 
-def add_root_options(parser: argparse.ArgumentParser) -> None:
+def add_out_options(parser: Parser) -> None:
+    """Add where the image goes, and what is told of it."""
+    group = parser.add_argument_group("what comes out")
+    group.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="raw image to write; one that is there is replaced when the new one is complete",
+    )
+    group.add_argument(
+        "--plan", action="store_true", help="print what would be made, and write nothing"
+    )
+    group.add_argument(
+        "--json", action="store_true", help="print the result, or with --plan the plan, as JSON"
+    )
+
+
+def add_images(parser: Parser) -> None:
+    """Add the images that check-image reads."""
+    group = parser.add_argument_group("what is read")
+    group.add_argument("image", type=Path, metavar="FILE", help="raw image to read")
+
+
+def add_directory_options(parser: Parser) -> None:
+    """Add the directory that prepare-root fills, and how."""
+    group = parser.add_argument_group("what comes out")
+    group.add_argument("root", type=Path, metavar="ROOT", help="directory to fill")
+    group.add_argument(
+        "--copy-mode",
+        type=one_of(CopyMode),
+        default=CopyMode.AUTO,
+        metavar="MODE",
+        help="how file data gets into ROOT: reflink shares it, hardlink makes further names of the "
+        "very same files, copy shares nothing (default: auto, reflinks where they can be made)",
+    )
+    group.add_argument(
+        "--force",
+        action="store_true",
+        help="fill a directory that is neither empty nor a prepared root, or this machine's own",
+    )
+
+
+def add_root_options(parser: Parser) -> argparse._ArgumentGroup:
     """Add what goes in: system, closure, store, further paths, generations, channel."""
     group = parser.add_argument_group("what goes in")
     group.add_argument(
-        "--system", required=True, metavar="PATH", help="toplevel store path that is booted"
+        "--system",
+        required=True,
+        metavar="PATH",
+        help="toplevel store path that is booted, or a link to it, such as ./result",
     )
     group.add_argument(
         "--closure",
@@ -42,6 +91,7 @@ def add_root_options(parser: argparse.ArgumentParser) -> None:
         help="the files of /nix/store lie in DIR/nix/store",
     )
     _add_further_paths(group)
+    return group
 
 
 def _add_further_paths(group: argparse._ArgumentGroup) -> None:
@@ -51,7 +101,7 @@ def _add_further_paths(group: argparse._ArgumentGroup) -> None:
         action="append",
         default=[],
         metavar="PATH",
-        help="one more store path, with its closure; may be repeated",
+        help="one more store path, or a link to it, with its closure; may be repeated",
     )
     group.add_argument(
         "--include-build-deps",
@@ -60,7 +110,7 @@ def _add_further_paths(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--generation",
-        type=_generation,
+        type=arguments.generation,
         action="append",
         default=[],
         metavar="N=PATH",
@@ -80,9 +130,9 @@ def _add_further_paths(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def add_disk_options(parser: argparse.ArgumentParser) -> None:
-    """Add the disk and what is on it."""
-    parser.add_argument_group("what goes in").add_argument(
+def add_disk_options(parser: Parser, goes_in: argparse._ArgumentGroup) -> None:
+    """Add the disk and what is on it; `goes_in` is the group for what goes in."""
+    goes_in.add_argument(
         "--contents",
         type=Path,
         metavar="FILE",
@@ -91,30 +141,34 @@ def add_disk_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the disk")
     group.add_argument(
         "--size",
-        type=_size_or_auto,
+        type=arguments.size_or_auto,
         default=None,
-        metavar="auto|N[KMGT]",
-        help="size of the whole image (default: auto, what goes in and --additional-space)",
+        metavar="N",
+        help="size of the whole image, or auto: what goes in and --additional-space (default: "
+        "auto)",
     )
     group.add_argument(
         "--additional-space",
-        type=_size,
+        type=arguments.size,
         default=512 * MIB,
-        metavar="N[KMGT]",
+        metavar="N",
         help="free space in the root file system with --size auto (default: 512M)",
     )
     group.add_argument(
-        "--label", default="nixos", help="label of the root file system (default: nixos)"
+        "--label",
+        default="nixos",
+        metavar="NAME",
+        help="label of the root file system (default: nixos)",
     )
     group.add_argument(
         "--filesystem",
         default="ext4",
-        metavar="|".join(LABEL_MAX),
-        help="root file system (default: ext4)",
+        metavar="KIND",
+        help=f"root file system: {_listed(LABEL_MAX)} (default: ext4)",
     )
     group.add_argument(
         "--subvolume",
-        type=_subvolume,
+        type=arguments.subvolume,
         action="append",
         default=[],
         metavar="NAME=PATH",
@@ -122,36 +176,38 @@ def add_disk_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_boot_options(parser: argparse.ArgumentParser) -> None:
+def add_boot_options(parser: Parser) -> None:
     """Add how the disk boots."""
     group = parser.add_argument_group("how it boots")
     group.add_argument(
         "--partition-table",
-        type=_table,
-        metavar="|".join(Table),
-        help="legacy is an MBR, none a bare file system, the others are GPTs (default: hybrid, for "
-        "BIOS and UEFI; efi with systemd-boot or sectors of 4096 bytes)",
+        type=arguments.table,
+        metavar="KIND",
+        help=f"{_listed(Table)}: legacy is an MBR, none a bare file system, the others are GPTs "
+        "(default: hybrid, for BIOS and UEFI; efi with systemd-boot or sectors of 4096 bytes)",
     )
     group.add_argument(
         "--sector-size",
-        type=int,
-        choices=(SECTOR, 4096),
+        type=arguments.sector_size,
         default=SECTOR,
-        help="bytes in a sector of the disk that the image is for (default: 512)",
+        metavar="BYTES",
+        help="512 or 4096: sectors of the disk that the image is for (default: 512)",
     )
     group.add_argument(
         "--boot-size",
-        type=_size,
+        type=arguments.size,
         default=256 * MIB,
-        metavar="N[KMGT]",
+        metavar="N",
         help="size of the EFI system partition; with efixbootldr, of the partition for kernels "
         "(default: 256M)",
     )
     group.add_argument(
         "--boot-loader",
-        choices=("grub", "systemd-boot", "system", "none"),
-        help="GRUB or systemd-boot by this tool, or the system's own installer in an appliance "
-        "(default: what the system is configured with, or grub; none without a partition table)",
+        type=one_of(LOADERS),
+        metavar="KIND",
+        help=f"{_listed(LOADERS)}: GRUB or systemd-boot by this tool, or the system's own "
+        "installer in an appliance (default: what the system is configured with, or grub; none "
+        "without a partition table)",
     )
     group.add_argument(
         "--efi-binary",
@@ -169,25 +225,27 @@ def add_boot_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_writer_options(parser: argparse.ArgumentParser) -> None:
+def add_writer_options(parser: Parser) -> None:
     """Add how it is written."""
     group = parser.add_argument_group("how it is written")
     group.add_argument(
         "--writer",
-        choices=("auto", "direct", "guestfs"),
+        type=one_of(("auto", "direct", "guestfs")),
         default="auto",
+        metavar="KIND",
         help="direct makes ext4 without a virtual machine, guestfs any file system in a libguestfs "
         "appliance (default: auto, direct where it can)",
     )
     group.add_argument(
         "--accelerator",
-        choices=tuple(Accelerator),
+        type=one_of(Accelerator),
         default="auto",
-        help="whether the appliance uses KVM (default: auto, where it works)",
+        metavar="KIND",
+        help="kvm or tcg: whether the appliance uses KVM (default: auto, where it works)",
     )
 
 
-def add_messages(parser: argparse.ArgumentParser) -> None:
+def add_messages(parser: Parser) -> None:
     """Add how much is said."""
     group = parser.add_argument_group("messages")
     group.add_argument(
@@ -198,36 +256,16 @@ def add_messages(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice: all")
     group.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    group.add_argument("-h", "--help", action="help", help="show this help and end")
+    group.add_argument(
+        "--version",
+        action="version",
+        version=arguments.version(parser.prog),
+        help="show the version and end",
+    )
 
 
-def _size(text: str) -> int:
-    try:
-        return parse_size(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _subvolume(text: str) -> Subvolume:
-    name, separator, place = text.partition("=")
-    if not separator:
-        raise argparse.ArgumentTypeError(f"{text} is not NAME=PATH")
-    return name, place if place == "/" else place.rstrip("/")
-
-
-def _generation(text: str) -> Generation:
-    number, separator, path = text.partition("=")
-    if not separator or not re.fullmatch("[0-9]{1,20}", number):
-        raise argparse.ArgumentTypeError(f"{text} is not N=PATH with a number N")
-    return int(number), path.rstrip("/")
-
-
-def _table(text: str) -> Table:
-    try:
-        return Table(text)
-    except ValueError:
-        tables = ", ".join(Table)
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {tables}") from None
-
-
-def _size_or_auto(text: str) -> int | None:
-    return None if text == "auto" else _size(text)
+def _listed(words: Iterable[str]) -> str:
+    """Words as a sentence has them."""
+    *most, last = words
+    return f"{', '.join(most)} or {last}"

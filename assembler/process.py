@@ -143,20 +143,20 @@ def run(
     except OSError as error:
         raise HostError(f"{what}: cannot start {program}: {error.strerror}") from None
     if done.returncode not in ok:
-        raise HostError(_failure(argv, done, what, remedy))
+        raise HostError(*_failure(argv, done, what, remedy))
     return done
 
 
 def _failure(
     argv: Sequence[Arg], done: subprocess.CompletedProcess[bytes], what: str, remedy: str
-) -> str:
+) -> list[str]:
     """The message for a failed program: what, how, its last words, and what to do."""
     status = done.returncode
     how = f"was killed by signal {-status}" if status < 0 else f"failed with status {status}"
     said = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()
     lines = [f"{what}: {Path(os.fsdecode(argv[0])).name} {how}", f"  command: {describe(argv)}"]
     lines += [f"  {line}" for line in said[-_TAIL_LINES:]]
-    return "\n".join([*lines, remedy] if remedy else lines)
+    return [*lines, remedy] if remedy else lines
 
 
 Running = subprocess.Popen[bytes]

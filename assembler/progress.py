@@ -1,14 +1,20 @@
 """Tell the user what is happening: bars on a terminal, plain lines elsewhere."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import StringIO
-from typing import TYPE_CHECKING, Never, TextIO
+from typing import TYPE_CHECKING, Any, Never
+
+from assembler.console import Raw, Stream, columns_of, printable
+from assembler.units import format_size
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+_CLEAR = "\r\033[K"  # the terminal's line (ECMA-48, EL)
+_BAR = "{desc} {percentage:3.0f}% |{bar}| {amounts}"
 
 
 class Step:
@@ -30,12 +36,10 @@ class Progress:
     """
 
     def __init__(
-        self, *, bars: bool | None = None, quiet: bool = False, stream: TextIO | None = None
+        self, *, bars: bool | None = None, quiet: bool = False, stream: Stream | None = None
     ) -> None:
-        if stream is None and sys.stderr is None:  # closed by who started us
-            stream, quiet = StringIO(), True
-        self._stream = sys.stderr if stream is None else stream
-        self._bars = not quiet and (self._stream.isatty() if bars is None else bars)
+        self._stream = Raw(sys.stderr) if stream is None else stream
+        self._bars = not quiet and (draws_bars(self._stream) if bars is None else bars)
         self._lines = not quiet and not self._bars
         self.seconds: dict[str, float] = {}
         self.started = time.monotonic()
@@ -44,34 +48,50 @@ class Progress:
     def step(self, name: str, total: int | None = None, unit: str = "B") -> Iterator[Step]:
         """Do one step. `total` is in bytes, or what `unit` says; without it there is no bar."""
         start = time.monotonic()
-        bar = self._bar(name, total, unit) if self._bars and total else None
+        bar = _make_bar(self._stream, name, total, unit) if self._bars and total else None
         if self._bars and bar is None:
-            self._stream.write(f"\r\033[K{name} …")
-            self._stream.flush()
+            self._show(f"{_CLEAR}{printable(name)[: columns_of(self._stream) - 5]} ...")
+        elif self._lines:
+            size = f" ({format_size(total)})" if total and unit == "B" else ""
+            self._show(f"{printable(name)}{size} ...\n")
         try:
             yield Step(bar)
         finally:
             if bar is not None:
                 bar.close()
             elif self._bars:
-                self._stream.write("\r\033[K")
-                self._stream.flush()
-        seconds = time.monotonic() - start
-        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
-        if self._lines:
-            self._stream.write(f"{name}: {seconds:.2f} s\n")
-            self._stream.flush()
+                self._show(_CLEAR)
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
 
-    def _bar(self, name: str, total: int, unit: str) -> "tqdm[Never]":
-        # Imported only now: it takes 40 ms, which a run without bars can spare.
-        from tqdm import tqdm  # noqa: PLC0415
+    def _show(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
 
-        return tqdm(
-            total=total,
-            desc=name,
-            unit=unit,
-            unit_scale=unit == "B",
-            unit_divisor=1024,
-            file=self._stream,
-            leave=False,
-        )
+
+def draws_bars(stream: Stream) -> bool:
+    """Whether bars suit a stream: a terminal that can go back to the start of a line."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _make_bar(stream: Stream, name: str, total: int, unit: str) -> "tqdm[Never]":
+    # Imported only now: it takes 40 ms, which a run without bars can spare.
+    from tqdm import tqdm  # noqa: PLC0415
+
+    class Bar(tqdm):  # type: ignore[type-arg]
+        """A bar that counts in the units of the rest."""
+
+        monitor_interval = 0  # no thread beside ours, which a host need not allow
+
+        @property
+        def format_dict(self) -> dict[str, Any]:
+            facts = super().format_dict
+            sizes = [format_size(int(facts["n"])), format_size(total)] if unit == "B" else []
+            return {**facts, "ncols": columns_of(stream), "amounts": " of ".join(sizes)}
+
+    return Bar(
+        total=total,
+        desc=printable(name),
+        bar_format=_BAR,
+        file=stream,
+        leave=False,
+    )

@@ -119,7 +119,7 @@ def _require_tools(spec: Spec) -> None:
     if spec.writes_in_appliance and spec.file_system in LABEL_MAX:
         missing += kernels.problems(spec.file_system, LABEL_MAX)
     if missing:
-        raise HostError("\n".join(missing))
+        raise HostError(*missing)
 
 
 def _read_rows(file: Path, files: Files, configuration: Path | None) -> list[Row]:

@@ -12,6 +12,7 @@ from assembler.disk.layout import Table
 from assembler.output import NAME_MAX, destination
 from assembler.root.prepare import channel_problems
 from assembler.root.skeleton import Generation
+from assembler.store.links import link_fault
 from assembler.store.paths import StoreRoot, is_store_path
 from assembler.store.sources import STANDARD_INPUT, brings_files
 from assembler.units import MIB, SECTOR, format_size
@@ -69,9 +70,8 @@ class RootSpec:
             *(("--channel ", path) for path in [self.channel] if path is not None),
         ):
             if not is_store_path(path):
-                lines.append(
-                    f"{option}{path} is not a store path: it should be /nix/store/<hash>-<name>"
-                )
+                why = link_fault(path, self.store)
+                lines.append(f"{option}{path} is not a store path: {why}")
             elif not elsewhere and not os.path.lexists(self.store.host(path)):
                 lines.append(f"{option}{path} does not exist")
             elif not elsewhere and option == "--channel ":

@@ -43,7 +43,9 @@ def refused(out: Path, *options: str | Path, **variables: str) -> list[str]:
 
 def only(lines: list[str]) -> str:
     """The one problem among the lines that tell of steps."""
-    [line] = [line for line in lines if not line.startswith(("reading the closure: ", "preparing"))]
+    [line] = [
+        line for line in lines if not line.startswith(("reading the closure ...", "preparing"))
+    ]
     return line
 
 
@@ -494,7 +496,7 @@ def test_a_subvolume_that_would_show_twice(system: System, tmp_path: Path) -> No
 @pytest.mark.parametrize("given", ["@", "=/", "..=/", "@=/a/../b", "@=/a,b"])
 def test_a_subvolume_that_is_none(system: System, tmp_path: Path, given: str) -> None:
     options = [*system.options, "--filesystem", "btrfs", "--subvolume", given]
-    assert given in refused(tmp_path / "x", *options)[-1]
+    assert given in refused(tmp_path / "x", *options)[-2 if given == "@" else -1]
 
 
 def test_a_symlink_too_long_for_xfs(system: System, tmp_path: Path) -> None:
@@ -535,7 +537,7 @@ def test_every_bad_part_of_the_skeleton_is_named(
 @pytest.mark.parametrize("given", ["7", "=/x", "x=/x", "-1=/x", "1.5=/x", f"{'9' * 5000}=/x"])
 def test_generation_without_a_number(system: System, tmp_path: Path, given: str) -> None:
     told = refused(tmp_path / "x", *system.options, f"--generation={given}")
-    assert told[-1].endswith(f"{given} is not N=PATH with a number N")
+    assert told[0].endswith(f"{given} is not N=PATH with a number N")
 
 
 @pytest.mark.parametrize("option", ["--channel", "--generation"])

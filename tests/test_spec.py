@@ -36,7 +36,7 @@ def test_generations_that_cannot_be(store: StoreRoot) -> None:
     )
     assert spec.problems() == [
         f"--generation 8={gone} does not exist",
-        f"--generation 7={tools} is not a store path: it should be /nix/store/<hash>-<name>",
+        f"--generation 7={tools} is not a store path: it does not exist",
         f"--generation 0={SYSTEM}: the numbers are 1 to {LAST}",
         f"--generation {LAST + 1}={SYSTEM}: the numbers are 1 to {LAST}",
         f"--generation 7 is given twice: {SYSTEM} and {tools}",

@@ -232,8 +232,8 @@ class Appliance:
             self._end_worker()  # so that the log has its last words
         known = self._cause(message)
         if alive and not known:
-            tail = "\n".join(message.splitlines()[-_TAIL_LINES:])
-            return HostError(f"{what}: {tail}\n{self._log.keep(message)}")
+            first, *tail = message.splitlines()[-_TAIL_LINES:] or [""]
+            return HostError(f"{what}: {first}", *tail, self._log.keep(message))
         why = known or last_resort(message, started=self._started)
         return HostError(f"{what}: {why}; {self._log.keep(message)}")
 

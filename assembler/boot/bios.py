@@ -147,7 +147,7 @@ def install(
     """
     problems = core_problems(layout, len(core_img), rs_codes)
     if problems or layout.core_area is None:
-        raise HostError("\n".join(problems))
+        raise HostError(*problems)
     start, size = layout.core_area
     with image.open("r+b") as file:
         boot, core = embed(

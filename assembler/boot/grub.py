@@ -162,7 +162,7 @@ def _with_mkimage(platform: Platform, modules: Path, store_path: str | None) -> 
     for program in (*_beside(modules), process.which(_MKIMAGE)):
         if program is not None and _runs(program):
             return Grub(platform, modules, program, store_path)
-    raise HostError("\n".join(process.require(_MKIMAGE)) or f"{_MKIMAGE} does not run")
+    raise HostError(*(process.require(_MKIMAGE) or [f"{_MKIMAGE} does not run"]))
 
 
 def make_core_image(grub: Grub, boot_uuid: str, file_system: str, prefix: str) -> bytes:

@@ -47,7 +47,7 @@ def install(
     appliance.sh(_CLEAN_UP, what=f"clearing up after {what}")
     if status != "0":
         lines = [f"{what}: {toplevel}/bin/switch-to-configuration failed with status {status}"]
-        raise HostError("\n".join([*lines, *(f"  {line}" for line in said)]))
+        raise HostError(*lines, *(f"  {line}" for line in said))
 
 
 def _preparation(mounts: Sequence[tuple[str, int]], partitions: Sequence[int]) -> str:
