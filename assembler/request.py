@@ -15,7 +15,8 @@ from assembler.errors import Findings, HostError, RequestError
 from assembler.resolve import resolution_problems, resolve
 from assembler.root.contents import Row, read_contents, rows_with
 from assembler.root.files import Files
-from assembler.root.prepare import channel_problems, find_shell, program_paths
+from assembler.root.prepare import channel_problems
+from assembler.root.programs import find_programs, program_paths
 from assembler.root.skeleton import CONFIGURATION, current_generation
 from assembler.spec import LABEL_MAX, RootSpec, Spec
 from assembler.store.closure import Closure, read_closure
@@ -50,7 +51,7 @@ def read_root(spec: RootSpec, files: Files) -> Closure:
     if not problems:
         if spec.channel is not None and spec.brings_files:
             problems = channel_problems(spec.channel, files)
-        find_shell(files, spec.system, program_paths(closure.infos, spec.profile_paths))
+        find_programs(files, spec.system, program_paths(closure.infos, spec.profile_paths))
     if problems:
         raise RequestError(problems)
     return closure

@@ -80,7 +80,7 @@ def test_the_trees_files_are_those_of_the_staging_and_the_boot_loader(tree: Tree
     files = {path.decode() for path, node in tree.walk() if isinstance(node, Node)}
     assert {path for path in files if not path.startswith("/nix/store/")} == {
         *skeleton.FILES,
-        *skeleton.links("", ""),
+        *skeleton.links("", shell=""),
         *BOOT,
         "/nix/var/nix/db/db.sqlite",
         "/nix/var/nix/db/schema",

@@ -8,10 +8,7 @@ import pytest
 
 from assembler.errors import HostError, RequestError
 from assembler.root import skeleton
-from assembler.root.prepare import find_env, find_shell
-from assembler.store.closure import Closure
 from assembler.store.paths import StoreRoot
-from assembler.store.registration import PathInfo
 from tests.helpers import closure_of, copy_closure, nix_store, output, prepare_root, read, verify
 from tests.systems import System, add_path, make_system, store_path
 
@@ -323,94 +320,6 @@ def test_a_root_that_may_not_be_written_is_told(system: System) -> None:
     closure, store = closure_of(system)
     with pytest.raises(HostError, match="cannot prepare /proc: /proc/bin: "):
         prepare_root(Path("/proc"), closure, store, system.toplevel, epoch=1)
-
-
-def shells(root: Path, *names: str) -> list[str]:
-    """Store paths with a `bin/sh`, below `root`."""
-    paths = [store_path(number, name) for number, name in enumerate(names, 1)]
-    for path in paths:
-        (root / path[1:] / "bin").mkdir(parents=True)
-        (root / path[1:] / "bin/sh").touch()
-    return paths
-
-
-@pytest.mark.parametrize(
-    ("names", "taken"),
-    [
-        (("dash", "bash-5", "bash-interactive-5"), 2),
-        (("dash", "bash-5"), 1),
-        (("dash", "zsh"), 0),
-    ],
-)
-def test_the_shell_is_the_one_nixos_would_take(
-    tmp_path: Path, names: tuple[str, ...], taken: int
-) -> None:
-    paths = shells(tmp_path, *names)
-    found = find_shell(StoreRoot(tmp_path), store_path(0, "system"), paths)
-    assert found == f"{paths[taken]}/bin/sh"
-
-
-def test_the_systems_own_shell_comes_first(tmp_path: Path) -> None:
-    paths = shells(tmp_path, "bash-interactive-5", "dash")
-    system = store_path(9, "nixos-system")
-    (tmp_path / system[1:] / "sw/bin").mkdir(parents=True)
-    (tmp_path / system[1:] / "sw/bin/sh").symlink_to(f"{paths[1]}/bin/sh")
-    assert find_shell(StoreRoot(tmp_path), system, [*paths, system]) == f"{paths[1]}/bin/sh"
-
-
-def test_a_shell_outside_the_closure_is_none(tmp_path: Path) -> None:
-    inside, outside = shells(tmp_path, "dash", "bash-5")
-    system = store_path(9, "nixos-system")
-    (tmp_path / system[1:] / "sw/bin").mkdir(parents=True)
-    (tmp_path / system[1:] / "sw/bin/sh").symlink_to(f"{outside}/bin/sh")
-    assert find_shell(StoreRoot(tmp_path), system, [inside, system]) == f"{inside}/bin/sh"
-
-
-def test_a_store_path_that_is_a_file_has_no_shell(tmp_path: Path) -> None:
-    [dash] = shells(tmp_path, "dash")
-    patch = store_path(9, "bash52-023")
-    (tmp_path / patch[1:]).touch()
-    assert find_shell(StoreRoot(tmp_path), "/x", [patch, dash]) == f"{dash}/bin/sh"
-
-
-def env_of(root: Path, *paths: str) -> str | None:
-    return find_env(StoreRoot(root), store_path(9, "nixos-system"), paths)
-
-
-def test_env_is_that_of_coreutils_or_the_systems_own(tmp_path: Path) -> None:
-    busybox, coreutils, outside = (
-        store_path(number, name) for number, name in enumerate(("busybox", "coreutils-9", "x"))
-    )
-    for path in (busybox, coreutils, outside):
-        (tmp_path / path[1:] / "bin").mkdir(parents=True)
-        (tmp_path / path[1:] / "bin/env").touch()
-    assert env_of(tmp_path) is None
-    assert env_of(tmp_path, busybox) == f"{busybox}/bin/env"
-    assert env_of(tmp_path, busybox, coreutils) == f"{coreutils}/bin/env"
-    own = tmp_path / store_path(9, "nixos-system")[1:] / "sw/bin/env"
-    own.parent.mkdir(parents=True)
-    own.symlink_to(f"{busybox}/bin/env")
-    assert env_of(tmp_path, busybox, coreutils) == f"{busybox}/bin/env"
-    own.unlink()
-    own.symlink_to(f"{outside}/bin/env")
-    assert env_of(tmp_path, busybox, coreutils) == f"{coreutils}/bin/env"
-
-
-def test_a_closure_without_a_shell_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    system = store_path(1, "nixos-system")
-    closure = Closure((PathInfo(system, "0" * 64, 1, ()),))
-    with pytest.raises(RequestError, match=f"no shell for /bin/sh: neither {system}/sw/bin/sh"):
-        prepare_root(tmp_path, closure, StoreRoot(tmp_path), system, epoch=1)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_shell_is_found_quickly_in_a_large_closure(tmp_path: Path) -> None:
-    [outside] = shells(tmp_path, "bash")
-    paths = [store_path(2, f"p{number}") for number in range(1_000)]
-    for path in paths:
-        (tmp_path / path[1:]).symlink_to(outside)
-    with pytest.raises(RequestError):
-        find_shell(StoreRoot(tmp_path), "/x", paths)
 
 
 def test_what_the_system_does_not_keep_gets_a_root(tmp_path: Path, system: System) -> None:

@@ -23,7 +23,7 @@ PLACES = [
 PATHS = [place.path for place in PLACES]
 FILES = [*skeleton.FILES, skeleton.CONFIGURATION]
 LINKS = skeleton.links(
-    SYSTEM, SHELL, env=SHELL, generations=[(3, SYSTEM), (7, OTHER)], channel=CHANNEL
+    SYSTEM, shell=SHELL, env=SHELL, generations=[(3, SYSTEM), (7, OTHER)], channel=CHANNEL
 )
 
 
@@ -71,7 +71,7 @@ def test_which_generation_the_system_is(generations: Sequence[Generation], expec
 @settings(max_examples=25)
 @given(st.dictionaries(st.integers(1, (1 << 32) - 2), st.sampled_from([SYSTEM, OTHER])))
 def test_nix_env_lists_the_generations(numbers: dict[int, str]) -> None:
-    links = skeleton.links(SYSTEM, SHELL, generations=list(numbers.items()))
+    links = skeleton.links(SYSTEM, shell=SHELL, generations=list(numbers.items()))
     profile = posixpath.basename(skeleton.SYSTEM_PROFILE)
     with directory() as profiles:
         for path, target in links.items():

@@ -14,66 +14,12 @@ from pathlib import Path
 
 from assembler.errors import HostError, RequestError, reason
 from assembler.root import gcroots, skeleton
+from assembler.root.programs import find_programs, program_paths
 from assembler.store.database import put_file
-from assembler.store.derivation import is_derivation
-from assembler.store.paths import STORE, Store, store_path_of
-from assembler.store.registration import PathInfo, requisites
+from assembler.store.paths import Store
+from assembler.store.registration import PathInfo
 
 log = logging.getLogger(__name__)
-
-
-def program_paths(infos: Sequence[PathInfo], profiles: Sequence[str]) -> list[str]:
-    """The store paths in which the machine's programs are looked for; `profiles` name its own.
-
-    What a closure has only to build these is left out, such as another shell or GRUB.
-    """
-    if any(is_derivation(info.path) for info in infos):
-        return sorted(requisites(infos, profiles))
-    return [info.path for info in infos]
-
-
-def find_shell(store: Store, system: str, paths: Sequence[str]) -> str:
-    """The program that `/bin/sh` shall be: the toplevel's own, else one of the closure's.
-
-    NixOS takes bashInteractive; plain bash is the next best. Raises RequestError, naming what
-    was looked for, when the closure has no shell.
-    """
-    found = _find_program(store, system, paths, "sh", ("bash-interactive", "bash"))
-    if found is None:
-        raise RequestError(
-            f"the closure has no shell for /bin/sh: neither {system}/sw/bin/sh nor bin/sh in any "
-            "store path exists"
-        )
-    return found
-
-
-def find_env(store: Store, system: str, paths: Sequence[str]) -> str | None:
-    """The program that `/usr/bin/env` shall be, or None: NixOS can do without, as with no sh."""
-    return _find_program(store, system, paths, "env", ("coreutils",))
-
-
-def _find_program(
-    store: Store, system: str, paths: Sequence[str], name: str, packages: Sequence[str]
-) -> str | None:
-    """A program, all links followed: the toplevel's own, else that of one of the store paths.
-
-    Packages whose names start as `packages` say come first, in that order.
-    """
-
-    def rank(path: str) -> tuple[int, str]:
-        package = path[len(STORE) + 34 :]
-        return [*(package.startswith(start) for start in packages), True].index(True), path
-
-    known = set(paths)
-    candidates = (f"{path}/bin/{name}" for path in sorted(paths, key=rank))
-    for candidate in (f"{system}/sw/bin/{name}", *candidates):
-        try:
-            program = store.resolve(candidate)
-        except RequestError:
-            continue
-        if store_path_of(program) in known:
-            return program
-    return None
 
 
 def channel_problems(channel: str, store: Store) -> list[str]:
@@ -121,10 +67,11 @@ def make_skeleton(
     further = [path for _, path in generations] + ([] if channel is None else [channel])
     paths = program_paths(infos, [system, *further])
     roots = gcroots.gc_roots(infos, [system, *further])
+    programs = find_programs(store, system, paths)
     links = roots | skeleton.links(
         system,
-        find_shell(store, system, paths),
-        env=find_env(store, system, paths),
+        shell=programs.shell,
+        env=programs.env,
         generations=generations,
         channel=channel,
     )
@@ -138,6 +85,8 @@ def make_skeleton(
         files.append(skeleton.CONFIGURATION)
     if problems := obstacles(root, places, [*files, *links]):
         raise RequestError(problems)
+    if programs.shell is None:
+        log.warning("%s has no shell: there will be no /bin/sh", system)
     try:
         for place in places:
             _claim(inside(root, place.path), place)

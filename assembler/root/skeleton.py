@@ -103,20 +103,20 @@ def current_generation(system: str, generations: Sequence[Generation]) -> int:
 
 def links(
     system: str,
-    shell: str,
     *,
+    shell: str | None = None,
     env: str | None = None,
     generations: Sequence[Generation] = (),
     channel: str | None = None,
 ) -> dict[str, str]:
-    """Path → target of the skeleton's symlinks, for a toplevel and a shell's path in the store.
+    """Path → target of the skeleton's symlinks, for a toplevel.
 
-    `env` is the program for `/usr/bin/env`, `generations` are those of the system profile, and
-    `channel` is the store path with root's channels, as `nixos-install --channel` takes it.
+    `shell` and `env` are the programs for `/bin/sh` and `/usr/bin/env`, `generations` are those of
+    the system profile, and `channel` is the store path with root's channels, as `nixos-install
+    --channel` takes it.
     """
     current = current_generation(system, generations)
     made = {
-        "/bin/sh": shell,
         # These two dangle until the activation script has made what they lead to.
         "/nix/var/nix/gcroots/booted-system": "/run/booted-system",
         "/nix/var/nix/gcroots/current-system": "/run/current-system",
@@ -126,6 +126,8 @@ def links(
     }
     for number, path in (*generations, (current, system)):
         made[f"{SYSTEM_PROFILE}-{number}-link"] = path
+    if shell is not None:
+        made["/bin/sh"] = shell
     if env is not None:
         made["/usr/bin/env"] = env
     if channel is not None:
