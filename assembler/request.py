@@ -47,6 +47,7 @@ def read_root(spec: RootSpec, files: Files) -> Closure:
         files,
         build_dependencies=spec.include_build_deps,
     )
+    files.closure = frozenset(closure.paths)
     problems = closure.problems(files, [spec.system, *spec.further_paths])
     if not problems:
         if spec.channel is not None and spec.brings_files:

@@ -133,6 +133,23 @@ def test_kernels_and_initrds_are_looked_at_in_every_generation(store: StoreRoot)
     )
 
 
+@pytest.mark.parametrize("bootspec", [True, False])
+def test_what_is_booted_is_in_the_closure(store: StoreRoot, bootspec: bool) -> None:
+    """Neither a kernel nor an initrd nor what describes them is read from anywhere else."""
+    system = add_system(store, "1", bootspec=bootspec)
+    kernel, initrd = f"{path_of('linux-6.6', '1')}/bzImage", f"{system}/initrd"
+    for path, target in ((kernel, "/home/me/kernel"), (initrd, "/home/me/initrd")):
+        store.host(path).unlink()
+        link(store, path, target)
+    with pytest.raises(RequestError) as caught:
+        read_generations(store, [(1, system)], EPOCH)
+    named = f"{system}/boot.json: kernel {kernel}" if bootspec else f"{system}/kernel"
+    told = [f"generation 1: {named} leads to /home/me/kernel, which is outside /nix/store"]
+    if not bootspec:
+        told.append(f"generation 1: {initrd} leads to /home/me/initrd, which is outside /nix/store")
+    assert [*caught.value.problems] == told
+
+
 def test_what_the_menu_cannot_do_is_told(
     store: StoreRoot, caplog: pytest.LogCaptureFixture
 ) -> None:

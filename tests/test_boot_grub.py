@@ -20,6 +20,7 @@ from assembler.root.files import Files
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import format_registration
 from assembler.store.sources import read_source
+from tests.boots import path_of
 from tests.grub_setup import grub_install
 from tests.helpers import nix_store, output, real_info
 
@@ -47,7 +48,7 @@ def install_program(root: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("platform", INSTALLED)
 def test_the_hosts_grub_is_found(platform: Platform) -> None:
-    grub = find_grub(platform, StoreRoot(), ["/nix/store/absent"])
+    grub = find_grub(platform, StoreRoot(), [path_of("absent")])
     assert grub == Grub(platform, HOST / platform, Path("/usr/bin/grub-mkimage"))
 
 

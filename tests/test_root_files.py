@@ -13,6 +13,7 @@ from assembler.store.closure import Closure, read_closure
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import format_registration
 from assembler.store.sources import read_source
+from tests.boots import link, put
 from tests.helpers import export_to, nix_store, output, real_info, registered_system
 from tests.systems import System, store_path
 
@@ -66,6 +67,36 @@ def test_wherever_files_are_the_answers_are_the_same(system: System, files: File
     assert files.resolve(f"{top}/sw/bin/./../bin/sh") == f"{shell}/bin/bash"
     with pytest.raises(RequestError, match="does not exist"):
         files.resolve(f"{top}/sw/bin/zsh")
+
+
+def test_no_link_is_followed_out_of_the_closure(tmp_path: Path) -> None:
+    """Of a store, an export and a pipe alike."""
+    inside, hostile, other = (store_path(number, "x") for number in (1, 2, 3))
+    store = StoreRoot(tmp_path / "from")
+    for path in (inside, other):
+        put(store, f"{path}/file")
+    for name, target in (("file", f"{inside}/file"), ("out", "/etc/passwd"), ("other", other)):
+        link(store, f"{hostile}/{name}", target)
+    infos = [real_info(store.root, path) for path in (inside, hostile, other)]
+    nix_store(store.root, "--load-db", stdin=format_registration(infos))
+    export = tmp_path / "export"
+    export.write_bytes(nix_store(store.root, "--export", inside, hostile))
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    for files in (
+        Files(store, tmp_path),
+        from_export(export, tmp_path / "one"),
+        from_pipe(export, tmp_path / "two"),
+    ):
+        files.base = store
+        files.closure = frozenset((inside, hostile))
+        assert files.resolve(f"{hostile}/file") == f"{inside}/file"
+        with pytest.raises(RequestError, match=r"/out leads to /etc/passwd, which is outside"):
+            files.resolve(f"{hostile}/out")
+        with pytest.raises(RequestError, match=f"leads to {other}/file, which is not in the cl"):
+            files.resolve(f"{hostile}/other/file")
+        with pytest.raises(RequestError, match=f"{other}/file is not in the closure"):
+            files.resolve(f"{other}/file")
 
 
 def modes(top: Path) -> list[str]:

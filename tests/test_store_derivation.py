@@ -58,3 +58,10 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / DERIVATION[1:]).mkdir(parents=True)
     [line] = derivation_problems(StoreRoot(tmp_path), DERIVATION)
     assert line.endswith("Is a directory")
+
+
+def test_a_link_is_no_derivation(tmp_path: Path) -> None:
+    (tmp_path / "nix/store").mkdir(parents=True)
+    (tmp_path / DERIVATION[1:]).symlink_to("/etc/passwd")
+    [line] = derivation_problems(StoreRoot(tmp_path), DERIVATION)
+    assert line == f"{DERIVATION} is not a derivation, but a symlink"

@@ -2,13 +2,16 @@
 
 import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from assembler.errors import RequestError
-from assembler.store.paths import StoreRoot, is_store_path, store_path_of
-from tests.helpers import output
+from assembler.store.paths import AbsentError, StoreRoot, follow, is_store_path, store_path_of
+from tests.helpers import directory, output
 from tests.systems import store_path
 
 SHELL = store_path(1, "bash-5")
@@ -72,23 +75,28 @@ def test_nix_finds_a_store_in_a_directory_of_any_name(tmp_path: Path, name: str)
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_resolve_follows_links_below_the_root(tmp_path: Path) -> None:
+def followed(root: Path, path: str) -> str:
+    """What a path leads to below a root, wherever that is."""
+    return follow(path, StoreRoot(root).link, lambda _path: "")
+
+
+def test_links_are_followed_below_the_root(tmp_path: Path) -> None:
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "a/b/file").touch()
     (tmp_path / "a/up").symlink_to("../a/b")
     (tmp_path / "absolute").symlink_to("/a/up/./file")
-    assert StoreRoot(tmp_path).resolve("/absolute") == "/a/b/file"
+    assert followed(tmp_path, "/absolute") == "/a/b/file"
 
 
-def test_resolve_agrees_with_the_kernel_where_the_root_is_the_hosts() -> None:
+def test_links_are_followed_as_the_kernel_does_where_the_root_is_the_hosts() -> None:
     for path in ("/bin/sh", "/usr/lib/../bin/env", "/var/run", "/etc/mtab", "/"):
-        assert StoreRoot().resolve(path) == os.path.realpath(path)
+        assert followed(Path("/"), path) == os.path.realpath(path)
 
 
-def test_links_that_lead_out_stay_in(tmp_path: Path) -> None:
+def test_links_that_lead_above_the_root_stay_below_it(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("../../../../../../../../file")
-    assert StoreRoot(tmp_path).resolve("/link") == "/file"
+    assert followed(tmp_path, "/link") == "/file"
 
 
 @pytest.mark.parametrize(
@@ -104,13 +112,66 @@ def test_links_that_lead_out_stay_in(tmp_path: Path) -> None:
         ("/\ud800", "is no file name"),
     ],
 )
-def test_resolve_says_what_is_wrong(tmp_path: Path, path: str, words: str) -> None:
+def test_it_is_told_what_is_absent(tmp_path: Path, path: str, words: str) -> None:
     (tmp_path / "dangling").symlink_to("nothing")
     (tmp_path / "file").touch()
     (tmp_path / "round").symlink_to("round")
     (tmp_path / "locked").mkdir(mode=0)
-    with pytest.raises(RequestError, match=words):
+    with pytest.raises(AbsentError, match=words):
+        followed(tmp_path, path)
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("/etc/passwd", "leads to /etc/passwd, which is outside /nix/store"),
+        ("../../../../etc/passwd", "leads to /etc/passwd, which is outside /nix/store"),
+        ("../../../../../../../etc", "leads to /etc, which is outside /nix/store"),
+        (f"{SHELL}/../../../home/me", "leads to /home/me, which is outside /nix/store"),
+        ("/nix/var/nix/db/db.sqlite", "leads to /nix/var/nix/db/db.sqlite, which is outside"),
+        ("/nix/store/.links/x", "leads to /nix/store/.links/x, which is outside /nix/store"),
+        ("/nix/store", "leads to /nix/store, which is not in a store path"),
+        ("..", "leads to /nix/store, which is not in a store path"),
+        ("/", "leads to /, which is not in a store path"),
+    ],
+)
+def test_no_link_is_followed_out_of_the_store(tmp_path: Path, target: str, words: str) -> None:
+    """Whether there is anything or not."""
+    for exists in ("etc/passwd", "home/me", "nix/var/nix/db/db.sqlite", "nix/store/.links/x"):
+        (tmp_path / exists).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / exists).touch()
+    (tmp_path / SHELL[1:]).mkdir()
+    (tmp_path / SHELL[1:] / "link").symlink_to(target)
+    path = f"{SHELL}/link"
+    with pytest.raises(RequestError) as caught:
         StoreRoot(tmp_path).resolve(path)
+    assert not isinstance(caught.value, AbsentError)
+    assert str(caught.value).startswith(f"{path} {words}")
+
+
+def test_paths_outside_the_store_are_not_looked_at() -> None:
+    with pytest.raises(RequestError, match="/etc/passwd is outside /nix/store"):
+        StoreRoot().resolve("/etc/passwd")
+
+
+# The names along a path or a link's target, from the store of a root with links in it.
+NAMES = st.lists(st.sampled_from(["a", "b", "..", ".", "nix", "store", SHELL[11:], "etc"]))
+
+
+@given(target=NAMES, absolute=st.booleans(), path=NAMES)
+def test_whatever_links_lead_to_is_in_the_store(
+    target: list[str], absolute: bool, path: list[str]
+) -> None:
+    with directory() as root:
+        top = root / SHELL[1:]
+        top.mkdir(parents=True)
+        (root / "etc").mkdir()
+        (top / "a").symlink_to("/" * absolute + "/".join(target) or ".")
+        (top / "b").touch()
+        with suppress(RequestError):
+            real = StoreRoot(root).resolve(f"{SHELL}/{'/'.join(path)}")
+            assert store_path_of(real) == SHELL
+            assert not StoreRoot(root).fault(real)
 
 
 @pytest.mark.parametrize("text", [store_path(1, "\u0660"), store_path(1, "\udcff"), "\0", "\ud800"])

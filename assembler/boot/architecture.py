@@ -1,7 +1,6 @@
 """Which processors a system is for, and what they are called elsewhere."""
 
-from assembler.errors import RequestError
-from assembler.store.paths import Store
+from assembler.store.paths import AbsentError, Store
 
 _DEFAULT = "x86_64-linux"
 
@@ -9,10 +8,11 @@ _DEFAULT = "x86_64-linux"
 def read_architecture(store: Store, system: str) -> str:
     """The platform of a toplevel as Nix calls it, from its file `system`.
 
-    One that has no such file, as no NixOS system, counts as x86_64-linux.
+    One that has no such file, as no NixOS system, counts as x86_64-linux. Raises RequestError
+    where it is a link that leads out of the closure.
     """
     try:
         text = store.host(store.resolve(f"{system}/system")).read_text()
-    except (OSError, ValueError, RequestError):
+    except (OSError, ValueError, AbsentError):
         return _DEFAULT
     return text.strip() or _DEFAULT

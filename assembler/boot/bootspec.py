@@ -14,7 +14,7 @@ from assembler.boot.headers import file_fault
 from assembler.boot.lookup import resolve
 from assembler.boot.machine import SYSTEMS
 from assembler.errors import RequestError
-from assembler.store.paths import Store, is_store_path, store_path_of
+from assembler.store.paths import AbsentError, Store, is_store_path, store_path_of
 
 DOCUMENT = "boot.json"
 _VERSION = "org.nixos.bootspec.v1"
@@ -62,7 +62,7 @@ def read_bootspec(store: Store, system: str) -> Bootspec:
     try:
         content = store.host(store.resolve(path)).read_bytes()
         document = json.loads(content)
-    except (OSError, RequestError):
+    except (OSError, AbsentError):
         raise RequestError(
             f"{system} is not a NixOS system that can be booted: it has no {DOCUMENT}"
         ) from None

@@ -14,7 +14,7 @@ from assembler.boot.efi_role import Role
 from assembler.boot.machine import BOOTED, Machine
 from assembler.boot.pe import PeError
 from assembler.errors import RequestError
-from assembler.store.paths import Store
+from assembler.store.paths import AbsentError, Store
 
 log = logging.getLogger(__name__)
 
@@ -80,14 +80,15 @@ def _signed(
     }
     for prefix in prefixes:
         for place in _PLACES[role]:
-            path = _host_file(store, f"{prefix}/{place.format(**names)}")
-            if path is None:
-                continue
+            path = f"{prefix}/{place.format(**names)}"
             try:
-                program = read_program(path)
+                file = _host_file(store, path)
+                if file is None:
+                    continue
+                program = read_program(file)
                 if role is Role.GRUB:
-                    read_efi_core(path.read_bytes())
-            except (PeError, CoreImageError) as error:
+                    read_efi_core(file.read_bytes())
+            except (PeError, CoreImageError, RequestError) as error:
                 log.warning("%s is left out: %s", path, error)
                 continue
             if program.is_signed and program.machine is machine:
@@ -98,7 +99,7 @@ def _host_file(store: Store, path: str) -> Path | None:
     """Where on this host the file lies that the image will have at `path`, links followed."""
     try:
         real = store.resolve(path)
-    except RequestError:
+    except AbsentError:
         return None
     return store.host(real) if store.is_file(real) else None
 

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assembler.disk.layout import Table
-from assembler.errors import RequestError
-from assembler.store.paths import Store
+from assembler.store.paths import AbsentError, Store
 
 _ESCAPE = re.compile(r"\\([0-7]{3})")  # fstab(5): a space is \040
 # As fstab(5) and udev write a file system that is named by its label, or by a FAT's serial number.
@@ -58,7 +57,7 @@ def read_mounts(store: Store, system: str) -> list[Mount]:
     """The FAT file systems in a toplevel's etc/fstab, in its order; none where it has no fstab."""
     try:
         text = store.host(store.resolve(f"{system}/etc/fstab")).read_text(errors="surrogateescape")
-    except (OSError, RequestError):
+    except (OSError, AbsentError):
         return []
     rows = [line.split() for line in text.splitlines() if not line.lstrip().startswith("#")]
     return [

@@ -23,7 +23,7 @@ from assembler.boot.headers import file_fault
 from assembler.boot.lookup import resolve
 from assembler.boot.machine import SYSTEMS
 from assembler.errors import HostError, RequestError, reason
-from assembler.store.paths import Store
+from assembler.store.paths import AbsentError, Store
 
 log = logging.getLogger(__name__)
 
@@ -140,11 +140,14 @@ def _from_links(store: Store, system: str, problems: list[str]) -> Bootspec | No
     for name in ("kernel", "initrd", "init"):
         try:
             files[name] = store.resolve(f"{system}/{name}")
-        except RequestError:
+        except AbsentError:
             if name != "init":
                 return None
             problems.append(f"{system} has no init")
-            continue
+        except RequestError as error:
+            problems += error.problems
+    if not {"kernel", "initrd"} <= files.keys():
+        return None
     try:
         params = _line(store, f"{system}/kernel-params", is_parameter)
         version = _line(store, f"{system}/nixos-version")
@@ -200,7 +203,7 @@ def _has_secrets(store: Store, spec: Bootspec) -> bool:
         return False
     try:
         script = store.host(store.resolve(spec.initrd_secrets)).read_bytes()
-    except (OSError, RequestError):
+    except (OSError, AbsentError):
         return False
     return b"exit 0" not in [line.strip() for line in script.splitlines()]
 
@@ -209,7 +212,7 @@ def _is_there(store: Store, path: str) -> bool:
     """Whether the closure has something at a path, links followed."""
     try:
         return not store.fault(store.resolve(path))
-    except RequestError:
+    except AbsentError:
         return False
 
 

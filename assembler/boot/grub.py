@@ -2,6 +2,7 @@
 
 import logging
 import os
+import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from itertools import chain
 from pathlib import Path
 
 from assembler import process
+from assembler.boot.lookup import host_tree
 from assembler.boot.machine import Machine
 from assembler.errors import HostError, RequestError, reason
-from assembler.store.paths import Store
+from assembler.store.paths import AbsentError, Store, store_path_of
 
 log = logging.getLogger(__name__)
 
@@ -256,23 +258,18 @@ def _in_closure(
         # nixpkgs installs to the store path itself, a distribution's package below usr/.
         for prefix in (path, f"{path}/usr"):
             modules = f"{prefix}/lib/grub/{platform}"
-            if _is_file(store, f"{modules}/{_MODULE_LIST}"):
+            try:
+                found = store.resolve(f"{modules}/{_MODULE_LIST}")
+            except AbsentError:
+                continue
+            # The directory may be a link, which leads into the store of the image.
+            modules = posixpath.dirname(found)
+            installation = modules.removesuffix(f"/lib/grub/{platform}")
+            if store.is_file(found) and store_path_of(installation) is not None:
                 # Out of an export comes only what was asked for; these are looked for beside it.
                 for beside in (f"bin/{_MKIMAGE}", *_SHARED):
-                    store.host(f"{prefix}/{beside}")
-                # The directory may be a link, which leads into the store of the image.
-                yield (
-                    path,
-                    store.host(store.resolve(f"{modules}/{_MODULE_LIST}").rpartition("/")[0]),
-                )
-
-
-def _is_file(store: Store, path: str) -> bool:
-    """Whether the image will have a file at a path, links followed."""
-    try:
-        return store.is_file(store.resolve(path))
-    except RequestError:
-        return False
+                    host_tree(store, f"{installation}/{beside}")
+                yield path, host_tree(store, modules)
 
 
 def _on_host(platform: Platform) -> Iterator[tuple[None, Path]]:

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from collections.abc import Set
 from pathlib import Path
 
 from assembler.errors import HostError, reason
@@ -10,7 +11,7 @@ from assembler.root.nar_tree import Indexer, Range
 from assembler.root.restore import Restorer
 from assembler.root.tree import Directory, Node, origin, parts
 from assembler.store.export import Receiver
-from assembler.store.paths import STORE, StoreRoot, follow, store_path_of
+from assembler.store.paths import StoreRoot, resolve, store_path_of
 
 
 class Files:
@@ -23,6 +24,7 @@ class Files:
 
     def __init__(self, base: StoreRoot, scratch: Path, unpack: Path | None = None) -> None:
         self.base = base
+        self.closure: Set[str] | None = None  # store paths to which links may lead; None: to any
         self.trees: dict[str, Directory | Node] = {}  # store path → what an export holds
         self._ranges: dict[str, Range] = {}
         self._unpacked = StoreRoot(unpack or scratch / "unpacked")
@@ -47,6 +49,10 @@ class Files:
     def unpacked(self) -> set[str]:
         """The store paths that were unpacked, and hashed, while an export was read."""
         return set() if self._restorer is None else self._restorer.paths
+
+    def knows(self, path: str) -> bool:
+        """Whether the files of a store path may be looked at: not of those outside the closure."""
+        return self.closure is None or path in self.closure
 
     def _root(self, path: str) -> StoreRoot:
         return self._unpacked if store_path_of(path) in self.unpacked else self.base
@@ -79,8 +85,6 @@ class Files:
 
     def link(self, path: str) -> str | None:
         """The target of the symlink at `path`, None where something else is; raises OSError."""
-        if path in ("/nix", STORE):  # an export alone makes no /nix on the host
-            return None
         if not self._is_held(path):
             return self._root(path).link(path)
         node = self._node(path)
@@ -92,8 +96,8 @@ class Files:
         return os.fsdecode(node.data)
 
     def resolve(self, path: str) -> str:
-        """Follow every symlink as the image will see it; raises RequestError."""
-        return follow(path, self.link)
+        """Follow every symlink as the image will see it; see `Store.resolve`."""
+        return resolve(self, path)
 
     def host(self, path: str) -> Path:
         """Where `path` lies on this host, taken out of its export if need be.

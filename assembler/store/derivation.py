@@ -25,6 +25,8 @@ def read_outputs(store: Store, path: str) -> dict[str, str]:
     derivation) is left out, as Nix does. Raises RequestError for what is no derivation.
     """
     try:
+        if store.link(path) is not None:
+            raise RequestError(f"{path} is not a derivation, but a symlink")
         text = store.host(path).read_bytes().decode()
     except OSError as error:
         raise RequestError(f"cannot read the derivation {path}: {reason(error)}") from None

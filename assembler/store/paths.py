@@ -2,10 +2,12 @@
 
 import errno
 import os
+import posixpath
 import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
@@ -13,6 +15,7 @@ from urllib.parse import quote
 from assembler.errors import RequestError, reason
 
 STORE = "/nix/store"
+_ABOVE_STORE = ("/nix", STORE)  # directories in any image, whatever is on this host
 
 # Nix's base-32 alphabet leaves out e, o, t and u; names follow `checkName` in Nix's
 # src/libstore/path.cc.
@@ -33,8 +36,18 @@ def store_path_of(path: str) -> str | None:
     return match[0]
 
 
+class AbsentError(RequestError):
+    """There is nothing at a path: it, or what a link on the way leads to, does not exist."""
+
+
 class Store(Protocol):
     """Where the files of store paths can be looked at. Paths are the image's, absolute."""
+
+    def knows(self, path: str) -> bool:
+        """Whether the files of a store path may be looked at: not of those outside the closure."""
+
+    def link(self, path: str) -> str | None:
+        """The target of the symlink at `path`, None where something else is; raises OSError."""
 
     def fault(self, path: str) -> str:
         """Why nothing can be read at `path`, its last link not followed; empty when it can."""
@@ -43,7 +56,11 @@ class Store(Protocol):
         """Where `path` lies on this host; the last link is not followed."""
 
     def resolve(self, path: str) -> str:
-        """Follow every symlink as the image will see it; raises RequestError."""
+        """Follow every symlink as the image will see it.
+
+        Raises AbsentError where nothing is there, RequestError where a link leads out of the
+        closure: what is there on this host is nobody's business.
+        """
 
     def is_file(self, path: str) -> bool:
         """Whether there is a regular file at `path`, no link followed."""
@@ -65,6 +82,10 @@ class StoreRoot:
         if self.root == Path("/"):
             return os.environ.get("NIX_REMOTE") or "auto"
         return f"local?root={quote(os.fsencode(self.root))}"
+
+    def knows(self, _path: str) -> bool:
+        """Whether the files of a store path may be looked at: here all may."""
+        return True
 
     def host(self, path: str) -> Path:
         """Where the image's absolute `path` lies on this host; the last link is not followed."""
@@ -92,34 +113,64 @@ class StoreRoot:
             raise
 
     def resolve(self, path: str) -> str:
-        """Follow every symlink of an absolute `path` as the image will see it.
+        """Follow every symlink of an absolute `path`; see `Store.resolve`.
 
-        Links into `/nix/store` are followed below this root, not on the host. Raises
-        RequestError when something on the way is absent or the links go round.
+        Links into `/nix/store` are followed below this root, not on the host.
         """
-        return follow(path, self.link)
+        return resolve(self, path)
+
+
+def resolve(store: Store, path: str) -> str:
+    """Follow every symlink of an absolute `path` in the store paths that `store` knows.
+
+    Raises as `Store.resolve`.
+    """
+    real = follow(path, store.link, partial(_stray, store.knows))
+    if store_path_of(real) is None:
+        raise RequestError(f"{path} leads to {real}, which is not in a store path")
+    return real
 
 
 def locate(store: Store, path: str) -> Path:
-    """Where on this host the image's `path` lies, with links followed as the image will.
+    """Where on this host the image's `path` lies, which a user names.
 
-    A last link is followed only to a directory of the store. There may be nothing.
+    Links are followed as the image will follow them, a last one only to a directory. From a path
+    of the closure they may lead to no other path. There may be nothing. Raises RequestError.
     """
-    with suppress(RequestError):
-        real = store.resolve(path)
+    top = store_path_of(path)
+    knows = store.knows if top is not None and store.knows(top) else _anything
+    above, _, name = posixpath.normpath(path).rpartition("/")
+    try:
+        here = f"{follow(above, store.link, partial(_stray, knows))}/{name}"
+        if store.link(here) is None:
+            return store.host(here)
+    except (AbsentError, OSError):
+        return store.host(path)
+    with suppress(RequestError):  # a link that leads anywhere else is taken as it is
+        real = follow(here, store.link, partial(_stray, knows))
         if store_path_of(real) is not None and not store.is_file(real):
             return store.host(real)
-    above, _, name = path.rpartition("/")
-    with suppress(RequestError):
-        return store.host(f"{store.resolve(above)}/{name}")
-    return store.host(path)
+    return store.host(here)
 
 
-def follow(path: str, link: Callable[[str], str | None]) -> str:
-    """Follow every symlink of an absolute `path`; `link` gives the target of one, else None.
+def _anything(_path: str) -> bool:
+    return True
 
-    Raises RequestError when something on the way is absent (`link` raises OSError) or the links
-    go round.
+
+def _stray(knows: Callable[[str], bool], path: str) -> str:
+    """Why nothing is read at an absolute path without links; empty where it may."""
+    top = store_path_of(path)
+    if top is None:
+        return "" if path in _ABOVE_STORE else f"outside {STORE}"
+    return "" if knows(top) else "not in the closure"
+
+
+def follow(path: str, link: Callable[[str], str | None], stray: Callable[[str], str]) -> str:
+    """Follow every symlink of an absolute `path`.
+
+    `link` gives the target of one, else None. `stray` is asked before, for every path on the way,
+    why nothing may be read there. Raises AbsentError when something on the way is absent (`link`
+    raises OSError) or the links go round, RequestError when there is a reason not to read.
     """
     pending = [part for part in reversed(path.split("/")) if part]
     done: list[str] = []
@@ -129,18 +180,22 @@ def follow(path: str, link: Callable[[str], str | None]) -> str:
         if part in (".", ".."):
             done = done[:-1] if part == ".." else done
             continue
+        here = "/" + "/".join([*done, part])
+        if fault := stray(here):
+            whole = "/".join([here, *reversed(pending)])
+            raise RequestError(f"{path} {f'leads to {whole}, which is' if links else 'is'} {fault}")
         try:
-            target = link("/" + "/".join([*done, part]))
+            target = None if here in _ABOVE_STORE else link(here)
         except OSError as error:
-            raise RequestError(f"{path} does not exist: {reason(error)}") from None
+            raise AbsentError(f"{path} does not exist: {reason(error)}") from None
         except ValueError:  # a NUL, or a surrogate that stands for no byte
-            raise RequestError(f"{path!r} is no file name") from None
+            raise AbsentError(f"{path!r} is no file name") from None
         if target is None:
             done.append(part)
             continue
         links += 1
         if links > _MAX_LINKS:
-            raise RequestError(f"{path}: too many levels of symbolic links")
+            raise AbsentError(f"{path}: too many levels of symbolic links")
         if target.startswith("/"):
             done = []
         pending += [piece for piece in reversed(target.split("/")) if piece]
