@@ -13,7 +13,7 @@ from tests.boots import path_of
 from tests.helpers import output
 from tests.test_boot_grub_cfg import FAT, PLAIN, RICH, SAME, generation
 
-INSTALLED = InstalledGrub("grub", "2.06", bios=True, efi=True)
+INSTALLED = InstalledGrub("grub", "2.06", bios="", efi="")
 BIOS, EFI = path_of("grub-2.12", "b"), path_of("grub-2.12", "f")
 
 
@@ -88,34 +88,36 @@ def test_a_default_that_is_none_of_the_generations_is_refused() -> None:
 @pytest.mark.parametrize(
     ("bios", "efi", "expected"),
     [
-        (True, True, "both"),
-        (True, False, "no"),
-        (False, True, "only"),
+        (BIOS, EFI, "both"),
+        (BIOS, None, "no"),
+        (None, "", "only"),
     ],
 )
 def test_without_settings_the_state_tells_what_was_installed(
-    bios: bool, efi: bool, expected: str
+    bios: str | None, efi: str | None, expected: str
 ) -> None:
     state = grub_state(GrubConfig(), InstalledGrub("grub", "2.06", bios=bios, efi=efi))
-    assert (
-        state.decode() == f'grub\n2.06\n{expected}\nnodev\n/boot\n{{"extraGrubInstallArgs":[]}}\n'
+    paths = f'"grub":"{bios or ""}","grubEfi":"{efi or ""}"'
+    assert state.decode() == (
+        f'grub\n2.06\n{expected}\nnodev\n/boot\n{{"extraGrubInstallArgs":[],{paths}}}\n'
     )
 
 
 @pytest.mark.parametrize(
-    ("grub", "efi", "store_paths", "version", "target"),
+    ("grub", "efi", "installed", "version", "target"),
     [
-        ("", "", {BIOS}, "2.12", "neither"),
-        (BIOS, "", {BIOS, EFI}, "2.12", "no"),
-        ("", EFI, {EFI}, "2.12", "only"),
-        (BIOS, EFI, {BIOS, EFI}, "2.12", "both"),
+        ("", "", (BIOS, ""), "2.12", "neither"),
+        (BIOS, "", (BIOS, EFI), "2.12", "no"),
+        ("", EFI, (None, EFI), "2.12", "only"),
+        (BIOS, EFI, (BIOS, EFI), "2.12", "both"),
         # Of another GRUB the next rebuild has to know, to install its own.
-        (BIOS, EFI, {BIOS}, "2.06", "both"),
-        (BIOS, "", set(), "2.06", "no"),
+        (BIOS, EFI, (BIOS, None), "2.06", "both"),
+        (BIOS, EFI, (BIOS, BIOS), "2.06", "both"),
+        (BIOS, "", ("", None), "2.06", "no"),
     ],
 )
 def test_the_state_is_what_nixos_would_write(
-    grub: str, efi: str, store_paths: set[str], version: str, target: str
+    grub: str, efi: str, installed: tuple[str | None, str | None], version: str, target: str
 ) -> None:
     config = GrubConfig(
         path="/nix/store/x",
@@ -127,9 +129,12 @@ def test_the_state_is_what_nixos_would_write(
         efi_mount_point="/boot/efi",
         extra_install_args=("--modules=a b", '--x=é/"q'),
     )
-    installed = InstalledGrub("grub", "2.06", True, True, frozenset(store_paths))
+    found = [
+        path or "" if wanted else "" for path, wanted in zip(installed, (grub, efi), strict=True)
+    ]
     # The last line as Perl's JSON has it: bytes of UTF-8, no spaces, no escaped slash.
-    assert grub_state(config, installed).decode() == (
+    assert grub_state(config, InstalledGrub("grub", "2.06", *installed)).decode() == (
         f"grub\n{version}\n{target}\n/dev/vda,/dev/vdb\n/boot/efi\n"
-        '{"extraGrubInstallArgs":["--modules=a b","--x=é/\\"q"]}\n'
+        '{"extraGrubInstallArgs":["--modules=a b","--x=é/\\"q"],'
+        f'"grub":"{found[0]}","grubEfi":"{found[1]}"}}\n'
     )

@@ -46,14 +46,14 @@ class BootFile:
 class InstalledGrub:
     """What GRUB the disk starts: of which version, and for which firmware.
 
-    `store_paths` are those that it came from, where it came from the closure.
+    `bios` and `efi` are the store paths that it came from, empty where it came from elsewhere;
+    None where no such firmware is served.
     """
 
     name: str
     version: str
-    bios: bool
-    efi: bool
-    store_paths: frozenset[str] = frozenset()
+    bios: str | None
+    efi: str | None
 
 
 def grub_files(
@@ -94,20 +94,21 @@ def default_generation(generations: Sequence[Generation], system: str) -> Genera
 def grub_state(config: GrubConfig, installed: InstalledGrub) -> bytes:
     """/boot/grub/state, by which NixOS's installer knows whether GRUB has to be installed anew.
 
-    It compares all with its settings. So all is theirs, but for the name and version where
-    another GRUB was installed than the one that they name.
+    It compares what is here with its settings: today's the store paths of GRUB, older ones the
+    name and version. So all is theirs, but for what tells of another GRUB than the one they name.
     """
-    named = {path for path in (config.grub, config.grub_efi) if path}
-    if config.path and named <= installed.store_paths:
-        name, version = config.full_name, config.full_version
-    else:
-        name, version = installed.name, installed.version
+    pairs = ((config.grub, installed.bios), (config.grub_efi, installed.efi))
     if config.path:
         firmware = bool(config.grub), bool(config.grub_efi)
+        paths = [found or "" if named else "" for named, found in pairs]
     else:
-        firmware = installed.bios, installed.efi
+        firmware = installed.bios is not None, installed.efi is not None
+        paths = [found or "" for _, found in pairs]
+    name, version = installed.name, installed.version
+    if config.path and paths == [config.grub, config.grub_efi]:
+        name, version = config.full_name, config.full_version
     more = json.dumps(
-        {"extraGrubInstallArgs": config.extra_install_args},
+        {"extraGrubInstallArgs": config.extra_install_args, "grub": paths[0], "grubEfi": paths[1]},
         separators=(",", ":"),
         ensure_ascii=False,
     )

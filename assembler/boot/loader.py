@@ -66,13 +66,17 @@ class Loader:
     @property
     def installed(self) -> InstalledGrub:
         """What GRUB the disk starts; raises RequestError where its modules do not tell."""
-        stores = {grub.store_path for grub in self.grubs.values() if grub.store_path is not None}
+        paths = {platform: grub.store_path or "" for platform, grub in self.grubs.items()}
+        efi = {path for platform, path in paths.items() if platform.is_efi}
+        if self.config.grub_efi in efi:
+            efi = {self.config.grub_efi}
+        elif self.signed is not None:
+            efi.add("")
         return InstalledGrub(
             name="grub",
             version=self.version,
-            bios=Platform.BIOS in self.grubs,
-            efi=self.signed is not None or any(platform.is_efi for platform in self.grubs),
-            store_paths=frozenset(stores),
+            bios=paths.get(Platform.BIOS),
+            efi=min(efi, default=None),
         )
 
 

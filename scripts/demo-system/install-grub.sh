@@ -148,13 +148,13 @@ menu() {
 
 # What tells of an installed GRUB: lines to which new ones may be added.
 state() {
-  local arguments=()
+  local arguments=() paths="\"grub\":\"${setting[grub]}\",\"grubEfi\":\"${setting[grubEfi]}\""
   mapfile -t arguments < <(printf %s "${setting[extraGrubInstallArgs]}")
   arguments=("${arguments[@]/#/\"}")
   arguments=("${arguments[@]/%/\"}")
   lines "${setting[fullName]}" "${setting[fullVersion]}" "$efi" \
     "${setting[devices]//$'\n'/,}" "${setting[efiSysMountPoint]}" \
-    "{\"extraGrubInstallArgs\":[$(IFS=,; echo "${arguments[*]}")]}"
+    "{\"extraGrubInstallArgs\":[$(IFS=,; echo "${arguments[*]}")],$paths}"
 }
 
 # The same for comparison: what is in a list counts, and not the order; nor do blanks in JSON.
@@ -162,8 +162,9 @@ comparable() {
   local name='' version='' efi='' devices='' esp='' json=''
   { read -r name && read -r version && read -r efi && read -r devices && read -r esp &&
     read -r json; } || :
+  local paths=${json##*]}
   json=${json#*[} json=${json%]*}
-  lines "$name" "$version" "$efi" "$esp" "devices:"
+  lines "$paths" "$name" "$version" "$efi" "$esp" "devices:"
   lines ${devices//,/ } | busybox sort -u
   echo "arguments:"
   lines "${json//[\{\} ]/}" | busybox tr , '\n' | busybox sort -u
