@@ -127,7 +127,7 @@ def warn_of_mounts(loader: Loader) -> None:
 
 def _own_partition(spec: Spec, loader: Loader) -> str | None:
     """The name of the partition that is /boot, None where that is a directory of the root."""
-    if spec.partition_table is Table.EFIXBOOTLDR:
+    if spec.partition_table.has_boot_partition:
         return _XBOOTLDR
     return _ESP if loader.mounts.boot_is_esp else None
 

@@ -183,7 +183,8 @@ def add_boot_options(parser: Parser) -> None:
         "--partition-table",
         type=arguments.table,
         metavar="KIND",
-        help=f"{_listed(Table)}: legacy is an MBR, none a bare file system, the others are GPTs "
+        help=f"{_listed(Table)}: legacy and legacy+boot are MBRs, none is a bare file system, the "
+        "others are GPTs "
         "(default: hybrid, for BIOS and UEFI; efi with systemd-boot or sectors of 4096 bytes)",
     )
     group.add_argument(
@@ -198,7 +199,8 @@ def add_boot_options(parser: Parser) -> None:
         type=arguments.size,
         default=256 * MIB,
         metavar="N",
-        help="size of the EFI system partition; with efixbootldr, of the partition for kernels "
+        help="size of the EFI system partition; with efixbootldr and legacy+boot, of the partition "
+        "for kernels "
         "(default: 256M)",
     )
     group.add_argument(

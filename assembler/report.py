@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from assembler.check.image import describe
-from assembler.disk.layout import Layout, Partition, Table
+from assembler.disk.layout import Layout, Partition
 from assembler.pipeline import Summary
 from assembler.plan import Plan
 from assembler.progress import Progress
@@ -49,7 +49,7 @@ def _disk_identity(layout: Layout) -> dict[str, str]:
     """What names a disk: a GUID in a GPT, a signature in an MBR."""
     if layout.table.is_gpt:
         return {"diskGuid": str(layout.disk_guid)}
-    if layout.table is Table.LEGACY:
+    if layout.table.is_mbr:
         return {"diskSignature": f"{layout.disk_signature:#010x}"}
     return {}
 

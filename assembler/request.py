@@ -113,7 +113,9 @@ def _require_tools(spec: Spec) -> None:
     """Raise HostError with a line for each tool that the host lacks."""
     missing = process.require(*_TOOLS)
     if spec.partition_table is not Table.NONE:
-        missing += table.problems() + process.require("grub-fstest")  # which walks boot chains
+        missing += table.problems()
+    if spec.partition_table is not Table.NONE or spec.loader != "none":
+        missing += process.require("grub-fstest")  # which walks boot chains
     if spec.sector_size != SECTOR:
         missing += process.require("fdisk")
     if spec.needs_appliance:

@@ -184,10 +184,10 @@ class Spec:
     def boot_problems(self) -> list[str]:
         """Why the boot loader does not go with the rest."""
         table, loader, lines = self.partition_table, self.loader, []
-        if table is Table.NONE and loader != "none":
+        if table is Table.NONE and loader not in ("none", "grub"):
             lines.append(
                 f"--partition-table none cannot hold a boot loader: take --boot-loader none, not "
-                f"{loader}, or another table"
+                f"{loader}, or another table; with grub it has a menu for a GRUB from outside"
             )
         elif loader == "systemd-boot" and table.boots_bios:
             lines.append(
@@ -207,7 +207,7 @@ class Spec:
         if self.rs_codes and not (loader == "grub" and table.boots_bios):
             lines.append(
                 "--rs-codes is for --boot-loader grub and a partition table for BIOS: legacy, "
-                "legacy+gpt or hybrid"
+                "legacy+boot, legacy+gpt or hybrid"
             )
         return lines
 

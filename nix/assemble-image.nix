@@ -23,7 +23,7 @@
   diskSize ? "auto",
   additionalSpace ? "512M",
   bootSize ? "256M",
-  # legacy, legacy+gpt, efi, efixbootldr, hybrid or none; null: what suits the boot loader
+  # legacy, legacy+boot, legacy+gpt, efi, efixbootldr, hybrid or none; null: what suits the boot loader
   partitionTableType ? null,
   # grub, systemd-boot or none; null: grub, where there is a partition table
   bootLoader ? null,

@@ -119,6 +119,7 @@ def test_names_that_no_disk_of_ours_has(device: str, foreign: bool) -> None:
         (Table.EFIXBOOTLDR, [BOOT], None, BOOT),
         (Table.EFIXBOOTLDR, [], None, None),
         (Table.LEGACY, [BOOT], None, None),
+        (Table.LEGACY_BOOT, [EFI, BOOT], None, BOOT),
         (Table.LEGACY_GPT, [BOOT], None, None),
         (Table.NONE, [BOOT], None, None),
     ],

@@ -190,6 +190,29 @@ def test_no_boot_loader_leaves_its_partitions_empty(tmp_path: Path) -> None:
     assert grub_lists(image, "(loop0,gpt3)/boot/") <= {"./", "../"}
 
 
+def test_an_mbr_may_have_a_fat_for_boot(tmp_path: Path) -> None:
+    """As make-disk-image.nix lays `legacy+boot` out, with copies of the kernels."""
+    mounts = fstab(boot="BOOT")
+    _, image = assemble(tmp_path, "--partition-table", "legacy+boot", mounts=mounts)
+    expected = {"grub/grub.cfg", "grub/grubenv", "grub/state", *KERNELS}
+    assert of_grub(files(image, MIB)) == expected
+    menu = fat_text(image, MIB, "grub/grub.cfg")
+    assert f"linux ($drive1)//kernels/{KERNEL} " in menu
+    assert grub_lists(image, "(loop0,msdos2)/boot/") <= {"./", "../"}
+    assert "BOOT" in run("mlabel", "-s", "-i", f"{image}@@{MIB}", "::")
+    run(ASSEMBLE.with_name("check-image"), image)
+
+
+def test_a_bare_file_system_may_have_a_menu_for_a_grub_from_outside(tmp_path: Path) -> None:
+    options = ("--partition-table", "none", "--boot-loader", "grub")
+    _, image = assemble(tmp_path, *options)
+    assert grub_lists(image, "(loop0)/boot/grub/") == {"grub.cfg", "grubenv", "state"}
+    said = run(ASSEMBLE.with_name("check-image"), image)
+    assert "\n  GRUB from outside: the ext4, /boot/grub/grub.cfg -> 2 entries\n" in f"\n  {said}"
+    state = run("grub-fstest", image, "cat", "(loop0)/boot/grub/state").splitlines()
+    assert state[2] == "neither"
+
+
 def test_generations_are_in_the_menu(tmp_path: Path) -> None:
     system = make_system(tmp_path / "store")
     out = tmp_path / "disk.raw"

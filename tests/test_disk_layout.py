@@ -12,6 +12,7 @@ from assembler.units import GIB, MIB, SECTOR
 # partition of `hybrid` begins at 0 there, which parted makes 17 KiB.
 PLACES = {
     Table.LEGACY: [(1, "primary", 1, 1024)],
+    Table.LEGACY_BOOT: [(1, "primary", 1, 256), (2, "primary", 257, 1024)],
     Table.LEGACY_GPT: [(1, "no-fs", 1, 1), (2, "primary", 2, 1024)],
     Table.EFI: [(1, "ESP", 8, 256), (2, "primary", 264, 1024)],
     Table.EFIXBOOTLDR: [(1, "ESP", 8, 92), (2, "BOOT", 100, 256), (3, "ROOT", 356, 1024)],
@@ -43,11 +44,12 @@ def test_a_table_has_the_partitions_that_its_firmware_needs(table: Table) -> Non
     assert (layout.esp is not None) == table.boots_efi
     assert (layout.core_area is not None) == table.boots_bios
     assert (layout.bios_boot is not None) == (table.boots_bios and table.is_gpt)
-    assert (layout.xbootldr is not None) == (table is Table.EFIXBOOTLDR)
+    assert (layout.xbootldr is not None) == table.has_boot_partition
 
 
 def test_the_core_image_of_grub_has_a_place() -> None:
-    assert new_layout(Table.LEGACY).core_area == (SECTOR, 2047 * SECTOR)
+    for table in (Table.LEGACY, Table.LEGACY_BOOT):
+        assert new_layout(table).core_area == (SECTOR, 2047 * SECTOR)
     assert new_layout(Table.LEGACY_GPT).core_area == (MIB, MIB)
     assert new_layout(Table.HYBRID).core_area == (MIB, 7 * MIB)
 
@@ -82,8 +84,8 @@ def test_the_root_is_of_the_type_of_its_machine() -> None:
 
 @given(table=st.sampled_from(Table), root=st.integers(1, 1 << 44), boot=st.integers(1, 1 << 12))
 def test_partitions_are_aligned_and_do_not_overlap(table: Table, root: int, boot: int) -> None:
-    if table is Table.LEGACY:
-        root = min(root, 2**41 - 3 * MIB)
+    if table.is_mbr:
+        root = min(root, 2**41 - (boot + 3) * MIB)
     layout = new_layout(table, root, boot * MIB)
     assert root <= layout.root.size < root + MIB
     end = 0 if table is Table.NONE else MIB
@@ -115,4 +117,6 @@ def test_partitions_can_have_other_names() -> None:
 def test_a_boot_size_that_cannot_be_aligned_is_refused(size: int) -> None:
     with pytest.raises(RequestError, match="not a whole number of MiB"):
         new_layout(Table.HYBRID, GIB, size)
+    with pytest.raises(RequestError, match="not a whole number of MiB"):
+        new_layout(Table.LEGACY_BOOT, GIB, size)
     new_layout(Table.LEGACY, GIB, size)  # needs none

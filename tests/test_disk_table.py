@@ -50,6 +50,16 @@ sector-size: 512
 
 disk.raw1 : start=        2048, size=      133120, type=83, bootable
 """,
+    Table.LEGACY_BOOT: """\
+label: dos
+label-id: 0xccddeeff
+device: disk.raw
+unit: sectors
+sector-size: 512
+
+disk.raw1 : start=        2048, size=      524288, type=c, bootable
+disk.raw2 : start=      526336, size=      133120, type=83
+""",
     Table.LEGACY_GPT: gpt(139230)
     + f"""\
 disk.raw1 : start=        2048, size=        2048, type={BIOS_BOOT}, uuid={UUID1}, name="no-fs"
@@ -76,6 +86,7 @@ disk.raw3 : start=      540672, size=      133120, type={ROOT}, uuid={UUID3}, na
 # The boot indicators of the four entries in the first sector.
 ACTIVE = {
     Table.LEGACY: [0x80, 0, 0, 0],
+    Table.LEGACY_BOOT: [0x80, 0, 0, 0],
     Table.LEGACY_GPT: [0x80, 0, 0, 0],
     Table.EFI: [0, 0, 0, 0],
     Table.EFIXBOOTLDR: [0, 0, 0, 0],
@@ -84,6 +95,8 @@ ACTIVE = {
 FREE = {  # what sgdisk finds left, in sectors, and in the largest segment
     Table.LEGACY: "4029 free sectors (2.0 MiB) available in 2\nsegments, the largest of which is "
     "2015 (1007.5 KiB) in size.",
+    Table.LEGACY_BOOT: "4029 free sectors (2.0 MiB) available in 2\nsegments, the largest of "
+    "which is 2015 (1007.5 KiB) in size.",
     Table.LEGACY_GPT: "4029 free sectors (2.0 MiB) available in 2\nsegments, the largest of which "
     "is 2015 (1007.5 KiB) in size.",
     Table.EFI: "18365 free sectors (9.0 MiB) available in 2\nsegments, the largest of which is "
@@ -168,8 +181,9 @@ def test_a_partition_is_active_where_a_bios_wants_it(tmp_path: Path, table: Tabl
         sector = file.read(512)
     assert [sector[0x1BE + 16 * entry] for entry in range(4)] == ACTIVE[table]
     assert sector[:0x1B8] == bytes(0x1B8)  # no boot code yet
-    # The type of the first entry: Linux in an MBR, the whole disk in a protective one.
-    assert sector[0x1C2] == (0xEE if table.is_gpt else 0x83)
+    # The type of the first entry: the file system in an MBR, the whole disk in a protective one.
+    types = {Table.LEGACY: 0x83, Table.LEGACY_BOOT: 0x0C}
+    assert sector[0x1C2] == types.get(table, 0xEE)
 
 
 def test_fdisk_reads_sectors_of_4096_bytes(tmp_path: Path) -> None:

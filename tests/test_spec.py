@@ -147,9 +147,9 @@ def test_table_and_boot_loader_suit_each_other(
             "efi or efixbootldr, or --boot-loader grub",
         ),
         (
-            {"table": Table.NONE, "boot_loader": "grub"},
-            "--partition-table none cannot hold a boot loader: take --boot-loader none, not grub, "
-            "or another table",
+            {"table": Table.NONE, "boot_loader": "systemd-boot"},
+            "--partition-table none cannot hold a boot loader: take --boot-loader none, not "
+            "systemd-boot, or another table; with grub it has a menu for a GRUB from outside",
         ),
         (
             {"table": Table.LEGACY, "sector_size": 4096},
@@ -164,7 +164,7 @@ def test_table_and_boot_loader_suit_each_other(
         (
             {"table": Table.EFI, "rs_codes": True},
             "--rs-codes is for --boot-loader grub and a partition table for BIOS: legacy, "
-            "legacy+gpt or hybrid",
+            "legacy+boot, legacy+gpt or hybrid",
         ),
     ],
 )

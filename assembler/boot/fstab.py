@@ -83,13 +83,14 @@ class BootMounts:
 def boot_mounts(table: Table, mounts: Sequence[Mount]) -> BootMounts:
     """Which of a system's mounts are the partitions that a table has.
 
-    With `efixbootldr`, /boot is the XBOOTLDR partition and any other the ESP; where a table has
+    With `efixbootldr`, /boot is the XBOOTLDR partition and any other the ESP; with `legacy+boot`,
+    /boot is the only one; where a table has
     an ESP alone, that is what /boot is, or the first of them.
     """
     boot = next((mount for mount in mounts if mount.place == _BOOT), None)
     others = [mount for mount in mounts if mount.place != _BOOT]
-    if table is Table.EFIXBOOTLDR:
-        return BootMounts(others[0] if others else None, boot)
+    if table.has_boot_partition:
+        return BootMounts(others[0] if others and table.boots_efi else None, boot)
     if not table.boots_efi:
         return BootMounts(None, None)
     return BootMounts(boot or (others[0] if others else None), None)

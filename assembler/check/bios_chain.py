@@ -53,7 +53,7 @@ def walk_bios(disk: Disk) -> Chain:
         trail.links.append(f"core image, {sectors} sectors from LBA {lba}")
         shell = start_grub(disk, core, started_from=0)
         check_boot_code(disk, prefix_of(shell), sector, data)
-        walk_menu(trail, disk, core, shell)
+        walk_menu(trail, disk, core.platform, shell)
     return trail.chain
 
 

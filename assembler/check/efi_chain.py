@@ -135,7 +135,7 @@ def _walk(trail: Trail, disk: Disk, esp: Part, path: str, machine: str) -> None:
         return
     trail.links.append(f"{where} (GRUB)")
     shell = start_grub(disk, core, started_from=esp.number, directory=directory)
-    walk_menu(trail, disk, core, shell)
+    walk_menu(trail, disk, core.platform, shell)
 
 
 def _after_fallback(trail: Trail, disk: Disk, esp: Part, directory: str, machine: str) -> str:

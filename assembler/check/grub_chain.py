@@ -2,13 +2,15 @@
 
 from assembler.boot.core_image import CoreImage
 from assembler.boot.machine import Machine
-from assembler.check.chain import BrokenError, Disk, Trail
+from assembler.check.chain import BrokenError, Chain, Disk, Trail
 from assembler.check.entries import EntryReader
 from assembler.check.grub_menu import Location, default_entry, device_name, location_words
 from assembler.check.grub_script import ScriptError
 from assembler.check.grub_shell import Shell
 
 _TABLE_MODULES = {"gpt": "part_gpt", "dos": "part_msdos"}
+_DIRECTORY = "/boot/grub"
+_OUTSIDE = ("i386-pc", "arm64-efi")  # platforms, one for each kind of kernel
 _MACHINES = {"i386-pc": "i386", **{one.names.grub: one.names.words for one in Machine}}
 
 
@@ -27,15 +29,11 @@ def start_grub(disk: Disk, core: CoreImage, *, started_from: int, directory: str
         "grub_cpu": core.platform.rpartition("-")[0],
     }
     shell = Shell(disk.reader, variables)
-    try:
-        if core.config is not None:
-            shell.run(core.config)
-        if not shell.files and not shell.entries and not shell.faults:
-            _check_prefix(disk, core, prefix_of(shell))
-            shell.run("normal")
-    except ScriptError as error:
-        file = location_words(disk.reader.file_systems, shell.files[-1]) if shell.files else ""
-        raise BrokenError(f"{file or 'what is built into GRUB'}: {error}") from None
+    if core.config is not None:
+        _run(disk, shell, core.config)
+    if not shell.files and not shell.entries and not shell.faults:
+        _check_prefix(disk, core, prefix_of(shell))
+        _run(disk, shell, "normal")
     return shell
 
 
@@ -44,8 +42,8 @@ def prefix_of(shell: Shell) -> Location:
     return shell.place(shell.variables.get("prefix", ""))
 
 
-def walk_menu(trail: Trail, disk: Disk, core: CoreImage, shell: Shell) -> None:
-    """Walk on from the menu that `start_grub` read. Raises BrokenError."""
+def walk_menu(trail: Trail, disk: Disk, platform: str, shell: Shell) -> None:
+    """Walk on from the menu that a GRUB for `platform` read. Raises BrokenError."""
     words = [location_words(disk.reader.file_systems, place) for place in shell.files]
     trail.links += words
     default = default_entry(shell.entries, shell.variables.get("default", ""))
@@ -55,7 +53,34 @@ def walk_menu(trail: Trail, disk: Disk, core: CoreImage, shell: Shell) -> None:
         raise BrokenError(f"{words[-1] if words else 'GRUB'}: its menu has no entries")
     count = len(shell.entries)
     trail.links.append(f"{count} {'entry' if count == 1 else 'entries'}")
-    EntryReader(disk, _MACHINES[core.platform]).check(trail, shell.entries, default)
+    EntryReader(disk, _MACHINES[platform]).check(trail, shell.entries, default)
+
+
+def walk_bare(disk: Disk) -> Chain | None:
+    """What a GRUB from outside does with the menu of a file system without a partition table.
+
+    None where there is no menu.
+    """
+    if not disk.reader.exists(0, f"{_DIRECTORY}/grub.cfg"):
+        return None
+    trail = Trail("GRUB from outside")
+    for platform in _OUTSIDE:
+        trail = Trail(trail.firmware)
+        with trail.walked():
+            shell = Shell(disk.reader, {"root": device_name(0), "prefix": f"(hd0){_DIRECTORY}"})
+            _run(disk, shell, "normal")
+            walk_menu(trail, disk, platform, shell)
+        if not trail.foreign:
+            break
+    return trail.chain
+
+
+def _run(disk: Disk, shell: Shell, text: str) -> None:
+    try:
+        shell.run(text)
+    except ScriptError as error:
+        file = location_words(disk.reader.file_systems, shell.files[-1]) if shell.files else ""
+        raise BrokenError(f"{file or 'what is built into GRUB'}: {error}") from None
 
 
 def _check_prefix(disk: Disk, core: CoreImage, place: Location) -> None:

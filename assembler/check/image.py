@@ -15,6 +15,7 @@ from assembler.check.bios_chain import (
 )
 from assembler.check.chain import Chain, Disk
 from assembler.check.efi_chain import is_empty, system_partition, walk_efi
+from assembler.check.grub_chain import walk_bare
 from assembler.check.grub_reader import GrubReader, Span
 from assembler.check.kinds import not_a_file, not_raw, without_table
 from assembler.check.part import Part
@@ -53,7 +54,8 @@ def check_image(
     With `bios` it must boot by BIOS, with `efi` by UEFI; otherwise it is enough that anything
     boots it, and without `boots` nothing need. A chain that is there and broken is a fault all
     the same, but for those that need an entry in the firmware. An image without a table that
-    begins with a file system is checked as one: such boots by nothing of its own.
+    begins with a file system is checked as one, with the menu that a GRUB from outside finds there:
+    such boots by nothing of its own.
 
     Nothing is written to it; its name may be any. Partitions of other kinds are not looked
     into. Raises RequestError for what is no raw disk image, saying what it is; HostError when it
@@ -100,7 +102,7 @@ def _check(
     faults += [f"{part.where}: {part.fault}" for part in checked if part.fault]
     chains: tuple[Chain, ...] = ()
     # GRUB's drivers trust what they read, and what they miss would only repeat the fault.
-    if table.kind and not any(part.fault for part in checked):
+    if (table.kind or boots) and not any(part.fault for part in checked):
         chains = _walk(alias, table, scratch, bios=bios, efi=efi, boots=boots)
         faults += [chain.fault for chain in chains if chain.fault]
     return Report(size, checked, tuple(faults), chains)
@@ -114,6 +116,9 @@ def _walk(
     spans = [Span(part.number, part.start, part.size) for part in parts]
     reader = GrubReader(image, scratch, spans, table.sector_size)
     disk = Disk(image, table.kind, table.parts, reader)
+    if not table.kind:
+        bare = walk_bare(disk)
+        return () if bare is None else (bare,)
     chains = []
     if bios or has_boot_code(disk) or has_core_image(disk):
         chains.append(walk_bios(disk))

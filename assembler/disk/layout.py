@@ -22,6 +22,7 @@ class Table(StrEnum):
     """Partition tables by nixpkgs' names."""
 
     LEGACY = "legacy"  # MBR, for BIOS
+    LEGACY_BOOT = "legacy+boot"  # the same with a FAT for /boot
     LEGACY_GPT = "legacy+gpt"  # GPT, for BIOS
     EFI = "efi"
     EFIXBOOTLDR = "efixbootldr"  # an ESP for the boot loader, another partition for kernels
@@ -31,7 +32,7 @@ class Table(StrEnum):
     @property
     def boots_bios(self) -> bool:
         """Whether there is room for what a BIOS starts."""
-        return self in (Table.LEGACY, Table.LEGACY_GPT, Table.HYBRID)
+        return self.is_mbr or self in (Table.LEGACY_GPT, Table.HYBRID)
 
     @property
     def boots_efi(self) -> bool:
@@ -39,9 +40,19 @@ class Table(StrEnum):
         return self in (Table.EFI, Table.EFIXBOOTLDR, Table.HYBRID)
 
     @property
+    def has_boot_partition(self) -> bool:
+        """Whether there is a partition for kernels besides an EFI system partition."""
+        return self in (Table.EFIXBOOTLDR, Table.LEGACY_BOOT)
+
+    @property
+    def is_mbr(self) -> bool:
+        """Whether it is a table in the first sector alone."""
+        return self in (Table.LEGACY, Table.LEGACY_BOOT)
+
+    @property
     def is_gpt(self) -> bool:
         """Whether it is a GUID partition table."""
-        return self not in (Table.LEGACY, Table.NONE)
+        return not self.is_mbr and self is not Table.NONE
 
 
 class PartitionType(Enum):
@@ -112,7 +123,7 @@ class Layout:
 
     @property
     def xbootldr(self) -> Partition | None:
-        """The extended boot loader partition, which holds kernels."""
+        """The extended boot loader partition, or the FAT of an MBR, which holds kernels."""
         return self._of(PartitionType.XBOOTLDR)
 
     @property
@@ -128,7 +139,7 @@ class Layout:
         """
         if self.bios_boot is not None:
             return self.bios_boot.start, self.bios_boot.size
-        if self.table is not Table.LEGACY:
+        if not self.table.is_mbr:
             return None
         return SECTOR, min(partition.start for partition in self.partitions) - SECTOR
 
@@ -157,12 +168,12 @@ def make_layout(
 ) -> Layout:
     """Lay a disk out, with the places, names and numbers that nixpkgs gives its partitions.
 
-    `boot_size` is that of the ESP or, where there is one, the XBOOTLDR partition, in bytes; the
+    `boot_size` is that of the ESP or, where there is one, the partition for kernels, in bytes; the
     root has at least `root_size` bytes. Everything ends on a whole MiB. `seed` gives the GUID for
     a name: the same name must give the same GUID. Raises RequestError when `boot_size` is needed
     and not a whole number of MiB, and for a disk too large for an MBR.
     """
-    if table.boots_efi and (boot_size <= 0 or boot_size % _ALIGNMENT):
+    if (table.boots_efi or table.has_boot_partition) and (boot_size <= 0 or boot_size % _ALIGNMENT):
         raise RequestError(
             f"a boot partition of {boot_size} bytes ({format_size(boot_size)}) "
             "is not a whole number of MiB"
@@ -173,7 +184,7 @@ def make_layout(
     root_end = root_start + round_up(root_size, _ALIGNMENT)
     # An MBR leaves the same room: such a disk can be made a GPT one in place.
     size = root_end + (0 if table is Table.NONE else _BACKUP_TABLE)
-    if table is Table.LEGACY and size > _MAX_MBR:
+    if table.is_mbr and size > _MAX_MBR:
         raise RequestError(
             f"a disk of {format_size(size)} is too large for an MBR, which ends at "
             f"{format_size(_MAX_MBR)}: take --partition-table legacy+gpt"
@@ -198,6 +209,8 @@ def _before_root(table: Table, boot_size: int) -> list[tuple[str, PartitionType,
     """The partitions besides the root, in the order of their numbers: name, type, start, end."""
     esp = ("ESP", PartitionType.ESP, _ESP_START, _ESP_START + boot_size)
     match table:
+        case Table.LEGACY_BOOT:
+            return [("primary", PartitionType.XBOOTLDR, _FIRST, _FIRST + boot_size)]
         case Table.LEGACY_GPT:
             return [("no-fs", PartitionType.BIOS_BOOT, _FIRST, _BIOS_BOOT_END)]
         case Table.EFI:

@@ -32,7 +32,8 @@ int fdisk_write_disklabel(struct fdisk_context *);
 """
 _SONAME = "libfdisk.so.1"
 _ACTIVE = 1  # DOS_FLAG_ACTIVE
-_LINUX = "83"  # partition type in an MBR
+# Partition types in an MBR; that of the FAT is parted's, as nixpkgs has it.
+_LINUX, _FAT32 = "83", "c"
 _GPT_ENTRIES = 128 * 128  # bytes of the array of entries (UEFI specification 5.3.2)
 
 
@@ -107,7 +108,7 @@ def _context(library: Any) -> Iterator[Any]:
 
 def _script(layout: Layout) -> str:
     """The table in the language of sfdisk(8)."""
-    if layout.table is Table.LEGACY:
+    if layout.table.is_mbr:
         lines = ["label: dos", f"label-id: {layout.disk_signature:#010x}"]
     else:
         # All that the protective MBR, the header and the entries leave, as tools have it that
@@ -123,8 +124,10 @@ def _line(layout: Layout, partition: Partition) -> str:
         "start": partition.start // layout.sector_size,
         "size": partition.size // layout.sector_size,
     }
-    if layout.table is Table.LEGACY:
-        more = [f"type={_LINUX}", "bootable"]
+    if layout.table.is_mbr:
+        more = [f"type={_LINUX if partition is layout.root else _FAT32}"]
+        # Some BIOSes start only a disk with an active partition: the one that has /boot.
+        more += ["bootable"] if partition is layout.partitions[0] else []
     else:
         kind = f"type={partition.type.value}"
         more = [kind, f"uuid={partition.guid}", f'name="{partition.name}"']
