@@ -30,6 +30,7 @@ PACKAGES = {
     "fsck.fat": ("dosfstools", "dosfstools"),
     "grub-fstest": ("grub-common", "grub2"),
     "grub-mkimage": ("grub-common", "grub2"),
+    "grub-script-check": ("grub-common", "grub2"),
     "mcopy": ("mtools", "mtools"),
     "mke2fs": ("e2fsprogs", "e2fsprogs"),
     "mkfs.fat": ("dosfstools", "dosfstools"),
@@ -159,6 +160,7 @@ def _failure(
     return [*lines, remedy] if remedy else lines
 
 
+Done = subprocess.CompletedProcess[bytes]
 Running = subprocess.Popen[bytes]
 PIPE = subprocess.PIPE
 

@@ -1,14 +1,16 @@
 """Files are read as GRUB reads them."""
 
 import os
+import struct
+import time
 from pathlib import Path
 
 import pytest
 
 from assembler.check.grub_reader import FileSystem, GrubReader, Span, UnreadableError
 from assembler.disk.layout import Table
-from assembler.errors import HostError
-from tests.boot_images import FAT_UUID, LABEL, ROOT_UUID, build
+from assembler.errors import HostError, TooSlowError
+from tests.boot_images import FAT_UUID, LABEL, ROOT_UUID, build, debugfs
 from tests.helpers import output
 
 FILES = {"/a/file": b"data" * 10_000, "/a/empty": b"", "/a/b c/x": b"x", "/a/-n": b"dash"}
@@ -112,9 +114,80 @@ def test_labels(tmp_path: Path, label: str) -> None:
 
 def test_a_host_without_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("assembler.process.search_path", lambda: os.fspath(tmp_path))
+    (tmp_path / "disk").touch()
     with pytest.raises(HostError) as caught:
         GrubReader(tmp_path / "disk", tmp_path)
     assert str(caught.value) == (
         "asking GRUB for file systems: the program grub-fstest is not on PATH: "
         "it is in the package grub-common (Debian) or grub2 (nixpkgs)"
     )
+
+
+@pytest.mark.parametrize(("clock", "date"), [(0, 0), (0xBF7D, (2107 - 1980) << 9 | 12 << 5 | 31)])
+def test_times_that_grub_does_not_show(tmp_path: Path, clock: int, date: int) -> None:
+    """FAT's times go from 1980 to 2107, and 0 is none; GRUB leaves out those from 2038 on."""
+    image = tmp_path / "disk"
+    build(
+        image,
+        Table.EFI,
+        {"/x": b""},
+        esp={"/EFI/BOOT/BOOTX64.EFI": b"x", "/EFI/BOOT/a b.conf": b"xy"},
+    )
+    data = image.read_bytes()
+    for name in (b"BOOTX64 EFI", b"BOOT       "):
+        at = data.index(name) + 22
+        with image.open("r+b") as file:
+            file.seek(at)
+            file.write(struct.pack("<HH", clock, date))
+    reader = GrubReader(image, tmp_path)
+    assert reader.names(1, "/EFI") == ["BOOT/"]
+    assert sorted(reader.names(1, "/EFI/BOOT")) == ["BOOTX64.EFI", "a b.conf"]
+
+
+@pytest.mark.parametrize("path", ["/a/fi\0le", "/" + "a" * 5000, "/" + "ü" * 60_000, "/\udcff"])
+def test_paths_that_no_file_has(reader: GrubReader, path: str) -> None:
+    for number in (1, 2):
+        with pytest.raises(UnreadableError):
+            reader.read(number, path)
+        assert not reader.exists(number, path)
+        assert reader.names(number, path) == []
+
+
+def test_a_file_that_claims_to_be_huge(tmp_path: Path) -> None:
+    """A sparse file may claim more bytes than the disk has: no copy of it is made."""
+    image = tmp_path / "disk"
+    build(image, Table.EFI, {"/huge": b"x"})
+    debugfs(image, 2, "set_inode_field /huge size 1099511627776")
+    reader = GrubReader(image, tmp_path)
+    with pytest.raises(UnreadableError, match=r"it is larger than "):
+        reader.copy(2, "/huge")
+    with pytest.raises(UnreadableError, match=r"it is larger than "):
+        reader.read(2, "/huge")
+    assert sum(file.stat().st_size for file in tmp_path.glob("file-[0-9]*")) == 0
+
+
+def test_reading_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = tmp_path / "disk"
+    build(image, Table.EFI, FILES)
+    reader = GrubReader(image, tmp_path)
+    tool = tmp_path / "grub-fstest"
+    tool.write_text("#!/bin/sh\nexec sleep 60\n")
+    tool.chmod(0o755)
+    monkeypatch.setattr("assembler.process.search_path", lambda: f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(reader, "_limit", 0.2)
+    begun = time.monotonic()
+    for _ in range(100):
+        with pytest.raises(TooSlowError, match=r"grub-fstest did not end within 0 seconds"):
+            reader.read(1, "/a/file")
+    assert time.monotonic() - begun < 10
+
+
+def test_the_number_of_reads_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = tmp_path / "disk"
+    build(image, Table.EFI, FILES)
+    monkeypatch.setattr("assembler.check.grub_reader._MAX_RUNS", 3)
+    reader = GrubReader(image, tmp_path)
+    assert not reader.exists(2, "/1")
+    assert not reader.exists(2, "/2")
+    with pytest.raises(TooSlowError, match="more than 3 files are asked for"):
+        reader.exists(2, "/3")

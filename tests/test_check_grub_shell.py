@@ -134,8 +134,9 @@ def test_a_stub_leads_on() -> None:
 
 
 def test_configurations_that_read_one_another() -> None:
-    made = shell("configfile /a", {(1, "/a"): "configfile /a\n"})
-    assert made.faults == ["partition 1 (FAT), /a: configurations read one another without end"]
+    for word in ("configfile", "source", "."):
+        with pytest.raises(ScriptError, match="configurations read one another without end"):
+            shell(f"{word} /a", {(1, "/a"): f"{word} /a\n" * 3})
     assert shell("configfile /b").faults == ["partition 1 (FAT), /b: not found"]
 
 
@@ -290,3 +291,46 @@ def test_one_of_nixos() -> None:
             Location(3, "/nix/store/i/initrd"),
         ]
         assert one.loads[0].arguments == ("init=/nix/store/s/init", "loglevel=4")
+
+
+def test_a_submenu_without_an_entry() -> None:
+    made = shell("submenu 'all' {\n  set a=b\n}\nmenuentry 'one' {\n  linux /k\n}\n")
+    assert made.empty == ["all"]
+    assert shell("submenu a {\n  menuentry b {\n    linux /k\n  }\n}\n").empty == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "a\n" * 1_000_000,
+            "[" * 15_000,
+            "[" * 2_000_000,
+            "{ " * 1_000_000,
+            "if true; then " * 100_000,
+        ),
+        *(
+            "menuentry x {" * 100_000,
+            '"$x"' * 500_000,
+            "\\" * 2_000_000,
+            "'" * 2_000_000,
+            "! " * 500_000,
+        ),
+        "set a=$a$a$a\n" * 100_000,
+        "".join(f"if [ -e /x{number} ]; then true; fi\n" for number in range(5000)),
+        "".join(f"search --file /x{number}\n" for number in range(5000)),
+        "menuentry x {\n  linux /k\n}\n" * 100_000,
+        "linux /b\0z\n",
+    ],
+    ids=str.__len__,
+)
+def test_hostile_configurations_end_soon(text: str) -> None:
+    begun = time.process_time()
+    with suppress(ScriptError):
+        shell(text)
+    assert time.process_time() - begun < 20
+
+
+def test_a_configuration_that_is_too_large() -> None:
+    with pytest.raises(ScriptError, match=r"it is larger than 4\.0 MiB"):
+        shell("source /a", {(1, "/a"): "#" * (5 << 20)})

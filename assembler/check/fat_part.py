@@ -22,7 +22,7 @@ _EXPECTED = re.compile(r"fsck\.fat \S+ \(.*\)|.*: \d+ files, \d+/\d+ clusters|\s
 _CLUSTERS = re.compile(r": \d+ files, (\d+)/\d+ clusters")
 _SIGNATURE = b"\x55\xaa"
 _JUMPS = (0xE9, 0xEB)
-_SIZES = struct.Struct("<11xHBH4xH9xI")  # of sectors, clusters, reserved; all, in 16 or 32 bits
+_SIZES = struct.Struct("<11xHBH3xH11xI")  # of sectors, clusters, reserved; all, in 16 or 32 bits
 _MEDIA_AT = 21
 _SECONDS, _RATE = 30, 256 * MIB
 

@@ -7,6 +7,7 @@ from assembler.check.entries import EntryReader
 from assembler.check.grub_menu import Location, default_entry, device_name, location_words
 from assembler.check.grub_script import ScriptError
 from assembler.check.grub_shell import Shell
+from assembler.check.grub_syntax import syntax_fault
 
 _TABLE_MODULES = {"gpt": "part_gpt", "dos": "part_msdos"}
 _DIRECTORY = "/boot/grub"
@@ -51,6 +52,11 @@ def walk_menu(trail: Trail, disk: Disk, platform: str, shell: Shell) -> None:
         if shell.faults:  # GRUB itself would go on, with what it has
             raise BrokenError(shell.faults[0])
         raise BrokenError(f"{words[-1] if words else 'GRUB'}: its menu has no entries")
+    for place, name in zip(shell.files, words, strict=True):
+        if fault := syntax_fault(disk.reader, place):
+            raise BrokenError(f"{name}: {fault}")
+    if shell.empty:
+        raise BrokenError(f"{words[-1]}: its submenu {shell.empty[0]!r} has no entries")
     count = len(shell.entries)
     trail.links.append(f"{count} {'entry' if count == 1 else 'entries'}")
     EntryReader(disk, _MACHINES[platform]).check(trail, shell.entries, default)

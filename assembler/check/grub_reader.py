@@ -1,9 +1,11 @@
 """Read files inside an image with GRUB's own file-system drivers, which grub-fstest holds.
 
 What it says and how it exits: GRUB, util/grub-fstest.c and grub-core/commands/ls.c. Its `ls`
-always exits with 0, and says nothing of what it did not find; `cat` and `cp` tell.
+always exits with 0, and says nothing of what it did not find; `cat` and `cp` tell. All that it does
+is bounded, in time and in bytes: the image may be damaged, or made to do harm.
 """
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,16 +14,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assembler import process
+from assembler.check.part import time_limit
 from assembler.check.sparse import copy_sparse
-from assembler.units import SECTOR
+from assembler.errors import TooSlowError
+from assembler.units import MIB, SECTOR, format_size
 
 _FSTEST = "grub-fstest"
-_STATUSES = range(-64, 256)  # a driver that a damaged file system kills has read nothing, either
+_STATUSES = (*range(-64, 0), 0, 1)  # a driver that a damaged file system kills has read nothing
+_SECONDS, _RATE = 60, 64 * MIB  # at most for each time it runs, and for each second bytes more
+_MAX_RUNS = 4000  # a menu of a thousand generations needs no more
+_MAX_PATH = 4096  # bytes, as in Linux
+_MAX_PROGRAM = 128 * MIB  # that is held in memory: GRUB has a hundredth
+_MAX_COPY = 2048 * MIB  # GRUB finds no room in memory for more
 _DEVICE = re.compile(r"(?:Device|Partition) (loop\d+(?:,\w+)?): Filesystem type (.*)")
 _DETAILS = re.compile(
     r"(?P<kind>\S+)(?: - Label `(?P<label>.*)')?(?: - Last modification time [^,]*?)?"
     r"(?:, UUID (?P<uuid>\S+))?(?: - Partition start at| - Sector size).*"
 )
+# Size or DIR, the time unless GRUB cannot show it, and the name.
+_ROW = re.compile(r"(?:DIR|\d+) +\d{14,} (?P<timed>.+)|(?:DIR|\d+) *(?P<name>.+)")
 _REFUSAL = re.compile(r"error: (?:cannot open `.*?': )?(.*?)\.?$")
 _MODULES = {"ext*": "ext2"}  # GRUB's drivers whose module has another name
 _PLAIN = {"ext2": "ext4", "fat": "FAT"}  # what users call what they read
@@ -81,6 +92,11 @@ class GrubReader:
         self, image: Path, scratch: Path, places: Sequence[Span] = (), sector_size: int = SECTOR
     ) -> None:
         self._scratch = scratch
+        size = image.stat().st_size
+        self._limit = time_limit(_SECONDS, size, _RATE)
+        self._max_copy = min(_MAX_COPY, size)
+        self._runs = 0
+        self._stuck: TooSlowError | None = None
         self._images = [image]
         numbers = []
         if sector_size != SECTOR:
@@ -95,8 +111,10 @@ class GrubReader:
         self.file_systems = tuple(self._probe(numbers))
 
     def _probe(self, numbers: Sequence[int]) -> list[FileSystem]:
-        found = []
-        said = self._run(["ls", "--", "-l"], "asking GRUB for file systems")
+        found: list[FileSystem] = []
+        if not self._images:
+            return found
+        said = self._run([*self._prefix, "ls", "--", "-l"], "asking GRUB for file systems").stdout
         for device, words in _DEVICE.findall(said.decode(errors="replace")):
             details = _DETAILS.fullmatch(words)
             number = _number(device, numbers)
@@ -124,11 +142,13 @@ class GrubReader:
         return known.data[:limit] if limit else known.data
 
     def _read(self, number: int, path: str, limit: int) -> _Read:
-        length = ["-n", str(limit)] if limit else []
+        length = limit or _MAX_PROGRAM + 1
         try:
-            data = self._file_command([*length, *self._prefix, "cat"], number, path)
+            data = self._file_command(["-n", str(length), *self._prefix, "cat"], number, path)
         except UnreadableError as error:
             return _Read(limit, b"", str(error))
+        if not limit and len(data) == length:
+            return _Read(limit, b"", f"it is larger than {format_size(_MAX_PROGRAM)}")
         return _Read(limit, data)
 
     def fetch(self, wanted: Iterable[tuple[int, str, int]]) -> None:
@@ -146,7 +166,11 @@ class GrubReader:
         key = number, path
         if key not in self._copies:
             target = self._scratch / f"file-{len(self._copies)}"
-            self._file_command([*self._prefix, "cp"], number, path, target)
+            length = str(self._max_copy + 1)
+            self._file_command(["-n", length, *self._prefix, "cp"], number, path, target)
+            if target.stat().st_size > self._max_copy:
+                target.unlink()
+                raise UnreadableError(f"it is larger than {format_size(self._max_copy)}")
             self._copies[key] = target
         return self._copies[key]
 
@@ -155,16 +179,17 @@ class GrubReader:
 
         Links to directories are left out, as GRUB's `ls -l` does.
         """
-        if number not in self._devices:
+        if number not in self._devices or _path_fault(directory):
             return []
         where = f"({self._devices[number]}){directory.rstrip('/')}/"
         if (number, where) in self._names:
             return self._names[number, where]
-        said = self._run(["ls", "--", "-l", where], f"listing {directory}")
-        # Size or DIR, time, name.
-        rows = (line.split(maxsplit=2) for line in said.decode(errors="replace").splitlines())
-        self._names[number, where] = [row[2] for row in rows if len(row) == 3]
-        return self._names[number, where]
+        words = [*self._prefix, "ls", "--", "-l", os.fsencode(where)]
+        said = self._run(words, f"listing {directory}").stdout
+        rows = map(_ROW.fullmatch, os.fsdecode(said).split("\n"))
+        found = [row["timed"] or row["name"] for row in rows if row is not None]
+        self._names[number, where] = found
+        return found
 
     def exists(self, number: int, path: str) -> bool:
         """Whether there is a file that GRUB can open."""
@@ -178,23 +203,40 @@ class GrubReader:
     def _prefix(self) -> list[process.Arg]:
         return ["-c", str(len(self._images)), *self._images]
 
-    def _run(self, words: Sequence[str], what: str) -> bytes:
-        return process.run([_FSTEST, *self._prefix, *words], what=what, ok=_STATUSES).stdout
+    def _run(self, words: Sequence[process.Arg], what: str) -> process.Done:
+        """Run the tool; raises TooSlowError, and from then on at once."""
+        self._runs += 1
+        if self._runs > _MAX_RUNS:
+            self._stuck = TooSlowError(f"more than {_MAX_RUNS} files are asked for by boot menus")
+        if self._stuck is not None:
+            raise self._stuck
+        try:
+            return process.run([_FSTEST, *words], what=what, ok=_STATUSES, limit=self._limit)
+        except TooSlowError as error:
+            self._stuck = error
+            raise
 
     def _file_command(
         self, words: Sequence[process.Arg], number: int, path: str, *more: process.Arg
     ) -> bytes:
         if number not in self._devices:
             raise UnreadableError("unknown file system")
-        device = self._devices[number]
-        done = process.run(
-            [_FSTEST, *words, f"({device}){path}", *more], what=f"reading {path}", ok=_STATUSES
-        )
+        if fault := _path_fault(path):
+            raise UnreadableError(fault)
+        where = os.fsencode(f"({self._devices[number]}){path}")
+        done = self._run([*words, where, *more], f"reading {path}")
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             match = _REFUSAL.search(said[-1]) if said else None
             raise UnreadableError(match[1] if match else "GRUB cannot read it")
         return done.stdout
+
+
+def _path_fault(path: str) -> str:
+    """Why there can be no file with a path."""
+    if "\0" in path:
+        return "its name has a NUL byte"
+    return "its name is too long" if len(path.encode(errors="surrogatepass")) > _MAX_PATH else ""
 
 
 def _number(device: str, numbers: Sequence[int]) -> int | None:

@@ -32,7 +32,7 @@ _IN_DOUBLE = re.compile(
 
 
 class ScriptError(ValueError):
-    """The script is larger, or nested deeper, than any that makes sense: in a few words."""
+    """A script is broken, or larger or nested deeper than makes sense: in a few words."""
 
 
 @dataclass(slots=True)
@@ -93,6 +93,8 @@ Statement = Command | Branches
 
 def parse(text: str) -> tuple[Statement, ...]:
     """The statements of a script; loops and functions are left out. Raises ScriptError."""
+    if "\0" in text:
+        raise ScriptError("it has a NUL byte, where GRUB stops to read the line")
     return _Parser(text).body(frozenset(), 0)
 
 

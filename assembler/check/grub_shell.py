@@ -32,13 +32,15 @@ from assembler.check.grub_script import (
     parse,
 )
 from assembler.check.grub_search import holds, read_search
+from assembler.units import format_size
 
 _FAILING = frozenset({"keystatus", "loadfont", "false"})
 _MAX_CONFIG = 4 << 20  # bytes: a menu of a thousand generations has a tenth of it
-_MAX_FILES = 20  # configurations that read one another
+_MAX_FILES = 40  # configurations that read one another, and submenus in one another
 _EXPORTED = ("root", "prefix", "cmdpath")
 _MAX_WORD = 64 << 10  # characters, so those of a variable as well
-_LOOK_UP = 8192  # what asking for a file costs of the budget
+_LOOK_UP = 64 << 10  # what asking for a file costs of the budget: it takes 10 ms
+_PARSE = 4  # what a character of a configuration costs
 
 
 @dataclass(slots=True)
@@ -52,6 +54,8 @@ class Shell:
     entries: list[Entry] = field(default_factory=list)
     files: list[Location] = field(default_factory=list)  # the configurations read, in order
     faults: list[str] = field(default_factory=list)  # of those that could not be read
+    empty: list[str] = field(default_factory=list)  # submenus without an entry, by their titles
+    parsed: dict[Location, tuple[Statement, ...]] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
 
     def run(self, text: str) -> None:
@@ -80,7 +84,10 @@ class Shell:
         """The text of a configuration. Raises UnreadableError."""
         if place.number is None:
             raise UnreadableError(place.fault)
-        return self.reader.read(place.number, place.path, _MAX_CONFIG).decode(errors="replace")
+        data = self.reader.read(place.number, place.path, _MAX_CONFIG + 1)
+        if len(data) > _MAX_CONFIG:
+            raise ScriptError(f"it is larger than {format_size(_MAX_CONFIG)}")
+        return data.decode(errors="replace")
 
     def _run_menu(
         self, statements: Iterable[Statement], titles: tuple[str, ...], numbers: tuple[int, ...]
@@ -183,7 +190,10 @@ class Shell:
         self.budget.spend(len(self.variables) + len(self.lost))
         inner = self._child()
         if name == "submenu":
+            before = len(self.entries)
             inner._run_menu(block, titles, numbers)
+            if len(self.entries) == before:
+                self.empty.append(title)
             return
         inner.variables, inner.lost = dict(self.variables), dict(self.lost)
         loads = inner._run(block, None)
@@ -210,21 +220,29 @@ class Shell:
         if path.startswith("(memdisk)"):
             path = self._after_memdisk()
         place = self.place(path)
+        if len(self.files) >= _MAX_FILES:
+            raise ScriptError("configurations read one another without end")
         try:
-            if len(self.files) >= _MAX_FILES:
-                raise UnreadableError("configurations read one another without end")
-            text = self.read(place)
+            statements = self._parse(place)
         except UnreadableError as error:
             self.faults.append(f"{location_words(self.reader.file_systems, place)}: {error}")
             return
-        self.files.append(place)
-        statements = parse(text)
         if name in ("source", "."):
             self._run(statements, menu)
         elif menu is not None:
             child = self._child()
             child._run_menu(statements, menu.titles, menu.numbers)
             self.variables = child.variables
+
+    def _parse(self, place: Location) -> tuple[Statement, ...]:
+        """The statements of a configuration; raises UnreadableError and ScriptError."""
+        known = self.parsed.get(place)
+        text = "" if known is not None else self.read(place)
+        self.files.append(place)
+        if known is None:
+            self.budget.spend(_PARSE * len(text))
+            known = self.parsed[place] = parse(text)
+        return known
 
     def _after_memdisk(self) -> str:
         """What a distribution's own configuration leads to: one in the prefix, or beside GRUB.

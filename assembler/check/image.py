@@ -22,7 +22,7 @@ from assembler.check.part import Part
 from assembler.check.partition_table import DiskTable, read_table
 from assembler.check.parts import check_part, has_file_system
 from assembler.disk.layout import PartitionType
-from assembler.errors import HostError, RequestError, reason
+from assembler.errors import HostError, RequestError, TooSlowError, reason
 from assembler.units import SECTOR, format_size
 from assembler.words import printable
 
@@ -103,7 +103,10 @@ def _check(
     chains: tuple[Chain, ...] = ()
     # GRUB's drivers trust what they read, and what they miss would only repeat the fault.
     if (table.kind or boots) and not any(part.fault for part in checked):
-        chains = _walk(alias, table, scratch, bios=bios, efi=efi, boots=boots)
+        try:
+            chains = _walk(alias, table, scratch, bios=bios, efi=efi, boots=boots)
+        except TooSlowError as error:
+            chains = (Chain("", (), (), str(error).splitlines()[0]),)
         faults += [chain.fault for chain in chains if chain.fault]
     return Report(size, checked, tuple(faults), chains)
 
