@@ -184,7 +184,7 @@ def _grub(
 
 def _systemd_boot(loader: Loader, spec: Spec, store: Store) -> Booting:
     number = current_generation(spec.root.system, spec.root.generations)
-    files = systemd_boot_files(loader.generations, number)
+    files = systemd_boot_files(loader.generations, number, loader.systemd_boot)
     esp: dict[str, Source] = {**loader.programs, **_sources(files.esp, store)}
     kernels = _sources(files.xbootldr, store)
     if spec.partition_table is Table.EFIXBOOTLDR:

@@ -7,12 +7,11 @@ from assembler import process
 from assembler.appliance import kernels, resources, session
 from assembler.appliance.accelerator import attempts
 from assembler.boot.architecture import read_architecture
-from assembler.boot.installer import read_installer
 from assembler.boot.loader import Loader, Wanted, find_loader
 from assembler.disk import table
 from assembler.disk.layout import Table
 from assembler.errors import Findings, HostError, RequestError
-from assembler.resolve import resolution_problems, resolve
+from assembler.resolve import Resolution, resolve
 from assembler.root.contents import Row, read_contents, rows_with
 from assembler.root.files import Files
 from assembler.root.prepare import channel_problems
@@ -75,13 +74,13 @@ def read_request(spec: Spec, scratch: Path) -> Request:
         with found.gather():
             closure = read_root(spec.root, files)
             architecture = read_architecture(files, spec.root.system)
-            asked, installer = spec, read_installer(files, spec.root.system)
-            spec = resolve(asked, architecture, installer)
-            refused = resolution_problems(asked, spec, architecture, installer)
-            found.problems += refused
-            installer.warn(asked.boot_loader, spec.loader)
-            if not refused:
-                loader = _find_loader(spec, architecture, closure, files)
+            resolution = resolve(spec, files, architecture)
+            spec = resolution.spec
+            resolution.warn()
+            if problems := resolution.problems():
+                found.problems += problems
+            else:
+                loader = _find_loader(resolution, closure, files)
     rows: list[Row] = []
     with found.gather():
         if spec.contents is not None:
@@ -92,14 +91,15 @@ def read_request(spec: Spec, scratch: Path) -> Request:
     return Request(spec, closure, files, architecture, loader, tuple(rows))
 
 
-def _find_loader(spec: Spec, architecture: str, closure: Closure, files: Files) -> Loader:
-    root = spec.root
+def _find_loader(resolution: Resolution, closure: Closure, files: Files) -> Loader:
+    spec, root = resolution.spec, resolution.spec.root
     number = current_generation(root.system, root.generations)
     wanted = Wanted(
         loader=spec.loader,
         table=spec.partition_table,
         system=root.system,
-        architecture=architecture,
+        architecture=resolution.architecture,
+        systemd_boot=resolution.systemd_boot,
         generations=[*dict([*root.generations, (number, root.system)]).items()],
         epoch=root.epoch,
         efi_binaries=spec.efi_binaries,

@@ -1,36 +1,77 @@
 """What a system decides of a request that its user left open: boot loader and partition table."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
-from assembler.boot.installer import MADE, Installer
+from assembler.boot.installer import MADE, SYSTEMD, Installer, read_installer
+from assembler.boot.systemd_boot_settings import (
+    SystemdBootSettings,
+    read_systemd_boot_settings,
+)
 from assembler.disk.layout import Table
 from assembler.spec import Spec
+from assembler.store.paths import Store
 
 _EFI_ONLY = ("aarch64-linux",)
 
 
-def resolve(spec: Spec, architecture: str, installer: Installer) -> Spec:
-    """With the boot loader that the system is configured with, and a table that it can boot from.
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What a user `asked` for, and the `spec` that it is together with what a system decides."""
 
-    What the user asked for stays.
+    asked: Spec
+    spec: Spec
+    architecture: str  # of the system, as Nix calls it
+    installer: Installer
+    systemd_boot: SystemdBootSettings = field(default_factory=SystemdBootSettings)
+
+    def problems(self) -> list[str]:
+        """Why the system does not go with what was asked for."""
+        problems = []
+        table = self.spec.partition_table
+        if self.asked.boot_loader is None and self.asked.table is not Table.NONE:
+            problems += self.installer.problems
+        if self.architecture in _EFI_ONLY and table.boots_bios:
+            problems.append(
+                f"--partition-table {table} is for BIOS, which no machine for "
+                f"{self.architecture} has: take efi or efixbootldr"
+            )
+        return problems + self.spec.boot_problems() + self._systemd_boot_problems()
+
+    def warn(self) -> None:
+        """Tell where another boot loader is taken than the system is configured with."""
+        self.installer.warn(self.asked.boot_loader, self.spec.loader)
+
+    def _systemd_boot_problems(self) -> list[str]:
+        """Why the partitions are not those that the system's own installer will write to."""
+        settings, table = self.systemd_boot, self.spec.partition_table
+        option = "boot.loader.systemd-boot.xbootldrMountPoint"
+        if not settings.builder or settings.has_xbootldr == (table is Table.EFIXBOOTLDR):
+            return []
+        if settings.has_xbootldr:
+            return [
+                f"the system has its kernels in a partition of their own, at {settings.boot} "
+                f"({option}): take --partition-table efixbootldr, not {table}"
+            ]
+        return [
+            f"the system has its kernels in the EFI system partition, at {settings.esp}: take "
+            f"--partition-table efi, or set {option}"
+        ]
+
+
+def resolve(asked: Spec, store: Store, architecture: str) -> Resolution:
+    """Look at what the user left open.
+
+    Raises RequestError for what of systemd-boot's settings cannot be had, HostError for what
+    cannot be read.
     """
-    if spec.boot_loader is None and spec.table is not Table.NONE and installer.loader in MADE:
+    installer = read_installer(store, asked.root.system)
+    spec, settings = asked, SystemdBootSettings()
+    if asked.boot_loader is None and asked.table is not Table.NONE and installer.loader in MADE:
         spec = replace(spec, boot_loader=installer.loader)
+    if spec.loader == installer.loader == SYSTEMD:
+        settings = read_systemd_boot_settings(store, installer.program)
+        if asked.table is None and settings.has_xbootldr:
+            spec = replace(spec, table=Table.EFIXBOOTLDR)
     if spec.table is None and architecture in _EFI_ONLY and spec.loader != "none":
-        return replace(spec, table=Table.EFI)
-    return spec
-
-
-def resolution_problems(
-    asked: Spec, spec: Spec, architecture: str, installer: Installer
-) -> list[str]:
-    """Why a system does not go with what the user `asked` for; `spec` is that, resolved."""
-    problems = []
-    if asked.boot_loader is None and asked.table is not Table.NONE:
-        problems += installer.problems
-    if architecture in _EFI_ONLY and spec.partition_table.boots_bios:
-        problems.append(
-            f"--partition-table {spec.partition_table} is for BIOS, which no machine for "
-            f"{architecture} has: take efi or efixbootldr"
-        )
-    return problems + spec.boot_problems()
+        spec = replace(spec, table=Table.EFI)
+    return Resolution(asked, spec, architecture, installer, settings)

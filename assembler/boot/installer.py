@@ -8,12 +8,11 @@ it in a here document, or in a call of `system`.
 import json
 import logging
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from assembler.boot.bootspec import DOCUMENT, SYSTEMD_BOOT
-from assembler.errors import HostError, RequestError, reason
-from assembler.store.paths import STORE, Store, store_path_of
+from assembler.boot.scripts import follow, plain_name, read_script, store_paths
+from assembler.store.paths import Store
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +27,6 @@ _VALUES = (
     re.compile(r"<<'EOFBOOTLOADER'[^\n]*\n[ \t]*(\S*)"),
     re.compile(r'\bsystem\("(/nix/store/[^"\s]+)'),
 )
-_PATH = re.compile(rf"{STORE}/[0-9a-z]{{32}}-[\w+\-.?=]+(?:/[\w+\-.?=@]+)*", re.ASCII)
 
 # What nixpkgs, and the projects beside it, call the programs that install a boot loader: the name
 # of the file, or of the store path that it is.
@@ -59,8 +57,6 @@ _NOT_BY_INSTALLER = (
 )
 _LANZABOOTE = "org.nix-community.lanzaboote"  # its own part of a bootspec
 
-_MAX_SCRIPT = 1 << 22  # bytes
-_MAX_FILES = 64  # that are followed from one program to the next
 _NOTHING = re.compile(r"\s*(#.*|set\s.*|exit(\s+0)?|true|:)?\s*")  # a line that does nothing
 
 
@@ -118,7 +114,7 @@ def read_installer(store: Store, system: str) -> Installer:
     found = next(filter(None, (pattern.search(switch) for pattern in _VALUES)), None)
     if found is None:
         # A script of another kind names the installer somewhere.
-        for path in follow(store, _PATH.findall(switch)):
+        for path in follow(store, store_paths(switch)):
             if (loader := _known(path)) in MADE:
                 return Installer(loader, path)
         return Installer(_of_bootspec(store, system))
@@ -130,50 +126,12 @@ def read_installer(store: Store, system: str) -> Installer:
     script = read_script(store, program)
     if script and all(map(_NOTHING.fullmatch, script.splitlines())):
         return Installer(NONE, program)
-    return Installer(_plain_name(program) or NONE, program)
-
-
-def follow(store: Store, paths: list[str]) -> Iterator[str]:
-    """Paths in the store, then those that the scripts among them name, and so on, each once."""
-    pending = [*paths]
-    seen: set[str] = set()
-    while pending and len(seen) < _MAX_FILES:
-        path = pending.pop(0)
-        if path not in seen:
-            seen.add(path)
-            yield path
-            pending += _PATH.findall(read_script(store, path))
-
-
-def read_script(store: Store, path: str, *, whole: bool = False) -> str:
-    """The text at a path in the store, links followed; empty for what is no script.
-
-    Bytes that are not UTF-8 are kept as surrogates. A `whole` file may be a program, too.
-    """
-    if store_path_of(path) is None:
-        return ""
-    try:
-        real = store.resolve(path)
-        if store_path_of(real) is None or not store.is_file(real):
-            return ""
-        with store.host(real).open("rb") as file:
-            content = file.read(_MAX_SCRIPT)
-    except RequestError:
-        return ""
-    except OSError as error:
-        raise HostError(f"cannot read {reason(error)}") from None
-    return "" if b"\0" in content and not whole else content.decode(errors="surrogateescape")
+    return Installer(plain_name(program) or NONE, program)
 
 
 def _known(path: str) -> str | None:
     """The boot loader that a program of a known name installs."""
-    return _NAMES.get(_plain_name(path))
-
-
-def _plain_name(path: str) -> str:
-    """The name of a file, or of a store path without its hash."""
-    name = path.rpartition("/")[2]
-    return name[33:] if store_path_of(path) == path else name
+    return _NAMES.get(plain_name(path))
 
 
 def _of_bootspec(store: Store, system: str) -> str:

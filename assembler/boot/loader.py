@@ -20,6 +20,7 @@ from assembler.boot.grub import (
 from assembler.boot.grub_config import GrubConfig, find_grub_config, read_grub_config
 from assembler.boot.machine import SYSTEMS, Machine
 from assembler.boot.systemd_boot import stub_problems
+from assembler.boot.systemd_boot_settings import SystemdBootSettings
 from assembler.disk.layout import Table
 from assembler.errors import Findings, RequestError
 from assembler.store.paths import Store
@@ -39,6 +40,7 @@ class Wanted:
     generations: Sequence[tuple[int, str]]  # of the system profile: numbers and toplevels
     epoch: int  # seconds: the time of the profile's links
     efi_binaries: Sequence[Path] = ()
+    systemd_boot: SystemdBootSettings = field(default_factory=SystemdBootSettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,7 @@ class Loader:
     grubs: Mapping[Platform, Grub] = field(default_factory=dict)
     signed: Signed | None = None  # EFI programs that are used as they are
     programs: EspFiles = field(default_factory=dict)  # systemd-boot, by its paths on the ESP
+    systemd_boot: SystemdBootSettings = field(default_factory=SystemdBootSettings)
 
     @property
     def version(self) -> str:
@@ -131,9 +134,11 @@ class _Search:
         """Add what is particular to systemd-boot."""
         with self.found.gather():
             self.found.problems += stub_problems(self.store, loader.generations)
+        self.found.problems += _mount_problems(self.wanted.systemd_boot, loader.mounts)
         with self.found.gather():
             program = find_systemd_boot(self.store, self.paths, self.machine)
-            return replace(loader, programs=systemd_boot_programs(program, self.machine))
+            programs = systemd_boot_programs(program, self.machine)
+            return replace(loader, programs=programs, systemd_boot=self.wanted.systemd_boot)
         return loader
 
     def grub(self, loader: Loader) -> Loader:
@@ -205,3 +210,16 @@ class _Search:
                 if other is not None:
                     further[platform] = other
         return further
+
+
+def _mount_problems(settings: SystemdBootSettings, mounts: BootMounts) -> list[str]:
+    """Where the system's own installer of systemd-boot will write beside its partitions."""
+    pairs = [(settings.esp, mounts.esp, "the EFI system partition")]
+    if settings.has_xbootldr:
+        pairs.append((settings.boot, mounts.xbootldr, "the partition for kernels"))
+    return [
+        f"systemd-boot's installer writes to {place}, but the system mounts {what} at "
+        f"{mount.place}: make boot.loader and fileSystems agree"
+        for place, mount, what in pairs
+        if place and mount is not None and mount.place.rstrip("/") != place.rstrip("/")
+    ]

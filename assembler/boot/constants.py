@@ -1,0 +1,99 @@
+"""Read constants out of a Python program, which is parsed and never run."""
+
+import ast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+
+Value = str | int
+Names = Mapping[str, Value]
+
+# How many lines this Python may fail to parse; a program for a later one may have a few.
+_MAX_ERRORS = 20
+_CALLS: Mapping[str, Callable[[Value], Value]] = {"Path": str, "str": str, "int": int, "bool": bool}
+
+
+def parse(text: str) -> ast.Module:
+    """The statements of a program, but for lines that this Python does not know.
+
+    Nothing is left of what is no Python at all.
+    """
+    lines = text.split("\n")
+    for _ in range(_MAX_ERRORS):
+        try:
+            return ast.parse("\n".join(lines))
+        except SyntaxError as error:
+            if error.lineno is None or not 0 < error.lineno <= len(lines):
+                break
+            lines[error.lineno - 1] = ""
+        except (ValueError, RecursionError, MemoryError):
+            break
+    return ast.Module([], [])
+
+
+def strings(module: ast.Module) -> list[str]:
+    """All strings that a program spells out."""
+    nodes = (node for node in ast.walk(module) if isinstance(node, ast.Constant))
+    return [node.value for node in nodes if isinstance(node.value, str)]
+
+
+def functions(module: ast.Module) -> dict[str, ast.FunctionDef]:
+    """The functions at the top of a program, by their names."""
+    return {node.name: node for node in module.body if isinstance(node, ast.FunctionDef)}
+
+
+def assigned(statements: Iterable[ast.AST], names: Names) -> dict[str, Value]:
+    """The names that get a constant among statements, beside those known before."""
+    found = dict(names)
+    for statement in statements:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                with suppress(ValueError):
+                    found[name] = evaluate(value, found)
+    return found
+
+
+def written(statements: Iterable[ast.stmt], names: Names) -> Iterator[str]:
+    """The constants that statements write to a file, one a call, in their order.
+
+    What depends on anything else is left out.
+    """
+    for statement in statements:
+        match statement:
+            case ast.With(body=body):
+                yield from written(body, names)
+            case ast.If(test=test, body=body, orelse=orelse):
+                with suppress(ValueError):
+                    yield from written(body if evaluate(test, names) else orelse, names)
+            case ast.Expr(ast.Call(func=ast.Attribute(attr="write"), args=[argument])):
+                with suppress(ValueError):
+                    yield str(evaluate(argument, names))
+
+
+def evaluate(node: ast.AST, names: Names) -> Value:
+    """The value of an expression of constants and `names`; raises ValueError for another.
+
+    A path is the string that it stands for.
+    """
+    match node:
+        case ast.Constant(value=str() | int() as constant):
+            found: Value = constant
+        case ast.Name(id=name) if name in names:
+            found = names[name]
+        case ast.JoinedStr(values=values):
+            found = "".join(str(evaluate(value, names)) for value in values)
+        case ast.FormattedValue(value=value, conversion=-1, format_spec=None):
+            found = evaluate(value, names)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            found = not evaluate(operand, names)
+        case ast.Compare(left=left, ops=[ast.Eq() | ast.NotEq() as op], comparators=[right]):
+            equal = evaluate(left, names) == evaluate(right, names)
+            found = equal == isinstance(op, ast.Eq)
+        case ast.BinOp(left=left, op=ast.Div(), right=right):
+            found = f"{evaluate(left, names)}/{evaluate(right, names)}"
+        case ast.Call(func=ast.Name(id=name), args=[argument]) if name in _CALLS:
+            found = _CALLS[name](evaluate(argument, names))
+        case ast.Call(func=ast.Attribute(value=value, attr="strip"), args=[argument]):
+            found = str(evaluate(value, names)).strip(str(evaluate(argument, names)))
+        case _:
+            raise ValueError("not a constant")
+    return found
