@@ -38,8 +38,13 @@ def store_path(number: int, name: str) -> str:
     return f"/nix/store/{_HASHES[number % 32] * 32}-{name}"
 
 
-def make_system(root: Path, fstab: str = "", bzimage: bytes | None = None) -> System:
-    """Make kernel, initrd, shell and toplevel below `root`, registered with their real hashes."""
+def make_system(
+    root: Path, fstab: str = "", bzimage: bytes | None = None, installer: str = ""
+) -> System:
+    """Make kernel, initrd, shell and toplevel below `root`, registered with their real hashes.
+
+    `installer` is the path of the program that installs the system's boot loader.
+    """
     kernel, initrd = store_path(1, "linux"), store_path(2, "initrd")
     shell, toplevel = store_path(3, "bash-5"), store_path(4, "nixos-system-tiny")
     files = {
@@ -52,6 +57,9 @@ def make_system(root: Path, fstab: str = "", bzimage: bytes | None = None) -> Sy
     }
     if fstab:
         files[f"{toplevel}/etc/fstab"] = fstab.encode()
+    if installer:
+        script = f"#!/bin/sh\nexport INSTALL_BOOTLOADER='{installer}'\n"
+        files[f"{toplevel}/bin/switch-to-configuration"] = script.encode()
     for path, content in files.items():
         file = root / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)

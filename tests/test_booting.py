@@ -8,7 +8,8 @@ import pytest
 
 from assembler.process import search_path
 from assembler.units import MIB
-from tests.systems import System, make_system
+from tests.builders import SCRIPT, TOOL, add_builder, builder
+from tests.systems import System, make_system, store_path
 
 ASSEMBLE = Path(__file__).parent.parent / ".venv/bin/assemble"
 ESP, XBOOTLDR = 8 * MIB, 100 * MIB
@@ -17,11 +18,8 @@ INITRD = "22222222222222222222222222222222-initrd-initrd"
 EFI = {"EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/BOOTIA32.EFI"}  # the host of the tests has both GRUBs
 GRUB = {"grub/grub.cfg", "grub/grubenv", "grub/state", "grub/x86_64-efi/normal.mod"}
 SYSTEMD = {"EFI/BOOT/BOOTX64.EFI", "EFI/systemd/systemd-bootx64.efi"}
-ENTRIES = {
-    "loader/entries/nixos-generation-1.conf",
-    f"EFI/nixos/{KERNEL}.efi",
-    f"EFI/nixos/{INITRD}.efi",
-}
+COPIES = {f"EFI/nixos/{KERNEL}.efi", f"EFI/nixos/{INITRD}.efi"}
+ENTRIES = {"loader/entries/nixos-generation-1.conf", *COPIES}
 KERNELS = {f"kernels/{KERNEL}", f"kernels/{INITRD}"}
 
 
@@ -182,6 +180,22 @@ def test_systemd_boot_has_kernels_on_the_partition_for_them(tmp_path: Path, linu
     _, image = assemble(tmp_path, *options, kernel=linux)
     assert files(image, ESP) == SYSTEMD | {"loader/loader.conf"}
     assert files(image, XBOOTLDR) == ENTRIES
+
+
+def test_the_systems_own_settings_of_systemd_boot_hold(tmp_path: Path, linux: bytes) -> None:
+    system = make_system(tmp_path / "store", fstab(efi="ESP", boot="BOOT"), linux, SCRIPT)
+    install = f"{store_path(24, 'coreutils')}/bin/install -Dp {TOOL} /boot/EFI/memtest/m.efi"
+    text = builder(esp="/efi", timeout="3", editor="")
+    more = add_builder(system, text, extra=install, files={TOOL: linux})
+    out = tmp_path / "disk.raw"
+    run(ASSEMBLE, "--out", out, *system.options, *more, "--boot-size", "64M")
+    assert files(out, ESP) == SYSTEMD | {"loader/loader.conf"}
+    [name] = files(out, XBOOTLDR) - COPIES - {"EFI/memtest/m.efi"}
+    default = name.removeprefix("loader/entries/")
+    assert fat_text(out, ESP, "loader/loader.conf") == (
+        f"timeout 3\ndefault {default}\neditor 0\nconsole-mode max\n"
+    )
+    assert "title My Own OS\n" in fat_text(out, XBOOTLDR, name)
 
 
 def test_no_boot_loader_leaves_its_partitions_empty(tmp_path: Path) -> None:

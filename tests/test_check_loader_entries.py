@@ -77,5 +77,25 @@ def test_the_default(config: str | None, expected: str) -> None:
     assert found.identity == expected
 
 
+def test_the_menu_is_in_the_order_of_systemd_boot() -> None:
+    """By sort key, then newest version first; what boot counting gave up comes last."""
+    texts = {
+        "a.conf": "title none\n",
+        "b+0-3.conf": "title bad\nsort-key a\nversion 9\n",
+        "c.conf": "title old\nsort-key nixos\nversion Generation 9 x\n",
+        "d+3.conf": "title new\nsort-key nixos\nversion Generation 10 x\n",
+        "e.conf": "title other\nsort-key o\nversion 99\n",
+    }
+    files = {(1, f"/loader/entries/{name}"): text for name, text in texts.items()}
+    files[1, "/loader/loader.conf"] = "preferred c.conf\ndefault *\n"
+    reader = Files(files)
+    found = read_entries(reader, (1,))
+    assert [entry.title for entry in found] == ["new", "old", "other", "none", "bad"]
+    assert found[0].identity == "d.conf"
+    default = default_of(reader, 1, found)
+    assert default is not None
+    assert default.title == "old"
+
+
 def test_without_entries() -> None:
     assert default_of(Files({}), 1, read_entries(Files({}), (1,))) is None

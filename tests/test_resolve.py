@@ -5,18 +5,29 @@ from typing import Any
 
 import pytest
 
-from assembler.boot.installer import Installer
 from assembler.disk.layout import Table
-from assembler.resolve import resolution_problems, resolve
+from assembler.resolve import Resolution, resolve
 from assembler.spec import RootSpec, Spec
-from tests.systems import store_path
+from assembler.store.paths import StoreRoot
+from tests.builders import SCRIPT, add_builder, builder
+from tests.systems import make_system, store_path
 
 X86, ARM = "x86_64-linux", "aarch64-linux"
+NAMES = {
+    "systemd-boot": "systemd-boot-builder.py",
+    "grub": "install-grub.sh",
+    "none": "no-bootloader",
+    "limine": "limine-install.sh",
+}
+XBOOTLDR = "boot.loader.systemd-boot.xbootldrMountPoint"
 
 
-def disk(**options: Any) -> Spec:
-    root = RootSpec(system=store_path(4, "nixos-system"))
-    return Spec(root=root, out=Path("/tmp/disk.raw"), **options)
+def look(tmp_path: Path, installer: str, architecture: str = X86, **options: Any) -> Resolution:
+    program = store_path(5, NAMES[installer]) if installer else ""
+    system = make_system(tmp_path, installer=program)
+    root = RootSpec(system=system.toplevel)
+    asked = Spec(root=root, out=Path("/tmp/disk.raw"), **options)
+    return resolve(asked, StoreRoot(tmp_path), architecture)
 
 
 @pytest.mark.parametrize(
@@ -34,33 +45,48 @@ def disk(**options: Any) -> Spec:
     ],
 )
 def test_the_closure_decides_the_boot_loader(
-    options: dict[str, Any], installer: str, table: Table, loader: str
+    tmp_path: Path, options: dict[str, Any], installer: str, table: Table, loader: str
 ) -> None:
-    asked = disk(**options)
-    spec = resolve(asked, X86, Installer(installer))
-    assert (spec.partition_table, spec.loader) == (table, loader)
-    assert not resolution_problems(asked, spec, X86, Installer(installer))
+    found = look(tmp_path, installer, **options)
+    assert (found.spec.partition_table, found.spec.loader) == (table, loader)
+    assert not found.problems()
 
 
-def test_what_does_not_go_with_the_systems_boot_loader() -> None:
-    asked, installer = disk(table=Table.HYBRID), Installer("systemd-boot")
-    assert resolution_problems(asked, resolve(asked, X86, installer), X86, installer) == [
+def test_what_does_not_go_with_the_systems_boot_loader(tmp_path: Path) -> None:
+    assert look(tmp_path / "a", "systemd-boot", table=Table.HYBRID).problems() == [
         "--partition-table hybrid is for BIOS, too, which does not start systemd-boot: take "
         "efi or efixbootldr, or --boot-loader grub"
     ]
-    installer = Installer("limine", "/nix/store/x")
-    assert resolution_problems(asked, asked, X86, installer) == installer.problems
-    bare = disk(table=Table.NONE)
-    assert not resolution_problems(bare, bare, X86, installer)
+    refused = look(tmp_path / "b", "limine")
+    assert refused.problems() == refused.installer.problems != []
+    assert not look(tmp_path / "c", "limine", table=Table.NONE).problems()
 
 
-def test_a_machine_that_has_no_bios() -> None:
-    installer = Installer()
-    assert resolve(disk(), ARM, installer).partition_table is Table.EFI
-    assert resolve(disk(), X86, installer).partition_table is Table.HYBRID
-    given = resolve(disk(table=Table.HYBRID), ARM, installer)
-    assert resolution_problems(given, given, ARM, installer) == [
+def test_a_machine_that_has_no_bios(tmp_path: Path) -> None:
+    assert look(tmp_path / "a", "", ARM).spec.partition_table is Table.EFI
+    given = look(tmp_path / "b", "", ARM, table=Table.HYBRID)
+    assert given.problems() == [
         "--partition-table hybrid is for BIOS, which no machine for aarch64-linux has: take efi or "
         "efixbootldr"
     ]
-    assert not resolution_problems(given, given, X86, installer)
+
+
+@pytest.mark.parametrize(
+    ("boot", "table", "taken", "problem"),
+    [
+        ("/boot", None, Table.EFI, ""),
+        ("/boot", Table.EFIXBOOTLDR, Table.EFIXBOOTLDR, f"efi, or set {XBOOTLDR}"),
+        ("/xboot", None, Table.EFIXBOOTLDR, ""),
+        ("/xboot", Table.EFI, Table.EFI, "take --partition-table efixbootldr, not efi"),
+    ],
+)
+def test_systemd_boot_has_the_partitions_that_its_installer_writes_to(
+    tmp_path: Path, boot: str, table: Table | None, taken: Table, problem: str
+) -> None:
+    system = make_system(tmp_path, installer=SCRIPT)
+    add_builder(system, builder(boot=boot))
+    asked = Spec(root=RootSpec(system=system.toplevel), out=Path("/tmp/x"), table=table)
+    found = resolve(asked, StoreRoot(tmp_path), X86)
+    assert found.spec.partition_table is taken
+    assert len(found.problems()) == bool(problem)
+    assert problem in "".join(found.problems())

@@ -132,14 +132,24 @@ class _Search:
 
     def systemd_boot(self, loader: Loader) -> Loader:
         """Add what is particular to systemd-boot."""
+        settings = self.wanted.systemd_boot
+        loader = replace(loader, generations=self._listed(loader, settings.configuration_limit))
         with self.found.gather():
             self.found.problems += stub_problems(self.store, loader.generations)
-        self.found.problems += _mount_problems(self.wanted.systemd_boot, loader.mounts)
+        self.found.problems += _mount_problems(settings, loader.mounts)
         with self.found.gather():
             program = find_systemd_boot(self.store, self.paths, self.machine)
             programs = systemd_boot_programs(program, self.machine)
-            return replace(loader, programs=programs, systemd_boot=self.wanted.systemd_boot)
+            return replace(loader, programs=programs, systemd_boot=settings)
         return loader
+
+    def _listed(self, loader: Loader, limit: int) -> list[Generation]:
+        """The newest `limit` generations, or all if that is 0, and those of the booted system."""
+        newest = loader.generations[-limit:]
+        system = self.wanted.system
+        return [
+            one for one in loader.generations if one in newest or one.bootspec.toplevel == system
+        ]
 
     def grub(self, loader: Loader) -> Loader:
         """Add what is particular to GRUB."""

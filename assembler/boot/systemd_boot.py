@@ -54,10 +54,9 @@ def systemd_boot_files(
     """
     settings = settings or SystemdBootSettings()
     copies = _Copies(settings)
-    listed = _listed(generations, default_number, settings.configuration_limit)
     entries = {
         (one.number, name): _entry(one.number, name, spec, copies, settings)
-        for one in listed
+        for one in generations
         for name, spec in [("", one.bootspec), *one.bootspec.specialisations]
     }
     if (default := entries.get((default_number, ""))) is None:
@@ -104,12 +103,6 @@ def absent_initrds(generations: Sequence[Generation], files: Iterable[str]) -> l
         for path in spec.extra_initrds
         if not path.startswith("/") and path.lower() not in there
     ]
-
-
-def _listed(generations: Sequence[Generation], default: int, limit: int) -> list[Generation]:
-    """The newest `limit` generations, or all if that is 0, and the one that is booted."""
-    newest = sorted(generations, key=lambda one: one.number)[-limit:]
-    return [one for one in generations if one in newest or one.number == default]
 
 
 class _Copies:

@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 _TITLE = re.compile(r"(?:title )?(.*)\{profile\}\{specialisation\}(?:\n.*)?", re.DOTALL)
 _LOADER_CONF = re.compile(r"(/.*)/loader/loader\.conf(?:\.tmp)?")
 _OLD_DIRECTORY = "efi/nixos"
+_BY_NUMBER = (
+    "title {title}\nsort-key {sort_key}\nversion Generation {generation} {description}\n"
+    "linux {kernel}\ninitrd {initrd}\noptions {kernel_params}\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,8 @@ class SystemdBootSettings:
     configuration_limit: int = 0  # generations with an entry; 0: all
     tries: int | None = None  # that boot counting gives a new entry, None without that
     # An entry as Python's str.format takes it, empty where entries are named by their contents.
-    template: str = ""
+    # Every installer removes entries that are named by their numbers; an older one only these.
+    template: str = _BY_NUMBER
     names_of_store_paths: bool = True  # copies are named after these, not after a directory
     extra_files: Sequence[ExtraFile] = ()
 

@@ -1,10 +1,11 @@
 """Read the menu of systemd-boot.
 
 The files: The Boot Loader Specification (uapi-group.org), type #1; loader.conf(5). The order, in
-which the first is the default: systemd, src/boot/efi/boot.c.
+which the first is the default: config_entry_compare in systemd, src/boot/efi/boot.c.
 """
 
 import re
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from assembler.check.grub_menu import Entry, Load, Location, plain_path
@@ -13,23 +14,33 @@ from assembler.check.grub_reader import GrubReader, UnreadableError
 _DIRECTORY = "/loader/entries"
 _CONFIG = "/loader/loader.conf"
 _MAX_FILE = 1 << 16  # bytes
+_COUNTERS = re.compile(r"\+([0-9]{1,9})(?:-[0-9]{1,9})?(?=\.conf$)")  # systemd, boot counting
 
 Lines = list[tuple[str, str]]
 
 
 def read_entries(reader: GrubReader, numbers: tuple[int, ...]) -> list[Entry]:
     """The entries in some partitions, as the menu has them. Raises UnreadableError."""
-    found = []
-    for number in numbers:
-        for name in reader.names(number, _DIRECTORY):
-            if name.endswith(".conf"):
-                found.append((_rank(name), name, number))
-    entries: list[Entry] = []
-    for _, name, number in sorted(found, reverse=True):
-        lines = _read(reader, number, f"{_DIRECTORY}/{name}")
-        title = next((value for key, value in lines if key == "title"), name)
-        entries.append(Entry((title,), (len(entries),), name, tuple(_loads(number, lines))))
-    return entries
+    found = [
+        _File(number, name, _read(reader, number, f"{_DIRECTORY}/{name}"))
+        for number in numbers
+        for name in reader.names(number, _DIRECTORY)
+        if name.endswith(".conf")
+    ]
+    # Each sort leaves what it finds equal in the order of those before it.
+    found.sort(key=lambda one: _rank(one.identifier), reverse=True)
+    found.sort(key=lambda one: _rank(one.value("version") if one.sort_key else ""), reverse=True)
+    found.sort(key=lambda one: (not one.sort_key, one.sort_key, one.value("machine-id")))
+    found.sort(key=lambda one: one.is_bad)
+    return [
+        Entry(
+            (one.value("title") or one.name,),
+            (place,),
+            one.identifier,
+            tuple(_loads(one.number, one.lines)),
+        )
+        for place, one in enumerate(found)
+    ]
 
 
 def default_of(reader: GrubReader, number: int, entries: list[Entry]) -> Entry | None:
@@ -38,14 +49,46 @@ def default_of(reader: GrubReader, number: int, entries: list[Entry]) -> Entry |
         lines = _read(reader, number, _CONFIG)
     except UnreadableError:
         lines = []
-    pattern = next((value for key, value in lines if key == "default"), "*")
-    match = [
-        one
-        for one in entries
-        if fnmatchcase(one.identity, pattern)
-        or fnmatchcase(one.identity.removesuffix(".conf"), pattern)
+    patterns = [
+        next((value for key, value in lines if key == wanted), "")
+        for wanted in ("preferred", "default")
     ]
-    return next(iter(match or entries), None)
+    for pattern in patterns:
+        for one in entries:
+            if any(
+                fnmatchcase(name, pattern)
+                for name in (one.identity, one.identity.removesuffix(".conf"))
+            ):
+                return one
+    return next(iter(entries), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """The file of an entry: its partition, its name and its lines."""
+
+    number: int
+    name: str
+    lines: Lines
+
+    @property
+    def identifier(self) -> str:
+        """The name by which loader.conf knows it: without the counters of boot counting."""
+        return _COUNTERS.sub("", self.name)
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether boot counting has given it up."""
+        counters = _COUNTERS.search(self.name)
+        return counters is not None and int(counters[1]) == 0
+
+    @property
+    def sort_key(self) -> str:
+        return self.value("sort-key")
+
+    def value(self, key: str) -> str:
+        """What the first line with a key says, empty where there is none."""
+        return next((value for one, value in self.lines if one == key), "")
 
 
 def _read(reader: GrubReader, number: int, path: str) -> Lines:
