@@ -84,7 +84,9 @@ class Disk:
     def options(self) -> list[str | Path]:
         """What to tell `assemble`."""
         options: list[str | Path] = ["--partition-table", self.table]
-        options += ["--boot-loader", self.boot_loader, "--sector-size", str(self.sector_size)]
+        options += ["--sector-size", str(self.sector_size)]
+        if self.boot_loader == "none":  # another one is what the demo is configured with
+            options += ["--boot-loader", self.boot_loader]
         for file in SIGNED if self.signed else []:
             options += ["--efi-binary", file]
         return options

@@ -115,7 +115,8 @@ assert bootLoader == "systemd-boot" -> boot != "root";
       blkid = "${systemPath}/bin/blkid";
     };
     systemd-boot = script "install-systemd-boot.sh" ./install-systemd-boot.sh {
-      inherit bash busybox esp;
+      inherit bash busybox;
+      settings = script "systemd-boot-settings.py" ./systemd-boot-settings.py { inherit esp; };
       program = "${named "systemd-boot-efi"}/lib/systemd/boot/efi/systemd-bootx64.efi";
     };
   };
