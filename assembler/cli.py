@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from assembler import options, pipeline, process, report
+from assembler import options, pipeline, report
 from assembler.appliance.accelerator import Accelerator
 from assembler.arguments import Parser
 from assembler.check.image import check_image, describe
@@ -18,6 +18,7 @@ from assembler.ending import run_command, set_up_log
 from assembler.errors import AssembleError, RequestError
 from assembler.progress import Progress, draws_bars
 from assembler.root.target import target_problems
+from assembler.scratch import scratch_directory
 from assembler.spec import RootSpec, Spec
 from assembler.store.links import to_store_path
 from assembler.store.paths import StoreRoot
@@ -114,7 +115,7 @@ def _assemble(given: argparse.Namespace, console: Console) -> int:
     )
     progress = _progress(given, console)
     if given.plan:
-        with process.scratch_directory() as staging:
+        with scratch_directory() as staging:
             plan = pipeline.plan(spec, progress, Path(staging))
         facts = report.plan_facts(plan)
         _print(console, facts if given.json else report.plan_lines(facts))

@@ -85,7 +85,8 @@ class Raw:
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
         self.fault: str | None = "it is closed" if stream is None else None
-        if isinstance(stream, io.TextIOWrapper):  # its encoding need not have all characters
+        if isinstance(stream, io.TextIOWrapper) and not stream.closed:
+            # Its encoding need not have all characters.
             stream.reconfigure(errors="backslashreplace")
 
     def write(self, text: str) -> int:
@@ -159,13 +160,13 @@ class Console:
     """The streams of a command, in place of sys.stdout and sys.stderr while it runs.
 
     `bars` are drawn on `err` past all escaping. `is_result` says that what is printed to `out` is
-    all that the command is for.
+    all that the command is for; `prints_json` that it has to be JSON.
     """
 
     def __init__(self) -> None:
         self.out, self.err = Printer(sys.stdout), Printer(sys.stderr)
         self.bars = Raw(sys.stderr)
-        self.is_result = True
+        self.is_result, self.prints_json = True, False
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -184,5 +185,5 @@ class Console:
         told = [*lines]
         self.err.lines(told, fold=False)
         self.err.flush()
-        if self.err.fault:
+        if self.err.fault and not self.prints_json:
             self.out.lines(told, fold=False)

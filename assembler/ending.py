@@ -10,9 +10,9 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from assembler import process
 from assembler.console import Console
 from assembler.errors import AssembleError, InternalError, reason
+from assembler.scratch import remove_scratch
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def run_command(name: str, run: Callable[[Console], int]) -> NoReturn:
             status = run(console)
         except (Exception, KeyboardInterrupt, SystemExit, _StoppedError) as error:
             signals.heeded = False
-            process.remove_scratch()
+            remove_scratch()
             if signals.received:  # what the unwinding raised on top of it, nobody asks
                 status, lines = 128 + signals.received, [_SIGNALS[signals.received]]
             else:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from assembler import process
 from assembler.errors import HostError, reason
+from assembler.scratch import plain_name
 
 _libc = ctypes.CDLL(None, use_errno=True)  # for syncfs(2), which Python does not have
 NAME_MAX = 255  # bytes of a file's name: linux/limits.h
@@ -50,7 +50,7 @@ def all_or_nothing(out: Path) -> Iterator[Path]:
     except OSError as error:
         raise HostError(f"cannot create {hidden}: {error.strerror}") from None
     try:
-        with process.plain_name(hidden) as alias:
+        with plain_name(hidden) as alias:
             yield alias
         os.fsync(handle)
         os.fchmod(handle, 0o666 & ~_umask())

@@ -4,7 +4,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from assembler import process
 from assembler.appliance.mounts import UNMOUNT, mount
 from assembler.appliance.session import Appliance, Disk
 from assembler.boot import bios, system
@@ -22,6 +21,7 @@ from assembler.root.scan import Scanner
 from assembler.root.skeleton import DATABASE
 from assembler.root.target import unfinished
 from assembler.root.tree import Tree
+from assembler.scratch import scratch_directory
 from assembler.spec import RootSpec, Spec
 from assembler.store.closure import Closure
 from assembler.store.database import make_database
@@ -60,7 +60,7 @@ def assemble(spec: Spec, progress: Progress) -> Summary:
     Raises RequestError with every problem of the request, HostError when a tool or the disk
     fails, InternalError when the finished image is not what it should be.
     """
-    with process.scratch_directory() as scratch:
+    with scratch_directory() as scratch:
         made = plan(spec, progress, Path(scratch))
         spec = made.spec
         with all_or_nothing(spec.out) as image:
@@ -130,7 +130,7 @@ def prepare(spec: RootSpec, root: Path, mode: CopyMode, progress: Progress) -> N
 
     if problems := obstacles(root):  # before an export is unpacked there
         raise RequestError(problems)
-    with process.scratch_directory() as scratch, unfinished(root) as resumed:
+    with scratch_directory() as scratch, unfinished(root) as resumed:
         with progress.step("reading the closure"):
             files = Files(spec.store, Path(scratch), unpack=root)
             closure = read_root(spec, files)

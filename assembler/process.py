@@ -2,14 +2,11 @@
 
 import logging
 import os
-import secrets
 import shlex
-import shutil
 import signal
 import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from assembler.errors import HostError, TooSlowError, reason
@@ -73,13 +70,31 @@ def require(*programs: str) -> list[str]:
     return lines
 
 
+def temporary_directory() -> Path:
+    """TMPDIR, or else /tmp, absolute and without links, as Nix insists on.
+
+    Raises HostError where it is not a directory that may be written to.
+    """
+    given = os.environ.get("TMPDIR") or "/tmp"
+    try:
+        path = Path(os.path.realpath(given))
+    except OSError as error:  # it is relative, and the working directory has gone
+        raise HostError(f"TMPDIR {given}: {reason(error)}") from None
+    if os.path.isdir(path) and os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        return path
+    fault = "may not be written to" if os.path.isdir(path) else "is not a directory"
+    raise HostError(f"TMPDIR {given} {fault}: set TMPDIR to a directory that you may write to")
+
+
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """A small, fixed environment, so that a user's settings cannot colour an image."""
     kept = {
         name: os.environ[name]
-        for name in ("TMPDIR", "NIX_REMOTE", "NIX_CONF_DIR", "NIX_STATE_DIR")
+        for name in ("NIX_REMOTE", "NIX_CONF_DIR", "NIX_STATE_DIR")
         if name in os.environ
     }
+    if "TMPDIR" in os.environ:
+        kept["TMPDIR"] = str(temporary_directory())
     home = os.environ.get("HOME", "/nonexistent")
     return {
         **kept,
@@ -214,68 +229,3 @@ def remove_tree(path: Path) -> None:
     elif path.exists():
         run(["find", path.absolute(), *_OPEN_UP], what=f"removing {path}")
         run(["rm", "-rf", path.absolute()], what=f"removing {path}")
-
-
-# A signal may come while a directory is made or removed: what is in here is still to be removed.
-_scratch: set[Path] = set()
-
-
-class ScratchDirectory:
-    """A private directory, `name`, that goes away with all in it; a context manager."""
-
-    def __init__(self, path: Path) -> None:
-        self.name = str(path)
-        _scratch.add(path)
-        path.mkdir(mode=0o700)
-
-    def cleanup(self) -> None:
-        """Remove it, though directories in it may be read-only."""
-        path = Path(self.name)
-        try:
-            shutil.rmtree(path)
-        except FileNotFoundError:
-            pass
-        except (OSError, RecursionError):  # a directory is read-only, or the tree a thousand deep
-            remove_tree(path)
-        _scratch.discard(path)
-
-    def __enter__(self) -> str:
-        return self.name
-
-    def __exit__(self, *_: object) -> None:
-        self.cleanup()
-
-
-def scratch_directory(prefix: str = "assemble-") -> ScratchDirectory:
-    """A private directory below TMPDIR, removed when the context ends; raises HostError."""
-    try:
-        return ScratchDirectory(Path(tempfile.gettempdir(), prefix + secrets.token_hex(8)))
-    except OSError as error:
-        raise HostError(
-            f"cannot make a temporary directory: {reason(error)}; "
-            "set TMPDIR to a directory that you may write to"
-        ) from None
-
-
-def remove_scratch() -> None:
-    """Remove the scratch directories whose making or removal was interrupted."""
-    for path in [*_scratch]:
-        with suppress(OSError, HostError):
-            remove_tree(path)
-        _scratch.discard(path)
-
-
-@contextmanager
-def plain_name(path: Path) -> Iterator[Path]:
-    """Give a name for `path` in which no tool finds an option: a symlink in a scratch directory.
-
-    e2fsprogs takes what follows a `?` for options and mtools what follows an `@` for an offset;
-    a leading dash, a newline and bytes that are not UTF-8 do harm elsewhere. Raises HostError
-    when TMPDIR itself has `?` or `@` in it.
-    """
-    with scratch_directory() as scratch:
-        alias = Path(scratch) / "image"
-        if set(str(alias)) & set("?@"):
-            raise HostError(f"TMPDIR {alias.parent.parent} may not hold ? or @: set another")
-        alias.symlink_to(path.absolute())
-        yield alias

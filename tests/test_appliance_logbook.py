@@ -1,6 +1,5 @@
 """The log is that of all launches; what counts is what was said in the last."""
 
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from assembler.appliance.logbook import Logbook
 def test_what_was_said_since_the_last_launch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     book = Logbook(tmp_path / "log")
     book.begin_launch()
     assert book.said() == ""

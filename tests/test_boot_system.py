@@ -1,7 +1,6 @@
 """The system's own installer runs in its root, is heard, and fails with its last words."""
 
 import logging
-import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -103,7 +102,7 @@ def test_the_installer_runs_in_the_root(tmp_path: Path, caplog: pytest.LogCaptur
 
 
 def test_an_installer_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with pytest.raises(HostError) as failure:
         install(tmp_path / "image", BAD)
     first, *lines = str(failure.value).splitlines()
@@ -116,7 +115,7 @@ def test_an_installer_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_system_without_an_installer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with pytest.raises(HostError, match=r"failed with status 127\n.*No such file or directory"):
         install(tmp_path / "image", b"#!/no/such/shell\n")
 

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -96,7 +95,7 @@ def test_an_odd_temporary_directory(
 ) -> None:
     scratch = tmp_path / os.fsdecode(name)
     scratch.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setenv("TMPDIR", str(scratch))
     assert check_image(good).faults == ()
     assert os.listdir(scratch) == []
 
@@ -106,7 +105,7 @@ def test_a_temporary_directory_that_e2fsck_would_misread(
 ) -> None:
     scratch = tmp_path / "a?b"
     scratch.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setenv("TMPDIR", str(scratch))
     with pytest.raises(HostError, match=r"TMPDIR .* may not hold"):
         check_image(good)
 

@@ -3,8 +3,6 @@
 import logging
 import os
 import stat
-import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -117,61 +115,12 @@ def test_a_command_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert "run: true 'a b'" in caplog.text
 
 
-def test_a_scratch_directory_is_private_and_goes_away() -> None:
-    with process.scratch_directory() as name:
-        assert Path(name).stat().st_mode & 0o777 == 0o700
-        (Path(name) / "read-only").mkdir(mode=0o555)
-    assert not Path(name).exists()
-
-
-def test_what_an_interrupt_left_is_removed_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    left = process.scratch_directory()
-    (Path(left.name) / "read-only/below").mkdir(parents=True)
-    (Path(left.name) / "read-only").chmod(0o555)
-
-    def interrupt(_path: Path) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("shutil.rmtree", interrupt)
-        left.cleanup()
-    assert Path(left.name).exists()
-    process.remove_scratch()
-    assert not Path(left.name).exists()
-
-
-def test_no_place_for_a_scratch_directory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
-    with pytest.raises(HostError, match=r"/nowhere.*: No such file.*set TMPDIR"):
-        process.scratch_directory()
-
-
-def test_no_temporary_directory_at_all_is_told() -> None:
-    script = (
-        "import tempfile; from assembler import errors, process\n"
-        "tempfile._candidate_tempdir_list = lambda: ['/nowhere']\n"
-        "try: process.scratch_directory()\n"
-        "except errors.HostError as error: print(error)"
-    )
-    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
-    said = process.run([sys.executable, "-c", script], what="test", env=path).stdout
-    assert b"No usable temporary directory found" in said
-    assert b"set TMPDIR" in said
-
-
 def test_a_deep_read_only_tree_is_removed(tmp_path: Path) -> None:
     deep = tmp_path / "deep"
     output("mkdir", "-p", deep / "/".join("d" * 1200))
     output("chmod", "-R", "a-w", deep)
     remove_tree(deep)
     assert not deep.exists()
-
-
-def test_a_deep_scratch_directory_goes_away() -> None:
-    with process.scratch_directory() as name:
-        output("mkdir", "-p", Path(name) / "/".join("d" * 1500))
-        output("chmod", "-R", "a-w", f"{name}/d")
-    assert not os.path.lexists(name)
 
 
 def test_the_file_of_another_name_stays_as_it_is(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from assembler.errors import reason
+from assembler import process
+from assembler.errors import HostError, reason
 
 
 class Logbook:
@@ -32,9 +33,13 @@ class Logbook:
         try:
             with self.path.open("a") as file:
                 file.write(f"\n{message}\n")
-            handle, name = tempfile.mkstemp(prefix="assemble-appliance-", suffix=".log")
+            handle, name = tempfile.mkstemp(
+                ".log", "assemble-appliance-", process.temporary_directory()
+            )
             os.close(handle)
             shutil.copyfile(self.path, name)
+        except HostError as error:
+            return f"its log could not be kept: {error}"
         except OSError as error:
             return f"its log could not be kept: {reason(error)}"
         return f"its log is {name}"

@@ -22,6 +22,7 @@ from assembler.appliance.logbook import Logbook
 from assembler.appliance.resources import DEFAULT_CACHE, memory_for, processors
 from assembler.errors import HostError
 from assembler.progress import Progress, Step
+from assembler.scratch import scratch_directory
 from assembler.units import SECTOR, format_size
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class Appliance:
     ) -> None:
         """`memory` is what the work may take, in bytes, besides what any appliance does."""
         self._disks, self._asked, self._progress = disks, asked, progress
-        self._scratch = process.scratch_directory("assemble-appliance-")
+        self._scratch = scratch_directory()
         self._directory = Path(self._scratch.name)
         self._log = Logbook(self._directory / "log")
         self._memory = os.environ.get("LIBGUESTFS_MEMSIZE", "") or str(memory_for(memory))
@@ -243,7 +244,7 @@ class Appliance:
             "memory": self._memory,
             "path": os.environ.get("LIBGUESTFS_PATH", ""),
             "cache": self._cache,
-            "tmpdir": str(self._directory.parent),
+            "tmpdir": str(process.temporary_directory()),
             "image": str(image),
             "free": format_size(shutil.disk_usage(image).free),
         }

@@ -14,6 +14,7 @@ from assembler import process
 from assembler.boot.lookup import host_tree
 from assembler.boot.machine import Machine
 from assembler.errors import HostError, RequestError, reason
+from assembler.scratch import scratch_directory
 from assembler.store.paths import AbsentError, Store, store_path_of
 
 log = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ def make_core_image(grub: Grub, boot_uuid: str, file_system: str, prefix: str) -
     missing, HostError when grub-mkimage fails.
     """
     modules = _modules(grub, file_system)
-    with process.scratch_directory() as scratch:
+    with scratch_directory() as scratch:
         early, core = Path(scratch) / "early.cfg", Path(scratch) / "core"
         early.write_text(f"search.fs_uuid {boot_uuid} root\nset prefix=($root){prefix}\n")
         where: list[process.Arg] = ["-d", grub.modules, "-p", prefix, "-c", early, "-o", core]

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assembler import process
 from assembler.check.bios_chain import (
     has_boot_code,
     has_core_image,
@@ -23,6 +22,7 @@ from assembler.check.partition_table import DiskTable, read_table
 from assembler.check.parts import check_part, has_file_system
 from assembler.disk.layout import PartitionType
 from assembler.errors import HostError, RequestError, TooSlowError, reason
+from assembler.scratch import plain_name, scratch_directory
 from assembler.units import SECTOR, format_size
 from assembler.words import printable
 
@@ -63,7 +63,7 @@ def check_image(
     """
     _refuse(image, not_a_file)
     _refuse(image, not_raw)
-    with process.plain_name(image) as alias, process.scratch_directory() as scratch:
+    with plain_name(image) as alias, scratch_directory() as scratch:
         found = _check(alias, image, Path(scratch), bios=bios, efi=efi, boots=boots)
     # The tools name the file that they were given; the user knows it by another name.
     told = tuple(fault.replace(str(alias), str(image)) for fault in found.faults)

@@ -12,9 +12,9 @@ from typing import Any
 
 from cffi import FFI
 
-from assembler import process
 from assembler.disk.layout import Layout, Partition, Table
 from assembler.errors import HostError
+from assembler.scratch import scratch_directory
 
 _DECLARATIONS = """
 struct fdisk_context *fdisk_new_context(void);
@@ -57,7 +57,7 @@ def write_table(image: Path, layout: Layout) -> None:
         check(library.fdisk_disable_dialogs(context, 1))
         check(library.fdisk_save_user_sector_size(context, size, size))
         check(library.fdisk_assign_device(context, os.fsencode(image), 0))
-        with process.scratch_directory() as scratch:
+        with scratch_directory() as scratch:
             file = Path(scratch) / "table"
             file.write_text(_script(layout))
             script = library.fdisk_new_script_from_file(context, os.fsencode(file))

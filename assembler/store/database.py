@@ -7,8 +7,8 @@ from contextlib import closing
 from itertools import zip_longest
 from pathlib import Path
 
-from assembler import process
 from assembler.errors import HostError, InternalError
+from assembler.scratch import scratch_directory
 from assembler.store.derivation import is_derivation, read_outputs
 from assembler.store.live import nix_store
 from assembler.store.paths import STORE, Store, StoreRoot
@@ -33,7 +33,7 @@ def make_database(infos: Sequence[PathInfo], store: Store, target: Path, epoch: 
     derivations are read. Raises RequestError for one that is none, HostError when Nix or SQLite
     fails, InternalError when what Nix made is not the closure.
     """
-    with process.scratch_directory() as scratch:
+    with scratch_directory() as scratch:
         scratch_store = StoreRoot(Path(scratch))
         derivations = [info.path for info in infos if is_derivation(info.path)]
         _copy_derivations(derivations, store, scratch_store)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from assembler import process
 from assembler.errors import HostError, RequestError
+from assembler.scratch import scratch_directory
 from assembler.store import registration
 from assembler.store.paths import StoreRoot, is_store_path
 from assembler.store.registration import PathInfo
@@ -25,7 +26,7 @@ def nix_store(
 ) -> bytes:
     """Run nix-store on a store and return what it prints; raises HostError."""
     # Nix refuses a HOME that belongs to another user, as it does under sudo or in a container.
-    with process.scratch_directory() as home:
+    with scratch_directory() as home:
         done = process.run(
             ["nix-store", "--store", store.uri, *arguments],
             what=what,

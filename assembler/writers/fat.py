@@ -12,6 +12,7 @@ from pathlib import Path
 
 from assembler import process
 from assembler.errors import HostError, RequestError, reason
+from assembler.scratch import scratch_directory
 from assembler.units import KIB, MIB, SECTOR, ceil_div, format_size, round_up
 
 _DOS_EPOCH = 315532800  # 1980-01-01 00:00 UTC, the first time that FAT can hold, in seconds
@@ -170,7 +171,7 @@ def _fill(drive: str, fat: Fat) -> None:
     directories = sorted(_directories(fat.files))
     if made := [f"::/{directory}" for directory in directories if directory]:
         process.run(["mmd", "-i", drive, *made], what=what, env=env)
-    with process.scratch_directory() as scratch:
+    with scratch_directory() as scratch:
         for directory in directories:
             inside = [path for path in sorted(fat.files) if posixpath.dirname(path) == directory]
             named = [Path(scratch) / posixpath.basename(path) for path in inside]

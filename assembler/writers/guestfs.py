@@ -19,6 +19,7 @@ from assembler.appliance.session import Appliance, Disk
 from assembler.errors import HostError
 from assembler.progress import Progress, Step
 from assembler.root.tree import Tree
+from assembler.scratch import scratch_directory
 from assembler.units import KIB, MIB, format_size
 from assembler.writers import mke2fs
 from assembler.writers.archive import RECORD
@@ -72,7 +73,7 @@ class GuestfsWriter:
 
     def write(self, image: Path, target: FileSystem, tree: Tree, progress: Progress) -> None:
         """Make `target`, which is partition `target.partition` of `image`, and fill it."""
-        with process.scratch_directory("assemble-payload-") as scratch:
+        with scratch_directory() as scratch:
             with progress.step("making the payload", total=target.data) as step:
                 archives = _make_payload(Path(scratch), target, tree, step)
             disks = [Disk(image, sector_size=target.sector_size)]
@@ -92,7 +93,7 @@ class GuestfsWriter:
 def _make_payload(directory: Path, target: FileSystem, tree: Tree, step: Step) -> list[Path]:
     """Write the archives that the tree travels in; a full disk is told with what it should have."""
     full = HostError(
-        f"TMPDIR ({directory.parent}) is full: the payload for the appliance takes "
+        f"TMPDIR ({process.temporary_directory()}) is full: the payload for the appliance takes "
         f"{format_size(target.data)}; set TMPDIR to a directory with room"
     )
     if shutil.disk_usage(directory).free < target.data:

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from assembler import process
 from assembler.disk.ext4_size import inode_count, journal_blocks
+from assembler.scratch import scratch_directory
 from assembler.units import BLOCK, KIB, MIB
 
 # All that GRUB 2.06 reads and every kernel since 4.x writes; named one by one, because newer
@@ -62,7 +63,7 @@ def make_ext4(
     arguments = options(
         size=size, inodes=inodes, label=label, uuid=uuid, hash_seed=hash_seed, offset=offset
     )
-    with process.scratch_directory() as scratch:
+    with scratch_directory() as scratch:
         config = Path(scratch) / "mke2fs.conf"
         config.write_text(_CONFIG)
         process.run(
