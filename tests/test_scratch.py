@@ -12,7 +12,7 @@ import pytest
 
 from assembler import process
 from assembler.errors import HostError
-from assembler.scratch import ScratchDirectory, plain_name, remove_scratch, scratch_directory
+from assembler.scratch import plain_name, remove_scratch, scratch_directory
 from conftest import AsRoot
 from tests.helpers import output
 
@@ -172,7 +172,7 @@ def test_a_disk_that_takes_no_directory_is_told(tmp: Path, monkeypatch: pytest.M
 
     with monkeypatch.context() as patch, pytest.raises(HostError, match=r"No space.*set TMPDIR"):
         patch.setattr(Path, "mkdir", full)
-        ScratchDirectory()
+        scratch_directory()
     with scratch_directory():
         pass
     assert list(tmp.iterdir()) == []
