@@ -13,26 +13,10 @@ from contextlib import contextmanager, suppress
 from typing import Protocol, TextIO
 
 from assembler.errors import reason
+from assembler.words import printable
 
 _HANGING = 4  # columns by which the rest of a folded line is indented
 _USUAL = 80  # columns of a terminal that does not tell
-
-
-def printable(text: str) -> str:
-    """Text in which each character that is not to be seen is escaped, a newline, too.
-
-    So no file name can move the cursor, turn the direction of writing or pass for another line.
-    A byte of a name that is not UTF-8 shows as `\\xff`.
-    """
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else _escaped(char) for char in text)
-
-
-def _escaped(char: str) -> str:
-    if "\udc80" <= char <= "\udcff":  # surrogateescape (PEP 383)
-        return f"\\x{ord(char) - 0xDC00:02x}"
-    return char.encode("unicode_escape").decode()
 
 
 def folded(line: str, columns: int) -> list[str]:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Never
 
-from assembler.console import Raw, Stream, columns_of, printable
+from assembler.console import Raw, Stream, columns_of
 from assembler.units import format_size
+from assembler.words import printable
 
 if TYPE_CHECKING:
     from tqdm import tqdm

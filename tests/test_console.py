@@ -8,37 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from assembler.console import Console, Printer, Raw, folded, printable
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain äöü 漢字 🐧", "plain äöü 漢字 🐧"),
-        ("\x1b[2J", "\\x1b[2J"),
-        ("a\nassemble: all is well", "a\\nassemble: all is well"),
-        ("\x9b31m\x7f\r\b\t\0", "\\x9b31m\\x7f\\r\\x08\\t\\x00"),
-        ("\u202egnp.exe\u2066\u2028", "\\u202egnp.exe\\u2066\\u2028"),
-        ("\ufeff\u200b\U000e0041", "\\ufeff\\u200b\\U000e0041"),
-        ("caf\udce9", "caf\\xe9"),
-        ("\ud800", "\\ud800"),
-    ],
-)
-def test_what_a_terminal_obeys_is_escaped(text: str, shown: str) -> None:
-    assert printable(text) == shown
-
-
-@given(st.text())
-def test_nothing_but_what_can_be_seen_is_left(text: str) -> None:
-    assert printable(text).isprintable()
-
-
-@given(st.text(st.characters().filter(str.isprintable)))
-def test_what_can_be_seen_stays(text: str) -> None:
-    assert printable(text) == text
+from assembler.console import Console, Printer, Raw, folded
 
 
 def test_a_printer_escapes_all_but_the_ends_of_lines() -> None:
@@ -71,7 +42,10 @@ def test_only_a_terminal_gets_folded_lines(monkeypatch: pytest.MonkeyPatch) -> N
     with open(slave, "w") as terminal:
         Printer(terminal).lines(["one two three four"])
         terminal.flush()
-        assert os.read(master, 100) == b"one two\r\n    three\r\n    four\r\n"
+        shown = b""
+        while not shown.endswith(b"four\r\n"):
+            shown += os.read(master, 100)
+    assert shown == b"one two\r\n    three\r\n    four\r\n"
     os.close(master)
 
 
