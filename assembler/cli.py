@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from assembler import options, pipeline, report
 from assembler.appliance.accelerator import Accelerator
 from assembler.arguments import Parser
-from assembler.check.image import check_image, describe
+from assembler.check.image import check_image, describe, facts, verdict
 from assembler.console import Console
 from assembler.ending import run_command, set_up_log
 from assembler.errors import AssembleError, RequestError
@@ -75,21 +75,13 @@ def check_image_main(argv: Sequence[str] | None = None) -> NoReturn:
     def run(console: Console) -> int:
         parser = Parser(
             "check-image",
-            "FILE [OPTION]...",
-            "Check partition table, file systems and boot chains of a raw disk image.",
+            "FILE... [OPTION]...",
+            "Check partition table, file systems and boot chains of raw disk images.",
             makes=False,
         )
         options.add_images(parser)
         options.add_messages(parser)
-        given = parser.parse_args(argv)
-        _set_up_log(given, console)
-        if not given.image.is_file():
-            raise RequestError(f"{given.image} is not a file")
-        found = check_image(given.image)
-        console.out.lines(describe(found))
-        if found.faults:
-            raise AssembleError(*found.faults)
-        return 0
+        return _check(parser.parse_args(argv), console)
 
     run_command("check-image", run)
 
@@ -114,25 +106,55 @@ def _assemble(given: argparse.Namespace, console: Console) -> int:
         accelerator=Accelerator(given.accelerator),
     )
     progress = _progress(given, console)
+    console.prints_json = given.json
     if given.plan:
         with scratch_directory() as staging:
             plan = pipeline.plan(spec, progress, Path(staging))
         facts = report.plan_facts(plan)
-        _print(console, facts if given.json else report.plan_lines(facts))
+        if given.json:
+            _print_json(console, facts)
+        else:
+            console.out.lines(report.plan_lines(facts))
         return 0
-    summary = pipeline.assemble(spec, progress)
+    plan, found = pipeline.assemble(spec, progress)
     console.is_result = False
-    if not given.quiet:
-        _print(console, report.summary_lines(spec.out, summary, progress))
+    if given.json:
+        _print_json(console, report.result_facts(plan, found, progress))
+    elif not given.quiet:
+        console.out.lines(report.result_lines(plan, found, progress))
+        console.out.lines(report.next_step(plan), fold=False)
     return 0
 
 
-def _print(console: Console, what: Sequence[str] | dict[str, Any]) -> None:
-    """Print lines, or facts as JSON."""
-    if isinstance(what, dict):
-        console.out.write(json.dumps(what, indent=2) + "\n")
-    else:
-        console.out.lines(what)
+def _check(given: argparse.Namespace, console: Console) -> int:
+    """Check images one after another; the status is that of the worst."""
+    _set_up_log(given, console)
+    console.is_result, console.prints_json = False, given.json
+    found: list[dict[str, Any]] = []
+    statuses = [0]
+    for image in given.images:
+        try:
+            read = check_image(image)
+        except AssembleError as error:
+            statuses.append(error.exit_status)
+            found.append({"path": str(image), "sound": None, "problems": [*error.lines]})
+            console.complain(f"check-image: {line}" for line in error.lines)
+            continue
+        statuses.append(int(not read.sound))
+        found.append(facts(read))
+        if not given.json and not (given.quiet and read.sound):
+            header = [f"{image}:"] if len(given.images) > 1 else []
+            console.out.lines([*header, *describe(read), verdict(read)])
+            if console.out.fault:
+                console.complain([f"check-image: {image} is {verdict(read)}"])
+    if given.json:
+        _print_json(console, found)
+    return 1 if 1 in statuses else max(statuses)
+
+
+def _print_json(console: Console, facts: object) -> None:
+    """Print facts as JSON, in which all but ASCII is escaped."""
+    console.out.write(json.dumps(facts, indent=2).replace("\x7f", "\\u007f") + "\n")
 
 
 def _root_spec(given: argparse.Namespace) -> RootSpec:

@@ -36,7 +36,10 @@ def add_out_options(parser: Parser) -> None:
 def add_images(parser: Parser) -> None:
     """Add the images that check-image reads."""
     group = parser.add_argument_group("what is read")
-    group.add_argument("image", type=Path, metavar="FILE", help="raw image to read")
+    group.add_argument(
+        "images", type=Path, nargs="+", metavar="FILE", help="raw image to read; may be several"
+    )
+    group.add_argument("--json", action="store_true", help="print what is found as JSON, a list")
 
 
 def add_directory_options(parser: Parser) -> None:

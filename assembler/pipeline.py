@@ -1,7 +1,6 @@
 """The story of an image, in order."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from assembler.appliance.mounts import UNMOUNT, mount
@@ -33,14 +32,6 @@ from assembler.writers.guestfs import GuestfsWriter
 from assembler.writers.sharing import CopyMode, copy_problems
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What was made: the plan, and what was read back from the image."""
-
-    plan: Plan
-    report: Report
-
-
 def plan(spec: Spec, progress: Progress, scratch: Path) -> Plan:
     """Decide everything about an image and write nothing of it; `scratch` is an empty directory.
 
@@ -54,8 +45,10 @@ def plan(spec: Spec, progress: Progress, scratch: Path) -> Plan:
         return make_plan(request, staging)
 
 
-def assemble(spec: Spec, progress: Progress) -> Summary:
+def assemble(spec: Spec, progress: Progress) -> tuple[Plan, Report]:
     """Write the image of `spec` to its `out`, whole or not at all.
+
+    Gives what was made, and what was read back from it.
 
     Raises RequestError with every problem of the request, HostError when a tool or the disk
     fails, InternalError when the finished image is not what it should be.
@@ -83,7 +76,7 @@ def assemble(spec: Spec, progress: Progress) -> Summary:
                     raise _unsound(spec, report)
             with progress.step("flushing to the disk"):
                 flush(image)
-    return Summary(made, report)
+    return made, report
 
 
 def _unsound(spec: Spec, report: Report) -> AssembleError:

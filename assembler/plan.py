@@ -3,11 +3,14 @@
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from assembler.boot.bios import core_problems
+from assembler.boot.bootspec import Bootspec
+from assembler.boot.generation import read_system
 from assembler.boot.grub import make_core_image
 from assembler.boot.systemd_boot import absent_initrds
 from assembler.booting import (
@@ -53,6 +56,8 @@ class Plan:
     fats: tuple[Fat, ...]  # the EFI system partition, and one for kernels
     bios: tuple[bytes, bytes] | None  # GRUB's boot.img and core image, where we install it
     mounts: Sequence[tuple[str, int]]  # where the system mounts its FATs, by partition number
+    architecture: str  # of the system, as Nix calls it: x86_64-linux
+    bootspec: Bootspec | None  # of the system; None where it has no kernel
 
 
 def fill_skeleton(spec: RootSpec, root: Path, closure: Closure, files: Files) -> list[str]:
@@ -117,10 +122,23 @@ def make_plan(request: Request, staging: Path) -> Plan:
         fats=tuple(fats(layout, booting, request.loader, spec, identity)),
         bios=booting.bios,
         mounts=mounted(layout, request.loader),
+        architecture=request.architecture,
+        bootspec=_bootspec(request),
     )
     if problems := _boot_problems(request, plan, boot_kind):
         raise RequestError(problems)
     return plan
+
+
+def _bootspec(request: Request) -> Bootspec | None:
+    """The bootspec of the system, whatever boots it."""
+    system = request.spec.root.system
+    for one in request.loader.generations:
+        if one.bootspec.toplevel == system:
+            return one.bootspec
+    with suppress(RequestError):  # a system that something else boots need not have one
+        return read_system(request.files, system)
+    return None
 
 
 def _layout_of(root_size: int, request: Request, identity: Identity) -> Layout:

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from assembler.check.image import describe
+from assembler.check.image import Report, describe, facts
 from assembler.disk.layout import Layout, Partition
-from assembler.pipeline import Summary
+from assembler.output import destination
 from assembler.plan import Plan
 from assembler.progress import Progress
+from assembler.trial import command_lines, qemu_words
 from assembler.units import SECTOR, format_size
 
 
@@ -89,9 +90,48 @@ def plan_lines(facts: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def summary_lines(out: Path, summary: Summary, progress: Progress) -> list[str]:
+def result_facts(plan: Plan, found: Report, progress: Progress) -> dict[str, Any]:
+    """What was made, as JSON can write it; sizes in bytes, times in seconds."""
+    out = destination(plan.spec.out)
+    return {
+        "out": str(out),
+        "size": plan.layout.size,
+        "bytesOnDisk": bytes_on_disk(out),
+        "seconds": {name: round(one, 3) for name, one in progress.seconds.items()},
+        "plan": plan_facts(plan),
+        "check": {**facts(found), "path": str(out)},
+        "tryOut": [word for group in qemu_words(plan, out) for word in group],
+    }
+
+
+def result_lines(plan: Plan, found: Report, progress: Progress) -> list[str]:
     """What was made, how long each step took, and all of it from the start of `progress`."""
-    head, *parts = describe(summary.report)
+    out = destination(plan.spec.out)
+    head, *parts = describe(found)
     steps = [f"  {name:<26}{duration:6.2f} s" for name, duration in progress.seconds.items()]
     total = f"  {'in all':<26}{time.monotonic() - progress.started:6.2f} s"
-    return [f"{out}: {head}", *(f"  {part}" for part in parts), *steps, total]
+    used = format_size(bytes_on_disk(out))
+    return [
+        str(out),
+        f"  {head}, {used} used on disk",
+        *(f"  {part}" for part in parts),
+        *steps,
+        total,
+    ]
+
+
+def next_step(plan: Plan) -> list[str]:
+    """What to do with the image, to be pasted into a shell."""
+    out = destination(plan.spec.out)
+    if command := command_lines(qemu_words(plan, out)):
+        return ["to try it out, without a change to it:", *command]
+    root = f"root=LABEL={plan.root.label} init={plan.spec.root.system}/init"
+    return [
+        "nothing on the disk boots it by itself: start its kernel from outside, with",
+        f"  {root}",
+    ]
+
+
+def bytes_on_disk(file: Path) -> int:
+    """What a file takes on its disk: less than its size where it has holes."""
+    return file.stat().st_blocks * 512  # st_blocks: inode(7)
