@@ -254,14 +254,37 @@ def test_the_command_tells_faults_and_exit_status(image: Path) -> None:
     assert subprocess.run(command, capture_output=True).returncode == 0
     damage(image, start(image, 2), b"\0" * 512)
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "check-image: BIOS: partition 2 (no-fs): it holds no GRUB core image" in done.stderr
+    assert (done.returncode, done.stderr) == (1, "")
+    last = done.stdout.splitlines()[-1]
+    assert last == "unsound: BIOS: partition 2 (no-fs): it holds no GRUB core image"
 
 
-@pytest.mark.parametrize("name", ["absent", "directory"])
-def test_the_command_refuses_what_is_no_file(tmp_path: Path, name: str) -> None:
+def test_the_command_takes_several_files(image: Path, tmp_path: Path) -> None:
+    """Each with its verdict; what cannot be read is no obstacle for the others."""
     (tmp_path / "directory").mkdir()
-    command = [BIN / "check-image", tmp_path / name]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "is not a file" in done.stderr
+    (tmp_path / "cut").write_bytes(image.read_bytes()[: 4 << 20])
+    files = [tmp_path / "absent", tmp_path / "cut", tmp_path / "directory", image]
+
+    def run(*options: str | Path) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run([BIN / "check-image", *options], capture_output=True, text=True)
+
+    done = run(*files)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"check-image: {tmp_path}/absent does not exist",
+        f"check-image: {tmp_path}/directory is not a raw disk image: it is a directory",
+    ]
+    told = done.stdout.splitlines()
+    second = told.index(f"{image}:")
+    assert told[0] == f"{tmp_path}/cut:"
+    assert told[second - 1].startswith("unsound: the image is ")
+    assert told[-1] == "sound"
+    done = run("--json", *files)
+    facts = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert [one["path"] for one in facts] == [*map(str, files)]
+    assert [one["sound"] for one in facts] == [None, False, None, True]
+    assert facts[0]["problems"] == [f"{tmp_path}/absent does not exist"]
+    done = run("-q", image)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert run(image, tmp_path / "absent").returncode == 2
