@@ -4,6 +4,7 @@ import ctypes
 import fcntl
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,14 @@ _libc = ctypes.CDLL(None, use_errno=True)  # for syncfs(2), which Python does no
 NAME_MAX = 255  # bytes of a file's name: linux/limits.h
 _PREFIX, _SUFFIX = ".", ".partial"
 _LEGIBLE = 200  # bytes of a name too long to be kept whole in the hidden one
+# What names of disk images in other formats, and of compressed files, end in.
+_OTHER_FORMATS = frozenset(
+    (
+        *("qcow", "qcow2", "qed", "vdi", "vmdk", "vhd", "vhdx", "vpc", "hdd", "parallels", "cow"),
+        *("ova", "ovf", "vma", "dmg", "iso", "wim", "squashfs", "sqsh", "cpio", "tar", "nar"),
+        *("gz", "tgz", "xz", "txz", "zst", "zstd", "bz2", "lz4", "lzo", "lzma", "zip", "7z", "br"),
+    )
+)
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -31,6 +40,48 @@ def hidden_name(name: str) -> str:
     encoded = os.fsencode(name)
     legible = encoded[:_LEGIBLE].decode(errors="ignore")
     return f"{_PREFIX}{legible}-{hashlib.sha256(encoded).hexdigest()[:16]}{_SUFFIX}"
+
+
+def out_problems(out: Path) -> list[str]:
+    """One line for the reason why no image can be put at `out`, if there is one."""
+    real = destination(out)
+    parent = real.parent
+    fault = ""
+    # Not Path.is_file and the like, which raise for a directory that may not be entered.
+    if str(out) == "-":
+        fault = ": an image is not written to standard output, but to a file: name one"
+    elif other := next(filter(None, map(_other_format, (out.name, real.name))), ""):
+        fault = f": the format is raw, not {other}: name the file .raw or .img"
+    elif len(os.fsencode(real.name)) > NAME_MAX:
+        fault = f": its name is longer than {NAME_MAX} bytes"
+    elif os.path.isdir(real):
+        fault = " is a directory"
+    elif os.path.islink(real):
+        fault = " is a symlink that leads back to itself"
+    elif os.path.exists(real) and not os.path.isfile(real):
+        fault = " is a device, not a file: write a file, then copy it with dd"
+    elif not os.path.isdir(parent):
+        fault = f": the directory {parent} does not exist"
+    elif not os.access(parent, os.W_OK | os.X_OK):
+        fault = f": the directory {parent} is not writable"
+    elif not _may_replace(real):
+        fault = f" belongs to another user: in {parent}, a sticky directory, it cannot be replaced"
+    return [f"--out {out}{fault}"] if fault else []
+
+
+def _may_replace(path: Path) -> bool:
+    """Whether a sticky directory, if `path` lies in one, lets us rename a file onto it."""
+    user = os.geteuid()
+    directory = path.parent.stat()
+    if user == 0 or not directory.st_mode & stat.S_ISVTX or not os.path.lexists(path):
+        return True
+    return user in (directory.st_uid, path.lstat().st_uid)
+
+
+def _other_format(name: str) -> str:
+    """The format or compression that a file's name promises, which is not what we write."""
+    ending = name.rpartition(".")[2].lower() if "." in name else ""
+    return ending if ending in _OTHER_FORMATS else ""
 
 
 @contextmanager

@@ -2,14 +2,13 @@
 
 import os
 import re
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from assembler.appliance.accelerator import Accelerator
 from assembler.disk.layout import Table
-from assembler.output import NAME_MAX, destination
+from assembler.output import out_problems
 from assembler.root.prepare import channel_problems
 from assembler.root.skeleton import Generation
 from assembler.store.links import link_fault
@@ -168,7 +167,7 @@ class Spec:
 
     def problems(self) -> list[str]:
         """One line for each thing that cannot be right, here and on this host."""
-        lines = self.root.problems() + _out_problems(self.out)
+        lines = self.root.problems() + out_problems(self.out)
         lines += self._file_system_problems() + self.boot_problems()
         for option, size in (("--boot-size", self.boot_size), ("--size", self.size)):
             if size is not None and (size % MIB or size < MIB):
@@ -252,35 +251,3 @@ def _subvolume_problems(subvolumes: Sequence[Subvolume]) -> list[str]:
         for twice in sorted({one for one in given if given.count(one) > 1}):
             lines.append(f"--subvolume: the {what} {twice} is given twice")
     return lines
-
-
-def _out_problems(out: Path) -> list[str]:
-    """Why no image can be put at `out`."""
-    real = destination(out)
-    parent = real.parent
-    fault = ""
-    # Not Path.is_file and the like, which raise for a directory that may not be entered.
-    if len(os.fsencode(real.name)) > NAME_MAX:
-        fault = f": its name is longer than {NAME_MAX} bytes"
-    elif os.path.isdir(real):
-        fault = " is a directory"
-    elif os.path.islink(real):
-        fault = " is a symlink that leads back to itself"
-    elif os.path.exists(real) and not os.path.isfile(real):
-        fault = " is a device, not a file: write a file, then copy it with dd"
-    elif not os.path.isdir(parent):
-        fault = f": the directory {parent} does not exist"
-    elif not os.access(parent, os.W_OK | os.X_OK):
-        fault = f": the directory {parent} is not writable"
-    elif not _may_replace(real):
-        fault = f" belongs to another user: in {parent}, a sticky directory, it cannot be replaced"
-    return [f"--out {out}{fault}"] if fault else []
-
-
-def _may_replace(path: Path) -> bool:
-    """Whether a sticky directory, if `path` lies in one, lets us rename a file onto it."""
-    user = os.geteuid()
-    directory = path.parent.stat()
-    if user == 0 or not directory.st_mode & stat.S_ISVTX or not os.path.lexists(path):
-        return True
-    return user in (directory.st_uid, path.lstat().st_uid)
