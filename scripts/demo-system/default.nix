@@ -13,6 +13,8 @@
     "panic=-1"
     "loglevel=4"
   ],
+  # Further ones, a list as JSON.
+  moreParams ? "[]",
   # Modules the initrd loads, with what they depend on: the disks that virtual machines offer, and
   # file systems for the root (not btrfs, which tries out all its RAID 6 codes when it is loaded).
   bootModules ? "virtio_pci virtio_blk virtio_scsi sd_mod nvme ext4 xfs",
@@ -33,6 +35,8 @@
 }:
 let
   system = "x86_64-linux";
+
+  allParams = kernelParams ++ builtins.fromJSON moreParams;
 
   tools = builtins.path {
     path = bootstrap;
@@ -276,7 +280,7 @@ let
   special =
     name:
     let
-      parameters = kernelParams ++ [ "demo.specialisation=${name}" ];
+      parameters = allParams ++ [ "demo.specialisation=${name}" ];
       toplevel = makeToplevel parameters { };
     in
     {
@@ -285,7 +289,7 @@ let
     };
 in
 assert bootLoader == "systemd-boot" -> specialisation == "";
-makeToplevel kernelParams (
+makeToplevel allParams (
   if specialisation == "" then { } else { ${specialisation} = special specialisation; }
 )
 // {
