@@ -10,7 +10,7 @@ DEMO := build/demo-system
 
 .PHONY: image boot test bootstrap demo clean
 
-image: bootstrap $(if $(SYSTEM),,demo)
+image: $(if $(SYSTEM),bootstrap,demo)
 	mkdir -p build
 	.venv/bin/assemble --out build/disk.raw --system "$(or $(SYSTEM),$$(readlink $(DEMO)))"
 
@@ -24,7 +24,7 @@ test:
 bootstrap:
 	@scripts/bootstrap
 
-demo: bootstrap
+demo:
 	@scripts/build-demo
 
 clean:

@@ -35,7 +35,7 @@ class Worker:
     def __init__(self) -> None:
         self._requests: queue.Queue[dict[str, Any]] = queue.Queue()
         self._guestfs: Any = None
-        self._unfinished = ""
+        self._unfinished = b""
 
     def listen(self) -> None:
         """Take requests in; at their end, see that everything ends."""
@@ -110,21 +110,27 @@ class Worker:
         handle.launch()
         return str(handle.get_memsize())
 
-    def _heard(self, _event: int, _handle: int, text: str, _array: object) -> None:
+    def _heard(self, _event: int, _handle: int, text: str | bytes, _array: object) -> None:
         """Words of QEMU, of the appliance's kernel and of what runs in it."""
-        sys.stderr.write(text)
-        sys.stderr.flush()
-        *lines, self._unfinished = (self._unfinished + text.replace("\r", "")).split("\n")
+        said = _bytes(text)
+        sys.stderr.buffer.write(said)
+        sys.stderr.buffer.flush()
+        *lines, self._unfinished = (self._unfinished + said.replace(b"\r", b"")).split(b"\n")
         for line in lines:
-            _say(line=line)
+            _say(line=line.decode(errors="replace"))
 
-    def _told(self, _event: int, _handle: int, text: str, _array: object) -> None:
+    def _told(self, _event: int, _handle: int, text: str | bytes, _array: object) -> None:
         """Words of libguestfs, a line or a part of a command at a time."""
-        sys.stderr.write(text.rstrip("\n") + "\n")
-        sys.stderr.flush()
+        sys.stderr.buffer.write(_bytes(text).rstrip(b"\n") + b"\n")
+        sys.stderr.buffer.flush()
 
-    def _progressed(self, _event: int, _handle: int, _text: str, array: list[int]) -> None:
+    def _progressed(self, _event: int, _handle: int, _text: object, array: list[int]) -> None:
         _say(progress=array[2:4])
+
+
+def _bytes(text: str | bytes) -> bytes:
+    """The text of an event, for which the binding gives bytes since libguestfs 1.50 or so."""
+    return text.encode() if isinstance(text, str) else text
 
 
 def _kill_others() -> None:

@@ -105,6 +105,10 @@ let
       ''
         mkdir tree
         ar p $src data.tar.xz | xz -dc | tar -x -o --no-same-permissions -C tree
+        # Since Debian 13 base-files has the links of a merged /usr, as bin -> usr/bin.
+        for link in tree/*; do
+          case $(readlink $link) in usr/*) rm $link ;; esac
+        done
         chmod -R u+rwX,go-w,a-st tree
         rm -rf tree/var tree/run tree/tmp tree/usr/share/doc tree/usr/share/man \
           tree/usr/share/locale tree/usr/share/info tree/usr/share/lintian
