@@ -30,10 +30,21 @@ class Signer:
 
 
 def other_program(target: Path) -> Path:
-    """An EFI program that is no part of GRUB, shim or systemd-boot: binutils' objcopy made it."""
+    """An EFI program that is no part of GRUB, shim or systemd-boot: it has lost all marks of it."""
     marks = [".sdmagic", ".sbat", ".osrel"]
     output("objcopy", *(f"--remove-section={name}" for name in marks), SYSTEMD_BOOT, target)
+    mark = b"#### LoaderInfo: systemd-boot "  # newer releases have it among their data, too
+    target.write_bytes(target.read_bytes().replace(mark, b"x" * len(mark)))
     return target
+
+
+def grub_version(program: Path, scratch: Path) -> str:
+    """The release that a GRUB tells in its section .sbat: component, level, vendor, name, release."""
+    section = scratch / "sbat"
+    output("objcopy", "-O", "binary", "--only-section=.sbat", program, section)
+    lines = [line.split(",") for line in section.read_text().splitlines()]
+    [version] = [line[4] for line in lines if line[0] == "grub"]
+    return version
 
 
 def without_signatures(program: Path, target: Path) -> Path:

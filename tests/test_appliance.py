@@ -101,7 +101,7 @@ class Run:
         """The pid of the QEMU that runs the appliance."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            for pid in self.processes("virtio-blk-pci,drive=disk0"):
+            for pid in self.processes(",drive=disk0,"):
                 if "qemu" in Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0]:
                     return pid
             time.sleep(0.05)

@@ -34,7 +34,7 @@ build-users-group = nixbld
 sandbox = true
 sandbox-fallback = false
 substituters =
-extra-sandbox-paths = /usr /lib /lib64 /bin $1"
+sandbox-paths = /usr /lib /lib64 /bin $1"
 env -u NIX_REMOTE nix-store --import < closure > imported
 env -u NIX_REMOTE nix-daemon 2> daemon.log &
 daemon=$!
@@ -43,7 +43,7 @@ for try in $(seq 100); do [ ! -S socket ] || break; sleep 0.1; done
 shift 2
 for expression; do
   out=$(setpriv --reuid 65534 --regid 65534 --clear-groups \
-    env -u NIX_CONFIG NIX_REMOTE="unix://$work/socket" HOME="$work/home" \
+    env -u NIX_CONFIG NIX_REMOTE="unix://$work/socket?root=$work/store" HOME="$work/home" \
     nix-build --no-out-link "$expression")
   if [ -f "$work/store$out" ]; then cat "$work/store$out"; else sha256sum "$work/store$out"/*; fi
 done

@@ -43,7 +43,7 @@ def tool(*argv: str | Path) -> str:
 
 
 def header(image: Path) -> dict[str, str]:
-    lines = tool("dumpe2fs", "-h", f"{image}?offset={OFFSET}").splitlines()
+    lines = tool("tune2fs", "-l", f"{image}?offset={OFFSET}").splitlines()
     return {
         name: value.strip()
         for name, found, value in (line.partition(":") for line in lines)

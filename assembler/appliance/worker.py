@@ -129,7 +129,7 @@ class Worker:
 
 
 def _bytes(text: str | bytes) -> bytes:
-    """The text of an event, for which the binding gives bytes since libguestfs 1.50 or so."""
+    """The text of an event, which newer releases of the binding give as bytes."""
     return text.encode() if isinstance(text, str) else text
 
 

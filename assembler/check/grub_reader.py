@@ -31,7 +31,8 @@ _DETAILS = re.compile(
     r"(?P<kind>\S+)(?: - Label `(?P<label>.*)')?(?: - Last modification time [^,]*?)?"
     r"(?:, UUID (?P<uuid>\S+))?(?: - Partition start at| - Sector size).*"
 )
-# Size or DIR, the time unless GRUB cannot show it, and the name.
+# Size or DIR, the time unless GRUB cannot show it, and the name. GRUB 2.12 also lists what it cannot
+# open, with question marks for the size.
 _ROW = re.compile(r"(?:DIR|\d+) +\d{14,} (?P<timed>.+)|(?:DIR|\d+) *(?P<name>.+)")
 _REFUSAL = re.compile(r"error: (?:cannot open `.*?': )?(.*?)\.?$")
 _MODULES = {"ext*": "ext2"}  # GRUB's drivers whose module has another name
@@ -177,7 +178,7 @@ class GrubReader:
     def names(self, number: int, directory: str) -> list[str]:
         """What is in a directory: directories end in a slash; nothing where there is none.
 
-        Links to directories are left out, as GRUB's `ls -l` does.
+        Links to directories and dangling links are left out, as `ls -l` of GRUB 2.06 does.
         """
         if number not in self._devices or _path_fault(directory):
             return []
