@@ -39,7 +39,7 @@ def other_program(target: Path) -> Path:
 
 
 def grub_version(program: Path, scratch: Path) -> str:
-    """The release that a GRUB tells in its section .sbat: component, level, vendor, name, release."""
+    """The release in a GRUB's section .sbat: lines of component, level, vendor, name, release."""
     section = scratch / "sbat"
     output("objcopy", "-O", "binary", "--only-section=.sbat", program, section)
     lines = [line.split(",") for line in section.read_text().splitlines()]

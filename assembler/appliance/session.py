@@ -54,8 +54,8 @@ class Disk:
         # by default QEMU would stop the machine and wait for somebody.
         how = "readonly=on" if self.read_only else "discard=unmap,werror=report"
         file = os.fsdecode(self.path).replace(",", ",,")
-        # libguestfs sets the property `scsi` of virtio-blk-pci, which QEMU has no more since 9.1, so
-        # that no such device starts there. It leaves this kind of the same device alone.
+        # libguestfs sets the property `scsi` of virtio-blk-pci, which QEMU 9.1 dropped, so that no
+        # such device starts. This kind of the same device gets no property.
         return [
             f"virtio-blk-pci-non-transitional,drive=disk{slot},addr={_FIRST_SLOT + slot:#x},"
             f"logical_block_size={self.sector_size},physical_block_size={self.sector_size}",
