@@ -31,8 +31,8 @@ _DETAILS = re.compile(
     r"(?P<kind>\S+)(?: - Label `(?P<label>.*)')?(?: - Last modification time [^,]*?)?"
     r"(?:, UUID (?P<uuid>\S+))?(?: - Partition start at| - Sector size).*"
 )
-# Size or DIR, the time unless GRUB cannot show it, and the name. GRUB 2.12 also lists what it cannot
-# open, with question marks for the size.
+# Size or DIR, the time unless GRUB cannot show it, and the name. GRUB 2.12 also lists what it
+# cannot open, with question marks for the size.
 _ROW = re.compile(r"(?:DIR|\d+) +\d{14,} (?P<timed>.+)|(?:DIR|\d+) *(?P<name>.+)")
 _REFUSAL = re.compile(r"error: (?:cannot open `.*?': )?(.*?)\.?$")
 _MODULES = {"ext*": "ext2"}  # GRUB's drivers whose module has another name
