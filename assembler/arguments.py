@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from typing import TYPE_CHECKING, NoReturn
+from uuid import UUID
 
 from assembler.disk.layout import Table
 from assembler.errors import RequestError
@@ -129,6 +130,16 @@ def size(text: str) -> int:
 def size_or_auto(text: str) -> int | None:
     """A size in bytes, None for `auto`."""
     return None if text == "auto" else size(text)
+
+
+def uuid(text: str) -> UUID:
+    """A UUID, in upper or lower case."""
+    if not re.fullmatch("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text.lower()):
+        example = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709"
+        raise argparse.ArgumentTypeError(f"{text!r} is not a UUID, as in {example}")
+    if not (found := UUID(text)).int:
+        raise argparse.ArgumentTypeError(f"{text} stands for no UUID")
+    return found
 
 
 def subvolume(text: str) -> Subvolume:

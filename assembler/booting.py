@@ -1,18 +1,19 @@
 """What the boot loader adds to an image: files of the root and of FATs, and boot code."""
 
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from uuid import UUID
 
 from assembler.boot.boot_files import BootFile, grub_files
-from assembler.boot.fstab import Mount
+from assembler.boot.devices import Tag
 from assembler.boot.grub import Platform, grub_module_files
 from assembler.boot.loader import Loader
+from assembler.boot.names import Names, Role
 from assembler.boot.places import FileSystem, Places
 from assembler.boot.subvolumes import locate, subvolume_of
 from assembler.boot.systemd_boot import systemd_boot_files
-from assembler.disk.layout import Layout, PartitionType, Table
+from assembler.disk.layout import Layout, Table
 from assembler.identity import Identity
 from assembler.root.build import boot_file
 from assembler.root.skeleton import current_generation
@@ -21,11 +22,7 @@ from assembler.spec import Spec
 from assembler.store.paths import STORE, Store
 from assembler.writers.fat import Fat, Source, fat_uuid
 
-log = logging.getLogger(__name__)
-
 _BOOT = "/boot"
-_ESP = "EFI system partition"
-_XBOOTLDR = "boot partition"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +35,13 @@ class Booting:
     bios: tuple[bytes, bytes] | None = None  # GRUB's boot.img and core image
 
 
-def boot_places(spec: Spec, loader: Loader, identity: Identity) -> tuple[Places, str]:
+def boot_places(spec: Spec, loader: Loader, names: Names, identity: Identity) -> tuple[Places, str]:
     """Where /boot and the store will be, and what kind of file system has /boot."""
-    root = FileSystem(str(identity.uuid("root file system")), spec.label)
+    root = FileSystem(str(root_uuid(names, identity)), names.label(Role.ROOT))
     find = partial(locate, subvolumes=spec.subvolumes)
     own = _own_partition(spec, loader)
     if own is not None:
-        boot = FileSystem(fat_uuid(_volume_id(own, loader, identity)), _label(own, loader))
+        boot = FileSystem(fat_uuid(_volume_id(own, names, identity)), names.label(own))
         return Places(boot, "", root, find, separate=True), "vfat"
     separate = subvolume_of(_BOOT, spec.subvolumes) != subvolume_of(STORE, spec.subvolumes)
     return Places(root, find(_BOOT), root, find, separate=separate), spec.file_system
@@ -66,13 +63,13 @@ def arrange(
 
 
 def fats(
-    layout: Layout, booting: Booting, loader: Loader, spec: Spec, identity: Identity
+    layout: Layout, booting: Booting, names: Names, spec: Spec, identity: Identity
 ) -> list[Fat]:
     """The FAT file systems of a disk, with what the boot loader has in them."""
     made = []
     for what, partition, files in (
-        (_ESP, layout.esp, booting.esp),
-        (_XBOOTLDR, layout.xbootldr, booting.xbootldr),
+        (Role.ESP, layout.esp, booting.esp),
+        (Role.BOOT, layout.xbootldr, booting.xbootldr),
     ):
         if partition is not None:
             made.append(
@@ -80,8 +77,8 @@ def fats(
                     offset=partition.start,
                     size=partition.size,
                     files=files,
-                    volume_id=_volume_id(what, loader, identity),
-                    label=_label(what, loader),
+                    volume_id=_volume_id(what, names, identity),
+                    label=names.label(what),
                     epoch=spec.root.epoch,
                     sector_size=layout.sector_size,
                     what=what,
@@ -92,7 +89,7 @@ def fats(
 
 def mounted(layout: Layout, loader: Loader) -> list[tuple[str, int]]:
     """Where the system mounts which partition (its number) of those that firmware reads."""
-    pairs = ((loader.mounts.esp, layout.esp), (loader.mounts.xbootldr, layout.xbootldr))
+    pairs = ((loader.mounts.esp, layout.esp), (loader.mounts.boot, layout.xbootldr))
     return [
         (mount.place, partition.number)
         for mount, partition in pairs
@@ -100,54 +97,48 @@ def mounted(layout: Layout, loader: Loader) -> list[tuple[str, int]]:
     ]
 
 
-def partition_names(loader: Loader) -> dict[PartitionType, str]:
-    """The names of partitions by which the system mounts them."""
-    names = {}
-    for kind, what in ((PartitionType.ESP, _ESP), (PartitionType.XBOOTLDR, _XBOOTLDR)):
-        mount = _mount(what, loader)
-        if mount is not None and mount.partition_name is not None:
-            names[kind] = mount.partition_name
-    return names
+def name_partitions(layout: Layout, names: Names, disk_guid: UUID | None) -> Layout:
+    """The disk with the names and GUIDs that are asked for."""
+    numbers = {
+        role: partition.number
+        for role, partition in (
+            (Role.ROOT, layout.root),
+            (Role.ESP, layout.esp),
+            (Role.BOOT, layout.xbootldr),
+        )
+        if partition is not None
+    }
+
+    def given(tag: Tag) -> dict[int, str]:
+        found = {number: names.get(role, tag) for role, number in numbers.items()}
+        return {number: name for number, name in found.items() if name is not None}
+
+    unique = given(Tag.PARTUUID)
+    if layout.table.is_gpt:
+        usual = {one.number: names.free(Tag.PARTLABEL, one.name) for one in layout.partitions}
+        guids = {number: UUID(value) for number, value in unique.items()}
+        return layout.with_names({**usual, **given(Tag.PARTLABEL)}, guids, disk_guid=disk_guid)
+    signatures = [int(value.split("-")[0], 16) for value in unique.values()]
+    return layout.with_names({}, {}, signature=next(iter(signatures), None))
 
 
-def warn_of_mounts(loader: Loader) -> None:
-    """Tell of mounts by names that no disk of this tool's has."""
-    for what in (_ESP, _XBOOTLDR):
-        mount = _mount(what, loader)
-        if mount is not None and mount.is_foreign:
-            log.warning(
-                "the system mounts %s from %s, which is not on this disk: name the %s by a label "
-                "of at most 11 letters and digits, as in /dev/disk/by-label/%s",
-                mount.place,
-                mount.device,
-                what,
-                _label(what, loader),
-            )
+def root_uuid(names: Names, identity: Identity) -> UUID:
+    """The UUID of the root file system: the one that is asked for, else one of our own."""
+    asked = names.get(Role.ROOT, Tag.UUID)
+    return identity.uuid(Role.ROOT) if asked is None else UUID(asked)
 
 
-def _own_partition(spec: Spec, loader: Loader) -> str | None:
-    """The name of the partition that is /boot, None where that is a directory of the root."""
+def _own_partition(spec: Spec, loader: Loader) -> Role | None:
+    """What is the partition that is /boot, None where that is a directory of the root."""
     if spec.partition_table.has_boot_partition:
-        return _XBOOTLDR
-    return _ESP if loader.mounts.boot_is_esp else None
+        return Role.BOOT
+    return Role.ESP if loader.mounts.boot_is_esp else None
 
 
-def _label(what: str, loader: Loader) -> str:
-    """The label of a FAT: the one by which the system mounts it, else as nixpkgs has it."""
-    mount = _mount(what, loader)
-    usual = {_ESP: "ESP", _XBOOTLDR: "BOOT"}[what]
-    return usual if mount is None or mount.label is None else mount.label
-
-
-def _volume_id(what: str, loader: Loader, identity: Identity) -> int:
-    """The serial number of a FAT: the one by which the system mounts it, else one of our own."""
-    mount = _mount(what, loader)
-    known = None if mount is None else mount.volume_id
-    return identity.serial(what) if known is None else known
-
-
-def _mount(what: str, loader: Loader) -> Mount | None:
-    return {_ESP: loader.mounts.esp, _XBOOTLDR: loader.mounts.xbootldr}[what]
+def _volume_id(role: Role, names: Names, identity: Identity) -> int:
+    """The serial number of a FAT: the one that is asked for, else one of our own."""
+    asked = names.get(role, Tag.UUID)
+    return identity.serial(role) if asked is None else int(asked.replace("-", ""), 16)
 
 
 def _grub(
@@ -171,9 +162,9 @@ def _grub(
         boot[f"grub/{Platform.BIOS}/core.img"] = cores[Platform.BIOS], 0o644
     own = {name: source for name, (source, _) in boot.items()}
     match _own_partition(spec, loader):
-        case str(what) if what == _XBOOTLDR:
+        case Role.BOOT:
             return Booting(esp=esp, xbootldr=own, bios=bios)
-        case str():
+        case Role.ESP:
             return Booting(esp={**own, **esp}, bios=bios)
     root = {
         f"{_BOOT}/{name}": boot_file(source, mode, spec.root.epoch)

@@ -157,12 +157,7 @@ def add_disk_options(parser: Parser, goes_in: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="free space in the root file system with --size auto (default: 512M)",
     )
-    group.add_argument(
-        "--label",
-        default="nixos",
-        metavar="NAME",
-        help="label of the root file system (default: nixos)",
-    )
+    _add_names(group)
     group.add_argument(
         "--filesystem",
         default="ext4",
@@ -176,6 +171,42 @@ def add_disk_options(parser: Parser, goes_in: argparse._ArgumentGroup) -> None:
         default=[],
         metavar="NAME=PATH",
         help="with btrfs: put what is below PATH into the subvolume NAME; may be repeated",
+    )
+
+
+def _add_names(group: argparse._ArgumentGroup) -> None:
+    """Add what the disk is called."""
+    group.add_argument(
+        "--label",
+        metavar="NAME",
+        help="label of the root file system (default: the one by which the system mounts it, or "
+        "nixos)",
+    )
+    group.add_argument(
+        "--root-uuid",
+        type=arguments.uuid,
+        metavar="UUID",
+        help="UUID of the root file system (default: the one by which the system mounts it, or "
+        "one that the same input gives again)",
+    )
+    group.add_argument(
+        "--root-partuuid",
+        type=str.lower,
+        metavar="GUID",
+        help="UUID of the root partition; in an MBR the disk's signature, 8 hexadecimal digits, "
+        "and the partition's number (default: as with --root-uuid)",
+    )
+    group.add_argument(
+        "--disk-guid",
+        type=arguments.uuid,
+        metavar="GUID",
+        help="GUID of the disk in a GPT (default: one that the same input gives again)",
+    )
+    group.add_argument(
+        "--seed",
+        default="",
+        metavar="TEXT",
+        help="gives all UUIDs that are not given other values, the same for the same text",
     )
 
 

@@ -1,6 +1,5 @@
 """From a request to everything that will be written, decided before a byte is."""
 
-import hashlib
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
@@ -12,6 +11,7 @@ from assembler.boot.bios import core_problems
 from assembler.boot.bootspec import Bootspec
 from assembler.boot.generation import read_system
 from assembler.boot.grub import make_core_image
+from assembler.boot.names import Role
 from assembler.boot.systemd_boot import absent_initrds
 from assembler.booting import (
     Booting,
@@ -19,11 +19,11 @@ from assembler.booting import (
     boot_places,
     fats,
     mounted,
-    partition_names,
-    warn_of_mounts,
+    name_partitions,
+    root_uuid,
 )
 from assembler.disk.layout import Layout, make_layout, root_type
-from assembler.errors import HostError, RequestError, reason
+from assembler.errors import RequestError
 from assembler.identity import Identity
 from assembler.request import Request
 from assembler.root.build import await_file, build_tree, digests, scan_store
@@ -81,8 +81,8 @@ def make_plan(request: Request, staging: Path) -> Plan:
     """
     spec = request.spec
     identity = Identity.of(request.closure.paths, _options(request))
-    places, boot_kind = boot_places(spec, request.loader, identity)
-    warn_of_mounts(request.loader)
+    names = request.names
+    places, boot_kind = boot_places(spec, request.loader, names, identity)
     tree = Tree(mtime=spec.root.epoch)
     # Nix and GRUB's tools work in processes of their own, so they may run while we scan.
     with ThreadPoolExecutor() as pool:
@@ -109,8 +109,8 @@ def make_plan(request: Request, staging: Path) -> Plan:
             offset=layout.root.start,
             size=root_size,
             inodes=inodes,
-            label=spec.label,
-            uuid=identity.uuid("root file system"),
+            label=names.label(Role.ROOT),
+            uuid=root_uuid(names, identity),
             hash_seed=identity.uuid("directory hashes"),
             epoch=spec.root.epoch,
             kind=spec.file_system,
@@ -119,7 +119,7 @@ def make_plan(request: Request, staging: Path) -> Plan:
             data=demand.data,
             subvolumes=spec.subvolumes,
         ),
-        fats=tuple(fats(layout, booting, request.loader, spec, identity)),
+        fats=tuple(fats(layout, booting, names, spec, identity)),
         bios=booting.bios,
         mounts=mounted(layout, request.loader),
         architecture=request.architecture,
@@ -151,7 +151,7 @@ def _layout_of(root_size: int, request: Request, identity: Identity) -> Layout:
         root_type=root_type(request.architecture),
         sector_size=request.spec.sector_size,
     )
-    return layout.with_names(partition_names(request.loader))
+    return name_partitions(layout, request.names, request.spec.disk_guid)
 
 
 def _scan_and_prepare(
@@ -215,24 +215,16 @@ def _prepare(request: Request, closure: Closure, staging: Path) -> None:
 
 
 def _options(request: Request) -> list[object]:
-    """What distinguishes two images of one closure, as JSON can write it.
+    """What distinguishes two disks of one closure, as JSON can write it.
 
-    The bytes of the contents are not in it: they are read once, while they are copied.
+    What the user puts on them is not in it: a changed file leaves the disk's GUIDs as they are.
     """
     spec = request.spec
-    rows = [
-        (
-            row.target,
-            row.uid,
-            row.gid,
-            row.mode,
-            [(name, value.hex()) for name, value in row.xattrs],
-        )
-        for row in request.rows
-    ]
     sizes = [spec.size, spec.additional_space, spec.boot_size]
-    options = [spec.root.system, spec.root.epoch, spec.label, sizes, rows]
-    more = [sorted(spec.root.generations), spec.root.channel, _digest(spec.root.configuration)]
+    no_rows: list[object] = []  # once those of the contents; without it all UUIDs would change
+    label = request.names.label(Role.ROOT)
+    options = [spec.root.system, spec.root.epoch, label, sizes, no_rows]
+    more = [sorted(spec.root.generations), spec.root.channel, None]
     if any(more):
         options.append(more)
     if spec.file_system != "ext4":
@@ -240,17 +232,6 @@ def _options(request: Request) -> list[object]:
     boot = [spec.partition_table, spec.sector_size, spec.loader]
     if boot != ["hybrid", SECTOR, "grub"]:
         options.append(boot)
-    if spec.efi_binaries:
-        options.append([_digest(file) for file in spec.efi_binaries])
+    if spec.seed:
+        options.append({"seed": spec.seed})
     return options
-
-
-def _digest(file: Path | None) -> str | None:
-    """The SHA-256 of a file in hexadecimal; raises HostError."""
-    if file is None:
-        return None
-    try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError as error:
-        raise HostError(f"cannot read {reason(error)}") from None

@@ -8,9 +8,11 @@ from assembler.appliance import kernels, resources, session
 from assembler.appliance.accelerator import attempts
 from assembler.boot.architecture import read_architecture
 from assembler.boot.loader import Loader, Wanted, find_loader
+from assembler.boot.names import Names
 from assembler.disk import table
 from assembler.disk.layout import Table
 from assembler.errors import Findings, HostError, RequestError
+from assembler.naming import decide_names
 from assembler.resolve import Resolution, resolve
 from assembler.root.contents import Row, read_contents, rows_with
 from assembler.root.files import Files
@@ -33,6 +35,7 @@ class Request:
     files: Files
     architecture: str  # of the system, as Nix calls it: x86_64-linux
     loader: Loader
+    names: Names
     rows: tuple[Row, ...]
 
 
@@ -69,7 +72,8 @@ def read_request(spec: Spec, scratch: Path) -> Request:
         with found.gather():
             attempts(spec.accelerator)
     files = Files(spec.root.store, scratch)
-    closure, loader, architecture = None, None, ""
+    closure, loader, architecture, names = None, None, "", Names()
+    resolution: Resolution | None = None
     if not spec.root.problems():
         with found.gather():
             closure = read_root(spec.root, files)
@@ -81,6 +85,9 @@ def read_request(spec: Spec, scratch: Path) -> Request:
                 found.problems += problems
             else:
                 loader = _find_loader(resolution, closure, files)
+        with found.gather():
+            if resolution is not None and spec.file_system in LABEL_MAX:
+                names = decide_names(resolution, files)
     rows: list[Row] = []
     with found.gather():
         if spec.contents is not None:
@@ -88,7 +95,7 @@ def read_request(spec: Spec, scratch: Path) -> Request:
     found.tell()
     assert closure is not None
     assert loader is not None
-    return Request(spec, closure, files, architecture, loader, tuple(rows))
+    return Request(spec, closure, files, architecture, loader, names, tuple(rows))
 
 
 def _find_loader(resolution: Resolution, closure: Closure, files: Files) -> Loader:

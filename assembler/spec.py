@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 from assembler.appliance.accelerator import Accelerator
 from assembler.disk.layout import Table
@@ -123,7 +124,11 @@ class Spec:
     table: Table | None = None  # None: what suits the boot loader and the sectors
     sector_size: int = SECTOR  # bytes in a logical block of the disk
     boot_size: int = 256 * MIB  # of the ESP, or the XBOOTLDR partition where there is one
-    label: str = "nixos"  # of the root file system
+    label: str | None = None  # of the root file system; None: what the system mounts, or "nixos"
+    root_uuid: UUID | None = None  # of the root file system; None: what the system mounts, or any
+    root_partuuid: str | None = None  # a GUID, or with an MBR signature-number; None: the same
+    disk_guid: UUID | None = None  # of a GPT; None: any
+    seed: str = ""  # varies all UUIDs that are not given
     file_system: str = "ext4"  # of the root
     subvolumes: tuple[Subvolume, ...] = ()  # of a btrfs: (name, place)
     writer: str = "auto"
@@ -154,6 +159,15 @@ class Spec:
     def boots_efi(self) -> bool:
         """Whether this tool makes the disk boot by UEFI."""
         return self.partition_table.boots_efi and self.loader in ("grub", "systemd-boot")
+
+    @property
+    def has_label_that_fits(self) -> bool:
+        """Whether the label, if one is given, is one that the root file system can have."""
+        if self.label is None:
+            return True
+        length = len(os.fsencode(self.label))
+        longest = LABEL_MAX.get(self.file_system, length)
+        return 0 < length <= longest and self.label.isprintable()
 
     @property
     def writes_in_appliance(self) -> bool:
@@ -219,9 +233,13 @@ class Spec:
                 f"--filesystem {self.file_system} cannot be made: there are ext4, and with "
                 f"--writer guestfs {others}"
             )
-        length = len(os.fsencode(self.label))
-        if not 0 < length <= (longest or length) or not self.label.isprintable():
+        if not self.has_label_that_fits:
             lines.append(f"--label {self.label!r} is not 1 to {longest} printable bytes")
+        if self.disk_guid is not None and not self.partition_table.is_gpt:
+            lines.append(
+                f"--disk-guid is for a GPT, and --partition-table {self.partition_table} is none: "
+                "an MBR has a signature, which --root-partuuid SIGNATURE-NN gives it"
+            )
         if self.writer == "direct" and self.file_system != "ext4":
             lines.append(
                 f"--writer direct makes ext4 only: take --writer guestfs for {self.file_system}"

@@ -31,7 +31,8 @@
   sectorSize ? 512,
   # signed EFI programs, such as a shim and the GRUB that it starts
   efiBinaries ? [ ],
-  label ? "nixos",
+  # of the root file system; null: the one by which the system mounts it, or "nixos"
+  label ? null,
   # one's own files: [ { source; target; user; group; mode; xattrs; } ], all but two optional. What the
   # sandbox forbids in a file, owners and setuid modes, belongs here.
   contents ? [ ],
@@ -85,9 +86,8 @@ derivation (
       (size additionalSpace)
       "--boot-size"
       (size bootSize)
-      "--label"
-      label
     ]
+    ++ given "--label" label
     ++ given "--partition-table" partitionTableType
     ++ given "--boot-loader" bootLoader
     ++ [

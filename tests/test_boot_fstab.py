@@ -1,9 +1,18 @@
+"""What a system mounts is read from its fstab and its kernel parameters."""
+
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from assembler.boot.fstab import BootMounts, Mount, boot_mounts, read_mounts
-from assembler.disk.layout import Table
+from assembler.boot.fstab import (
+    Mount,
+    finds_root_by_type,
+    parameter_mounts,
+    parse_fstab,
+    read_mounts,
+)
 from assembler.store.paths import StoreRoot
 
 SYSTEM = "/nix/store/00000000000000000000000000000000-nixos-system-a"
@@ -19,16 +28,18 @@ FSTAB = """\
 /dev/disk/by-label/nixos / ext4 x-initrd.mount 0 1
 /dev/disk/by-label/ESP /boot vfat umask=0077 0 2
   # UUID=1 /elsewhere vfat
-LABEL=a\\040b /mnt/with\\040space vfat defaults 0 2
-UUID=1234-ABCD /efi vfat defaults
+LABEL=a\\040b\\303\\274 /mnt/with\\040space/ vfat,auto defaults,nofail 0 2
 
 # Swap devices.
 /dev/vda9 none swap defaults
 tmpfs /short
 """
-BOOT = Mount("/dev/disk/by-label/ESP", "/boot", "vfat")
-EFI = Mount("UUID=1234-ABCD", "/efi", "vfat")
-DATA = Mount("LABEL=a b", "/mnt/with space", "vfat")
+MOUNTS = [
+    Mount("/dev/disk/by-label/nixos", "/", ("ext4",), ("x-initrd.mount",)),
+    Mount("/dev/disk/by-label/ESP", "/boot", ("vfat",), ("umask=0077",)),
+    Mount("LABEL=a bü", "/mnt/with space", ("vfat", "auto"), ("defaults", "nofail")),
+    Mount("/dev/vda9", "none", ("swap",), ("defaults",)),
+]
 
 
 def store_with(tmp_path: Path, fstab: str | None) -> StoreRoot:
@@ -41,96 +52,104 @@ def store_with(tmp_path: Path, fstab: str | None) -> StoreRoot:
     return StoreRoot(tmp_path)
 
 
-def test_fat_file_systems_are_found(tmp_path: Path) -> None:
-    assert read_mounts(store_with(tmp_path, FSTAB), SYSTEM) == [BOOT, DATA, EFI]
+def test_the_rows_of_an_fstab(tmp_path: Path) -> None:
+    assert read_mounts(store_with(tmp_path, FSTAB), SYSTEM) == MOUNTS
 
 
 def test_a_system_may_have_no_fstab(tmp_path: Path) -> None:
     assert read_mounts(store_with(tmp_path, None), SYSTEM) == []
 
 
-@pytest.mark.parametrize(
-    ("device", "label"),
-    [
-        ("/dev/disk/by-label/ESP", "ESP"),
-        ("LABEL=boot", "boot"),
-        ("/dev/disk/by-label/longer-than-11", None),
-        ("/dev/disk/by-partlabel/ESP", None),
-        ("/dev/vda1", None),
-        ("LABEL=a b", None),
-    ],
-)
-def test_the_label_is_what_a_device_is_named_by(device: str, label: str | None) -> None:
-    assert Mount(device, "/boot", "vfat").label == label
+@given(st.text())
+def test_any_text_can_be_read(text: str) -> None:
+    for mount in parse_fstab(text):
+        assert mount.source
+        assert str(mount)
+        mount.device, mount.subvolume, mount.is_on_disk  # noqa: B018
+
+
+FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+
+
+@given(FIELD, FIELD, st.sampled_from(["ext4", "vfat"]))
+def test_what_is_escaped_comes_back(source: str, place: str, kind: str) -> None:
+    def escape(field: str) -> str:
+        raw = field.encode()
+        return "".join(
+            chr(one) if chr(one).isalnum() and one < 128 else f"\\{one:03o}" for one in raw
+        )
+
+    (mount,) = parse_fstab(f"{escape(source)}\t{escape('/' + place)}  {kind}\n")
+    assert mount.source == source
+    assert mount.kinds == (kind,)
+    assert mount.place.startswith("/")
 
 
 @pytest.mark.parametrize(
-    ("device", "volume_id"),
+    ("row", "on_disk"),
     [
-        ("/dev/disk/by-uuid/12AB-cd34", 0x12ABCD34),
-        ("UUID=0000-0001", 1),
-        ("UUID=4d50152c-3180-8974-b3f0-0123456789ab", None),
-        ("/dev/disk/by-label/ESP", None),
+        ("LABEL=a /srv ext4", True),
+        ("/dev/mapper/data /srv ext4", True),
+        ("tank/srv /srv zfs", True),
+        ("/dev/vdb none swap", True),
+        ("/var/swapfile none swap", False),
+        ("tmpfs /tmp tmpfs", False),
+        ("server:/x /srv nfs4", False),
+        ("//server/x /srv cifs", False),
+        ("host0 /srv 9p", False),
+        ("overlay /srv overlay", False),
+        ("/persist/srv /srv none bind", False),
+        ("/persist/srv /srv auto rbind,ro", False),
+        ("sshfs#me@host: /srv fuse.sshfs", False),
+        ("/iso/nix-store.squashfs /nix/.ro-store squashfs loop", False),
     ],
 )
-def test_the_serial_number_is_what_a_device_is_named_by(device: str, volume_id: int | None) -> None:
-    assert Mount(device, "/boot", "vfat").volume_id == volume_id
+def test_what_must_be_on_a_disk(row: str, on_disk: bool) -> None:
+    (mount,) = parse_fstab(row)
+    assert mount.is_on_disk == on_disk
 
 
 @pytest.mark.parametrize(
-    ("device", "name"),
+    ("options", "subvolume"),
     [
-        ("/dev/disk/by-partlabel/disk-main-ESP", "disk-main-ESP"),
-        ("PARTLABEL=EFI", "EFI"),
-        ("PARTLABEL=" + 37 * "x", None),
-        ("LABEL=EFI", None),
+        ("defaults", ""),
+        ("subvol=@", "@"),
+        ("subvol=/@/nix/,noatime", "@/nix"),
+        ("subvol=/", ""),
+        ("subvolid=5", ""),
+        ("subvolid=256", None),
     ],
 )
-def test_the_partition_is_what_a_device_is_named_by(device: str, name: str | None) -> None:
-    assert Mount(device, "/boot", "vfat").partition_name == name
+def test_subvolumes(options: str, subvolume: str | None) -> None:
+    (mount,) = parse_fstab(f"LABEL=a / btrfs {options}")
+    assert mount.subvolume == subvolume
 
 
 @pytest.mark.parametrize(
-    ("device", "foreign"),
+    ("parameters", "source"),
     [
-        ("/dev/vda1", False),
-        ("/dev/mapper/esp", False),
-        ("LABEL=ESP", False),
-        ("UUID=1234-ABCD", False),
-        ("PARTLABEL=ESP", False),
-        ("LABEL=a b", True),
-        ("/dev/disk/by-label/longer-than-11", True),
-        ("/dev/disk/by-partuuid/c12a7328-f81f-11d2-ba4b-00a0c93ec93b", True),
-        ("/dev/disk/by-uuid/c12a7328-f81f-11d2-ba4b-00a0c93ec93b", True),
+        ((), None),
+        (("root=fstab", "quiet"), None),
+        (("root=gpt-auto",), None),
+        (("root=LABEL=nixos",), "LABEL=nixos"),
+        (("root=/dev/vda1 root=PARTUUID=0badcafe-01",), "PARTUUID=0badcafe-01"),
+        (('root="LABEL=my root"', "ro"), "LABEL=my root"),
+        (("root=tmpfs",), "tmpfs"),
+        (("noroot=x",), None),
     ],
 )
-def test_names_that_no_disk_of_ours_has(device: str, foreign: bool) -> None:
-    assert Mount(device, "/boot", "vfat").is_foreign == foreign
+def test_the_root_of_the_kernel_parameters(parameters: tuple[str, ...], source: str | None) -> None:
+    mounts = parameter_mounts(parameters)
+    assert [mount.source for mount in mounts] == ([] if source is None else [source])
+    assert finds_root_by_type(parameters) == ("root=gpt-auto" in parameters)
 
 
-@pytest.mark.parametrize(
-    ("table", "mounts", "esp", "xbootldr"),
-    [
-        (Table.EFI, [BOOT, EFI], BOOT, None),
-        (Table.HYBRID, [EFI, BOOT], BOOT, None),
-        (Table.HYBRID, [EFI], EFI, None),
-        (Table.EFI, [], None, None),
-        (Table.EFIXBOOTLDR, [EFI, BOOT], EFI, BOOT),
-        (Table.EFIXBOOTLDR, [BOOT], None, BOOT),
-        (Table.EFIXBOOTLDR, [], None, None),
-        (Table.LEGACY, [BOOT], None, None),
-        (Table.LEGACY_BOOT, [EFI, BOOT], None, BOOT),
-        (Table.LEGACY_GPT, [BOOT], None, None),
-        (Table.NONE, [BOOT], None, None),
-    ],
-)
-def test_which_mount_is_which_partition(
-    table: Table, mounts: list[Mount], esp: Mount | None, xbootldr: Mount | None
-) -> None:
-    assert boot_mounts(table, mounts) == BootMounts(esp, xbootldr)
-
-
-def test_boot_may_be_the_efi_system_partition() -> None:
-    assert boot_mounts(Table.HYBRID, [BOOT]).boot_is_esp
-    assert not boot_mounts(Table.HYBRID, [EFI]).boot_is_esp
-    assert not boot_mounts(Table.EFIXBOOTLDR, [EFI, BOOT]).boot_is_esp
+def test_other_parameters_that_mount() -> None:
+    parameters = ["root=/dev/vda2 rootfstype=btrfs,ext4", "rootflags=noatime,subvol=@"]
+    parameters += ["mount.usr=LABEL=usr", "systemd.mount-extra=/dev/vdb1:/srv:xfs:nofail"]
+    root, usr, extra = parameter_mounts(parameters)
+    assert (root.kinds, root.subvolume) == (("btrfs", "ext4"), "@")
+    assert (usr.source, usr.place) == ("LABEL=usr", "/usr")
+    assert (extra.source, extra.place, extra.kinds) == ("/dev/vdb1", "/srv", ("xfs",))
+    assert extra.is_optional
+    assert str(root) == "the kernel parameters ask for root=/dev/vda2"

@@ -1,5 +1,6 @@
 """Every file of a boot loader is where the firmware, GRUB or systemd-boot looks for it."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -20,6 +21,8 @@ GRUB = {"grub/grub.cfg", "grub/grubenv", "grub/state", "grub/x86_64-efi/normal.m
 SYSTEMD = {"EFI/BOOT/BOOTX64.EFI", "EFI/systemd/systemd-bootx64.efi"}
 COPIES = {f"EFI/nixos/{KERNEL}.efi", f"EFI/nixos/{INITRD}.efi"}
 ENTRIES = {"loader/entries/nixos-generation-1.conf", *COPIES}
+UUID, GUID = "12345678-9abc-4def-8123-456789abcdef", "2f0c4a4e-5b6d-4e1f-8a90-b1c2d3e4f506"
+NAME_OF_ROOT = 'a"b\\c, ü'
 KERNELS = {f"kernels/{KERNEL}", f"kernels/{INITRD}"}
 
 
@@ -123,25 +126,52 @@ def test_a_fat_has_the_serial_number_that_the_system_mounts_it_by(tmp_path: Path
     assert "search --set=drive1 --fs-uuid 12AB-CD34\n" in fat_text(image, XBOOTLDR, "grub/grub.cfg")
 
 
-def test_a_partition_has_the_name_that_the_system_mounts_it_by(tmp_path: Path) -> None:
-    mounts = "/dev/disk/by-partlabel/disk-main-ESP /boot vfat x\n"
-    _, image = assemble(tmp_path, "--partition-table", "efi", mounts=mounts)
-    assert 'name="disk-main-ESP"' in run("sfdisk", "--dump", image)
-
-
-def test_a_mount_of_another_disk_is_told(tmp_path: Path) -> None:
-    system = make_system(tmp_path / "store", "/dev/disk/by-partuuid/1-2 /boot vfat x\n")
-    done = subprocess.run(
-        [ASSEMBLE, "--plan", "--out", tmp_path / "x", *system.options],
-        capture_output=True,
-        text=True,
+def test_partitions_have_the_names_that_the_system_mounts_them_by(tmp_path: Path) -> None:
+    name = NAME_OF_ROOT.replace(" ", "\\040").replace("\\c", "\\134c")
+    mounts = (
+        "/dev/disk/by-partlabel/disk-main-ESP /boot/efi vfat x\n"
+        f"PARTLABEL={name} / ext4 x\n"
+        f"PARTUUID={GUID} / ext4 x\n"
+        f"/dev/disk/by-uuid/{UUID} / ext4 x\n"
+        "LABEL=a\\040b / ext4 x\n"
     )
+    options = ("--partition-table", "efi", "--disk-guid", GUID.replace("2", "7"))
+    _, image = assemble(tmp_path, *options, mounts=mounts)
+    table = json.loads(run("sfdisk", "--json", image))["partitiontable"]
+    assert table["id"].lower() == GUID.replace("2", "7")
+    assert table["partitions"][0]["name"] == "disk-main-ESP"
+    root = table["partitions"][1]
+    assert root["uuid"].lower() == GUID
+    assert f"Partition name: '{NAME_OF_ROOT}'" in run("sgdisk", "--info=2", image)
+    start = root["start"] * 512
+    assert (label(image, start), uuid(image, start)) == ("a b", UUID)
+    menu = run("grub-fstest", image, "cat", "(loop0,gpt2)/boot/grub/grub.cfg")
+    assert f"search --set=drive1 --fs-uuid {UUID}\n" in menu
+
+
+def test_an_mbr_has_the_signature_that_the_system_mounts_the_root_by(tmp_path: Path) -> None:
+    mounts = "PARTUUID=0badcafe-01 / ext4 x\n"
+    _, image = assemble(tmp_path, "--partition-table", "legacy", mounts=mounts)
+    assert "label-id: 0x0badcafe\n" in run("sfdisk", "--dump", image)
+
+
+def test_what_the_disk_cannot_be_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    system = make_system(tmp_path / "store", "LABEL=b / ext4 x\n/dev/vdb1 /srv ext4 x\n")
+    command = [ASSEMBLE, "--plan", "--out", tmp_path / "x", *system.options]
+    done = subprocess.run([*command, "--label", "a"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        "the system mounts / from LABEL=b, but --label is a: the root file system can have one "
+        "label only\n"
+    )
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0
-    assert (
-        "the system mounts /boot from /dev/disk/by-partuuid/1-2, which is not on this disk: name "
-        "the EFI system partition by a label of at most 11 letters and digits, as in "
-        "/dev/disk/by-label/ESP\n"
-    ) in done.stderr
+    assert done.stderr.count("the system mounts /srv from /dev/vdb1: ") == 1
+    assert "root: ext4 b (" in done.stdout
+    for boot_loader in ("none", "system"):
+        argv = [*command, "--label", "a", "--boot-loader", boot_loader]
+        done = subprocess.run(argv, capture_output=True, text=True)
+        assert done.returncode == (0 if boot_loader == "none" else 2), done.stderr
 
 
 def test_boot_by_bios_from_the_efi_system_partition(tmp_path: Path) -> None:
@@ -257,8 +287,8 @@ def test_reed_solomon_codes_follow_the_core_image(tmp_path: Path, table: str) ->
 
 
 def test_the_same_bytes_for_every_table(tmp_path: Path) -> None:
-    system = make_system(tmp_path / "store", fstab(boot="ESP"))
-    for table in ("legacy", "efixbootldr", "none"):
+    for table, boot in (("legacy", {}), ("efixbootldr", {"boot": "ESP"}), ("none", {})):
+        system = make_system(tmp_path / f"store-{table}", fstab(**boot))
         images = [tmp_path / "a", tmp_path / "b"]
         for image in images:
             run(ASSEMBLE, "--out", image, *system.options, "--partition-table", table)

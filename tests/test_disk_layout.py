@@ -109,8 +109,11 @@ def test_a_disk_too_large_for_an_mbr_is_refused() -> None:
 
 
 def test_partitions_can_have_other_names() -> None:
-    layout = new_layout(Table.HYBRID).with_names({PartitionType.ESP: "disk-main-ESP"})
+    guid = UUID(int=0x0BADCAFE)
+    layout = new_layout(Table.HYBRID).with_names({1: "disk-main-ESP"}, {3: guid}, disk_guid=guid)
     assert [one.name for one in layout.partitions] == ["disk-main-ESP", "no-fs", "primary"]
+    assert layout.disk_guid == layout.root.guid == guid
+    assert new_layout(Table.LEGACY).with_names({}, {}, signature=7).disk_signature == 7
 
 
 @pytest.mark.parametrize("size", [0, -MIB, MIB + 1])

@@ -1,96 +1,166 @@
-"""Read from a system's /etc/fstab where it will mount its boot partitions: fstab(5)."""
+"""Read what a system mounts: /etc/fstab and the kernel parameters that name file systems.
+
+Sources: fstab(5); kernel-command-line(7) and systemd-fstab-generator(8) for the parameters.
+"""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assembler.disk.layout import Table
+from assembler.boot.devices import Device, parse_device
 from assembler.store.paths import AbsentError, Store
 
-_ESCAPE = re.compile(r"\\([0-7]{3})")  # fstab(5): a space is \040
-# As fstab(5) and udev write a file system that is named by its label, or by a FAT's serial number.
-_LABEL = re.compile(r"(?:LABEL=|/dev/disk/by-label/)(.+)")
-_PARTITION_NAME = re.compile(r"(?:PARTLABEL=|/dev/disk/by-partlabel/)([A-Za-z0-9._+-]{1,36})")
-_UUID = re.compile(r"(?:UUID=|/dev/disk/by-uuid/)([0-9A-Fa-f]{4})-([0-9A-Fa-f]{4})")
-_FAT_LABEL = re.compile(r"[A-Za-z0-9_-]{1,11}")
-_BOOT = "/boot"
-
-
-# Names that a device has whatever is on it.
-_ANYWHERE = re.compile(r"/dev/(?!disk/)[a-z0-9/]+")
+_ESCAPE = re.compile(rb"\\([0-3][0-7]{2})")  # one byte: a space is \040
+_WORDS = re.compile(r'(?:[^\s"]|"[^"]*"?)+')  # of a kernel's command line
+_FATS = ("vfat", "msdos")
+# File systems that stand on no disk, or not on one that a partition table could have.
+_WITHOUT_DISK = re.compile(
+    r"none|tmpfs|ramfs|overlay|aufs|bind|proc|sysfs|devtmpfs|devpts|cgroup2?|hugetlbfs|mqueue"
+    r"|debugfs|tracefs|securityfs|configfs|pstore|efivarfs|bpf|binfmt_misc|rpc_pipefs|nfsd?4?"
+    r"|cifs|smb3|9p|virtiofs|ceph|glusterfs|afs|autofs|vboxsf|prl_fs|vmhgfs|fuse(?:\..*)?|.*fs\.fuse"
+    r"|sshfs|davfs|bindfs|mergerfs|unionfs|squashfs|erofs|iso9660|udf"
+)
+_AUTOMATIC = ("gpt-auto", "gpt-auto-force")  # root=: systemd finds it by its partition's type
+_BY_FSTAB = ("", "fstab")
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One file system that a system mounts: device as it is written there, place and type."""
+    """One file system that a system mounts."""
 
-    device: str
-    place: str
-    kind: str
+    source: str  # the device as it is written, without fstab's escapes
+    place: str  # without a slash at the end; `none` for swap
+    kinds: tuple[str, ...] = ("auto",)  # the types that mount(8) tries
+    options: tuple[str, ...] = ()
+    parameter: str = ""  # the kernel parameter that asks for it; empty for a row of fstab
 
-    @property
-    def label(self) -> str | None:
-        """The label that the device is named by, where a FAT can have it."""
-        found = _LABEL.fullmatch(self.device)
-        return found[1] if found and _FAT_LABEL.fullmatch(found[1]) else None
-
-    @property
-    def volume_id(self) -> int | None:
-        """The serial number (32 bits) that the device is named by."""
-        found = _UUID.fullmatch(self.device)
-        return int(found[1] + found[2], 16) if found else None
+    def __str__(self) -> str:
+        """The beginning of a sentence about it."""
+        if self.parameter:
+            return f"the kernel parameters ask for {self.parameter}"
+        what = "swaps to" if self.is_swap else f"mounts {self.place} from"
+        return f"the system {what} {self.source}"
 
     @property
-    def partition_name(self) -> str | None:
-        """The name in a GPT that the device is named by, where it is plain (36 characters)."""
-        found = _PARTITION_NAME.fullmatch(self.device)
-        return found[1] if found else None
+    def device(self) -> Device:
+        """How the device is named."""
+        return parse_device(self.source)
 
     @property
-    def is_foreign(self) -> bool:
-        """Whether the device is named in a way that no disk of ours can have."""
-        own = (self.label, self.volume_id, self.partition_name)
-        return all(name is None for name in own) and not _ANYWHERE.fullmatch(self.device)
+    def is_swap(self) -> bool:
+        """Whether it is room to swap to."""
+        return self.kinds == ("swap",)
+
+    @property
+    def is_fat(self) -> bool:
+        """Whether it may be a FAT."""
+        return self.may_be(*_FATS)
+
+    @property
+    def is_bind(self) -> bool:
+        """Whether `source` is a path of the system."""
+        return not {"bind", "rbind"}.isdisjoint((*self.options, *self.kinds))
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether a machine comes up without it."""
+        return not {"nofail", "noauto"}.isdisjoint(self.options)
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether there must be a disk for it."""
+        if self.is_bind or all(map(_WITHOUT_DISK.fullmatch, self.kinds)):
+            return False
+        return not self.source.startswith("/") or self.source.startswith("/dev/")
+
+    @property
+    def subvolume(self) -> str | None:
+        """The subvolume of a btrfs, empty for the top level; None for one by its number."""
+        named = [one.removeprefix("subvol=") for one in self.options if one.startswith("subvol=")]
+        numbered = [one for one in self.options if one.startswith("subvolid=")]
+        if any(one not in ("subvolid=5", "subvolid=0") for one in numbered):
+            return None
+        return "/".join(filter(None, named[-1].split("/"))) if named else ""
+
+    def may_be(self, *kinds: str) -> bool:
+        """Whether mount(8) tries one of these types."""
+        return not {"auto", *kinds}.isdisjoint(self.kinds)
 
 
 def read_mounts(store: Store, system: str) -> list[Mount]:
-    """The FAT file systems in a toplevel's etc/fstab, in its order; none where it has no fstab."""
+    """The file systems in a toplevel's etc/fstab, in its order; none where it has no fstab."""
     try:
-        text = store.host(store.resolve(f"{system}/etc/fstab")).read_text(errors="surrogateescape")
+        file = store.resolve(f"{system}/etc/fstab")
+        if not store.is_file(file):
+            return []
+        return parse_fstab(store.host(file).read_text(errors="surrogateescape"))
     except (OSError, AbsentError):
         return []
-    rows = [line.split() for line in text.splitlines() if not line.lstrip().startswith("#")]
-    return [
-        Mount(*(_ESCAPE.sub(lambda code: chr(int(code[1], 8)), field) for field in row[:3]))
-        for row in rows
-        if len(row) >= 3 and row[2] in ("vfat", "msdos")
-    ]
 
 
-@dataclass(frozen=True, slots=True)
-class BootMounts:
-    """Where a system will have the FAT partitions of its disk."""
-
-    esp: Mount | None  # where it mounts the EFI system partition
-    xbootldr: Mount | None  # where it mounts the partition for kernels
-
-    @property
-    def boot_is_esp(self) -> bool:
-        """Whether /boot is the EFI system partition."""
-        return self.esp is not None and self.esp.place == _BOOT
+def parse_fstab(text: str) -> list[Mount]:
+    """The rows of an fstab that have the first three fields."""
+    mounts = []
+    for line in text.split("\n"):
+        row = [_unescape(field) for field in re.split(r"[ \t\r]+", line.strip(" \t\r"))]
+        if len(row) >= 3 and not row[0].startswith("#"):
+            options = _split(row[3]) if len(row) > 3 else ()
+            mounts.append(Mount(row[0], _place(row[1]), _split(row[2]), options))
+    return mounts
 
 
-def boot_mounts(table: Table, mounts: Sequence[Mount]) -> BootMounts:
-    """Which of a system's mounts are the partitions that a table has.
+def parameter_mounts(parameters: Sequence[str]) -> list[Mount]:
+    """The file systems that kernel parameters ask for, the root first.
 
-    With `efixbootldr`, /boot is the XBOOTLDR partition and any other the ESP; with `legacy+boot`,
-    /boot is the only one; where a table has
-    an ESP alone, that is what /boot is, or the first of them.
+    A root that systemd finds by itself, as `root=fstab` and `gpt-auto`, is not among them.
     """
-    boot = next((mount for mount in mounts if mount.place == _BOOT), None)
-    others = [mount for mount in mounts if mount.place != _BOOT]
-    if table.has_boot_partition:
-        return BootMounts(others[0] if others and table.boots_efi else None, boot)
-    if not table.boots_efi:
-        return BootMounts(None, None)
-    return BootMounts(boot or (others[0] if others else None), None)
+    mounts = []
+    words = _words(parameters)
+    root, types, flags = (_last(words, key) for key in ("root", "rootfstype", "rootflags"))
+    if root is not None and root not in (*_BY_FSTAB, *_AUTOMATIC):
+        kinds = _split(types or "auto")
+        mounts.append(Mount(root, "/", kinds, _split(flags or ""), f"root={root}"))
+        if root in ("tmpfs", "nfs", "/dev/nfs"):
+            mounts[0] = Mount(root, "/", (root.removeprefix("/dev/"),), (), f"root={root}")
+    if usr := _last(words, "mount.usr"):
+        mounts.append(Mount(usr, "/usr", parameter=f"mount.usr={usr}"))
+    for key, value in words:
+        if key in ("systemd.mount-extra", "rd.systemd.mount-extra"):
+            source, place, kind, options = [*value.split(":", 3), "", "", ""][:4]
+            if place:
+                kinds = _split(kind or "auto")
+                mounts.append(
+                    Mount(source, _place(place), kinds, _split(options), f"{key}={value}")
+                )
+    return mounts
+
+
+def finds_root_by_type(parameters: Sequence[str]) -> bool:
+    """Whether systemd is to find the root by the type of its partition."""
+    return _last(_words(parameters), "root") in _AUTOMATIC
+
+
+def _words(parameters: Sequence[str]) -> list[tuple[str, str]]:
+    """Kernel parameters as keys and values, without the quotes that the kernel takes off."""
+    words = [word.replace('"', "") for word in _WORDS.findall(" ".join(parameters))]
+    return [(key, value) for key, _, value in (word.partition("=") for word in words)]
+
+
+def _last(words: Sequence[tuple[str, str]], key: str) -> str | None:
+    """The value that counts where a parameter is given more than once."""
+    return next((value for name, value in reversed(words) if name == key), None)
+
+
+def _place(text: str) -> str:
+    """A path without doubled slashes, nor one at its end."""
+    return re.sub("/+", "/", text).rstrip("/") or text[:1]
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
+
+
+def _unescape(field: str) -> str:
+    raw = field.encode(errors="surrogateescape")
+    plain = _ESCAPE.sub(lambda code: bytes([int(code[1], 8)]), raw)
+    return plain.decode(errors="surrogateescape")

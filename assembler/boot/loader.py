@@ -8,7 +8,7 @@ from pathlib import Path
 from assembler.boot.boot_files import InstalledGrub
 from assembler.boot.efi import find_signed, find_systemd_boot, systemd_boot_programs
 from assembler.boot.efi_chain import EspFiles, Signed, given
-from assembler.boot.fstab import BootMounts, boot_mounts, read_mounts
+from assembler.boot.fstab import read_mounts
 from assembler.boot.generation import Generation, read_generations
 from assembler.boot.grub import (
     Grub,
@@ -19,9 +19,10 @@ from assembler.boot.grub import (
 )
 from assembler.boot.grub_config import GrubConfig, find_grub_config, read_grub_config
 from assembler.boot.machine import SYSTEMS, Machine
+from assembler.boot.mounts import BootMounts, boot_mounts
 from assembler.boot.systemd_boot import stub_problems
 from assembler.boot.systemd_boot_settings import SystemdBootSettings
-from assembler.disk.layout import Table
+from assembler.disk.layout import Table, shape
 from assembler.errors import Findings, RequestError
 from assembler.store.paths import Store
 from assembler.store.registration import PathInfo
@@ -90,7 +91,7 @@ def find_loader(
 
     Raises RequestError with every problem, HostError when a tool fails.
     """
-    mounts = boot_mounts(wanted.table, read_mounts(store, wanted.system))
+    mounts = boot_mounts(shape(wanted.table), read_mounts(store, wanted.system))
     loader = Loader(name=wanted.loader, mounts=mounts)
     if wanted.loader in ("system", "none"):
         return loader
@@ -226,7 +227,7 @@ def _mount_problems(settings: SystemdBootSettings, mounts: BootMounts) -> list[s
     """Where the system's own installer of systemd-boot will write beside its partitions."""
     pairs = [(settings.esp, mounts.esp, "the EFI system partition")]
     if settings.has_xbootldr:
-        pairs.append((settings.boot, mounts.xbootldr, "the partition for kernels"))
+        pairs.append((settings.boot, mounts.boot, "the partition for kernels"))
     return [
         f"systemd-boot's installer writes to {place}, but the system mounts {what} at "
         f"{mount.place}: make boot.loader and fileSystems agree"

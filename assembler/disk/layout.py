@@ -113,7 +113,7 @@ class Layout:
 
     @property
     def disk_signature(self) -> int:
-        """The disk's 32-bit signature in an MBR, which is never 0."""
+        """The disk's signature in an MBR: the last 32 bits of the GUID, and never 0."""
         return self.disk_guid.int & 0xFFFFFFFF or 1
 
     @property
@@ -148,10 +148,23 @@ class Layout:
         """The partition of the root file system."""
         return self.partitions[-1]
 
-    def with_names(self, names: Mapping[PartitionType, str]) -> "Layout":
-        """With other names for the partitions of the types given."""
-        named = (replace(one, name=names.get(one.type, one.name)) for one in self.partitions)
-        return replace(self, partitions=tuple(named))
+    def with_names(
+        self,
+        names: Mapping[int, str],
+        guids: Mapping[int, UUID],
+        *,
+        disk_guid: UUID | None = None,
+        signature: int | None = None,
+    ) -> "Layout":
+        """With other names and GUIDs for the partitions of the numbers given, and for the disk."""
+        named = (
+            replace(one, name=names.get(one.number, one.name), guid=guids.get(one.number, one.guid))
+            for one in self.partitions
+        )
+        whole = self.disk_guid if disk_guid is None else disk_guid
+        if signature is not None:
+            whole = UUID(int=whole.int >> 32 << 32 | signature)
+        return replace(self, partitions=tuple(named), disk_guid=whole)
 
     def _of(self, kind: PartitionType) -> Partition | None:
         return next((partition for partition in self.partitions if partition.type is kind), None)
@@ -202,6 +215,13 @@ def make_layout(
             )
         ),
         sector_size=sector_size,
+    )
+
+
+def shape(table: Table, root_type: PartitionType = PartitionType.LINUX) -> Layout:
+    """The partitions of a disk, whose sizes and GUIDs are of no account."""
+    return make_layout(
+        table, root_size=0, boot_size=_ALIGNMENT, seed=lambda _: UUID(int=0), root_type=root_type
     )
 
 

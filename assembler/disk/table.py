@@ -5,6 +5,7 @@ writes for any size of sector. Declarations: util-linux, libfdisk/src/libfdisk.h
 """
 
 import os
+import string
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ _SONAME = "libfdisk.so.1"
 _ACTIVE = 1  # DOS_FLAG_ACTIVE
 # Partition types in an MBR; that of the FAT is parted's, as nixpkgs has it.
 _LINUX, _FAT32 = "83", "c"
+_PLAIN = string.ascii_letters + string.digits + " ._-"  # of a name that is written as it is
 _GPT_ENTRIES = 128 * 128  # bytes of the array of entries (UEFI specification 5.3.2)
 
 
@@ -130,6 +132,12 @@ def _line(layout: Layout, partition: Partition) -> str:
         more += ["bootable"] if partition is layout.partitions[0] else []
     else:
         kind = f"type={partition.type.value}"
-        more = [kind, f"uuid={partition.guid}", f'name="{partition.name}"']
+        more = [kind, f"uuid={partition.guid}", f'name="{_escape(partition.name)}"']
     where = ", ".join([*(f"{key}={value}" for key, value in fields.items()), *more])
     return f"{partition.number} : {where}"
+
+
+def _escape(name: str) -> str:
+    """A partition's name in quotes: libfdisk's script.c reads bytes written as \\xNN."""
+    raw = name.encode(errors="surrogateescape")
+    return "".join(chr(one) if chr(one) in _PLAIN else f"\\x{one:02x}" for one in raw)
