@@ -27,8 +27,8 @@ from assembler.errors import RequestError
 from assembler.identity import Identity
 from assembler.request import Request
 from assembler.root.build import await_file, build_tree, digests, scan_store
-from assembler.root.contents import add_contents
 from assembler.root.files import Files
+from assembler.root.placing import add_contents
 from assembler.root.prepare import inside, make_skeleton
 from assembler.root.scan import Scanner
 from assembler.root.skeleton import DATABASE

@@ -14,10 +14,12 @@ from assembler.disk.layout import Table
 from assembler.errors import Findings, HostError, RequestError
 from assembler.naming import decide_names
 from assembler.resolve import Resolution, resolve
-from assembler.root.contents import Row, read_contents, rows_with
+from assembler.root.accounts import Accounts, read_accounts
+from assembler.root.contents import read_contents
 from assembler.root.files import Files
 from assembler.root.prepare import channel_problems
 from assembler.root.programs import find_programs, program_paths
+from assembler.root.rows import Row, rows_with
 from assembler.root.skeleton import CONFIGURATION, current_generation
 from assembler.spec import LABEL_MAX, RootSpec, Spec
 from assembler.store.closure import Closure, read_closure
@@ -91,7 +93,10 @@ def read_request(spec: Spec, scratch: Path) -> Request:
     rows: list[Row] = []
     with found.gather():
         if spec.contents is not None:
-            rows = _read_rows(spec.contents, files, spec.root.configuration)
+            accounts = Accounts(whole=False)
+            if closure is not None:
+                accounts = read_accounts(files, closure.infos, spec.root.system)
+            rows = _read_rows(spec.contents, files, accounts, spec.root.configuration)
     found.tell()
     assert closure is not None
     assert loader is not None
@@ -133,9 +138,11 @@ def _require_tools(spec: Spec) -> None:
         raise HostError(*missing)
 
 
-def _read_rows(file: Path, files: Files, configuration: Path | None) -> list[Row]:
+def _read_rows(
+    file: Path, files: Files, accounts: Accounts, configuration: Path | None
+) -> list[Row]:
     """The rows of `--contents`; raises RequestError for these and for a second configuration."""
-    rows = read_contents(file, files)
+    rows = read_contents(file, files, accounts)
     if configuration is not None and (clashes := rows_with(rows, CONFIGURATION)):
         raise RequestError(
             [

@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assembler.errors import RequestError
-from assembler.root.contents import Row, add_contents, read_contents
+from assembler.root.accounts import Accounts
+from assembler.root.contents import read_contents
+from assembler.root.placing import add_contents
+from assembler.root.rows import Row
 from assembler.root.scan import Scanner
 from assembler.root.tree import Directory, Node, Tree, regular, symlink
 from assembler.store.paths import StoreRoot
@@ -24,7 +27,7 @@ def read(tmp_path: Path, *rows: object) -> list[Row]:
     """Write rows as JSON and read them; `$` in a source is the directory."""
     text = json.dumps(rows).replace("$", str(tmp_path))
     (tmp_path / "contents.json").write_text(text)
-    return read_contents(tmp_path / "contents.json", StoreRoot(tmp_path / "root"))
+    return read_contents(tmp_path / "contents.json", StoreRoot(tmp_path / "root"), Accounts())
 
 
 def problems(tmp_path: Path, *rows: object) -> list[str]:
@@ -81,11 +84,6 @@ def test_names_come_from_passwd_and_group_among_the_contents(tmp_path: Path) -> 
         {"source": "$/group", "target": "/etc/group"},
     )
     assert (rows[0].uid, rows[0].gid) == (1001, 5)
-
-
-@pytest.mark.parametrize(("text", "mode"), [("0644", 0o644), ("4755", 0o4755), ("0", 0)])
-def test_modes(tmp_path: Path, text: str, mode: int) -> None:
-    assert read(tmp_path, row(mode=text))[0].mode == mode
 
 
 def test_xattrs_that_no_ext4_holds_are_refused(tmp_path: Path) -> None:
@@ -173,6 +171,11 @@ def test_sources_in_the_store_are_looked_for_in_the_store_given(tmp_path: Path) 
         ({"target": "nix//store"}, "the target /nix/store is in the store: use --additional-path"),
         ({"source": "$/tree", "target": "/nix"}, "the target /nix is in the store: use"),
         ({"source": "$/tree/*", "target": "/nix"}, "the target /nix/store is in the store: use"),
+        ({"target": "/nix/var/nix/db/x"}, "the target /nix/var/nix/db/x is Nix's own, its data"),
+        ({"target": "/nix/var/nix/profiles"}, "the target /nix/var/nix/profiles is Nix's own"),
+        ({"source": "$/tree", "target": "/nix/var"}, "the target /nix/var is Nix's own, its"),
+        ({"target": "/run/x"}, "the target /run/x cannot be seen in the machine, which mounts a"),
+        ({"target": "/proc"}, "the target /proc cannot be seen in the machine, which mounts a"),
         ({"user": "me"}, "unknown user 'me': give its number, or put /etc/passwd among the cont"),
         ({"group": "me"}, "unknown group 'me': give its number, or put /etc/group among the con"),
         ({"user": -1}, "unknown user -1"),
@@ -182,10 +185,10 @@ def test_sources_in_the_store_are_looked_for_in_the_store_given(tmp_path: Path) 
         ({"user": "4294967295"}, "unknown user '4294967295'"),
         ({"user": "9" * 5000}, "unknown user '999"),
         ({"user": []}, "unknown user []"),
-        ({"mode": 420}, "the mode 420 is not a string of octal digits"),
-        ({"mode": "u+x"}, "the mode 'u+x' is not a string of octal digits"),
-        ({"mode": "888"}, "the mode '888' is not a string of octal digits"),
-        ({"mode": "10000"}, "the mode '10000' is not a string of octal digits"),
+        ({"mode": 420}, "the mode 420 is neither a string of octal digits nor one of changes as"),
+        ({"mode": "u+y"}, "the mode 'u+y' is neither a string of octal digits nor one of changes"),
+        ({"mode": "888"}, "the mode '888' is neither a string of octal digits nor one of changes"),
+        ({"mode": "10000"}, "the mode '10000' is neither a string of octal digits nor one of"),
         ({"mode": "7" * 9000}, "the mode '777"),
         ({"xattrs": []}, "xattrs is not an object"),
         ({"xattrs": {"a": "b"}}, "the extended attribute a: its name starts with none of user."),
@@ -204,6 +207,7 @@ def test_a_bad_row_is_told_with_its_number(
 ) -> None:
     (tmp_path / "locked").touch(mode=0)
     (tmp_path / "tree/store").mkdir(parents=True)
+    (tmp_path / "tree/nix").mkdir()
     told = problems(tmp_path, {**row(target="/a")}, row(**changes))
     assert len(told) == 1
     assert told[0].startswith("row 2: " + words.replace("$", str(tmp_path)))
@@ -242,13 +246,13 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
 def test_what_is_no_list_of_rows_is_told(tmp_path: Path, text: bytes, words: str) -> None:
     (tmp_path / "c").write_bytes(text)
     with pytest.raises(RequestError, match=f"--contents {tmp_path}/c {words}"):
-        read_contents(tmp_path / "c", StoreRoot())
+        read_contents(tmp_path / "c", StoreRoot(), Accounts())
 
 
 @pytest.mark.parametrize("name", ["absent", "."])
 def test_contents_that_cannot_be_read_are_told(tmp_path: Path, name: str) -> None:
     with pytest.raises(RequestError, match="cannot read --contents"):
-        read_contents(tmp_path / name, StoreRoot())
+        read_contents(tmp_path / name, StoreRoot(), Accounts())
 
 
 JSON = st.recursive(
@@ -269,7 +273,8 @@ def test_any_json_is_read_or_refused(rows: list[dict[str, Any]]) -> None:
     with directory() as place:
         (place / "c").write_text(json.dumps(rows))
         try:
-            assert all(isinstance(item, Row) for item in read_contents(place / "c", StoreRoot()))
+            found = read_contents(place / "c", StoreRoot(), Accounts())
+            assert all(isinstance(item, Row) for item in found)
         except RequestError as error:
             assert error.problems
 
@@ -293,13 +298,185 @@ def test_rows_are_added_with_what_they_say(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_replaces_a_file(tmp_path: Path) -> None:
-    tree = Tree()
-    tree.add(b"/etc/file", regular(b"old"))
-    added(tmp_path, tree, row())
-    found = tree.get(b"/etc/file")
+def node_at(tree: Tree, path: bytes) -> Node:
+    found = tree.get(path)
     assert isinstance(found, Node)
-    assert found.data == f"{tmp_path}/file"
+    return found
+
+
+def directory_at(tree: Tree, path: bytes) -> Directory:
+    found = tree.get(path)
+    assert isinstance(found, Directory)
+    return found
+
+
+def refusal(tmp_path: Path, tree: Tree, *rows: dict[str, Any]) -> list[str]:
+    """What is said of rows that the tree cannot have, without the option's name."""
+    with pytest.raises(RequestError) as caught:
+        added(tmp_path, tree, *rows)
+    return [line.removeprefix("--contents: ") for line in caught.value.problems]
+
+
+def test_what_this_program_makes_is_not_replaced(tmp_path: Path) -> None:
+    tree = Tree()
+    tree.add(b"/etc/NIXOS", regular(b""))
+    tree.add(b"/bin/sh", symlink(b"/nix/store/bash"))
+    tree.add(b"/boot/grub/grub.cfg", regular(b""))
+    (tmp_path / "d/grub").mkdir(parents=True)
+    (tmp_path / "d/grub/grub.cfg").touch()
+    rows = [row(target="/bin/sh"), row(source="$/d", target="/boot"), row(target="/etc/NIXOS")]
+    assert refusal(tmp_path, tree, *rows) == [
+        f"{path} is made by this program, and cannot be replaced"
+        for path in ("/bin/sh", "/boot/grub/grub.cfg", "/etc/NIXOS")
+    ]
+
+
+@pytest.mark.parametrize("forwards", [True, False])
+def test_the_row_that_names_a_directory_wins(tmp_path: Path, forwards: bool) -> None:
+    """Over the system and over a row for a directory above it."""
+    tree = Tree()
+    tree.add(b"/var/log", Directory(0o755))
+    (tmp_path / "app/data/below").mkdir(parents=True)
+    (tmp_path / "app/data/file").touch()
+    (tmp_path / "app/bin").mkdir()
+    rows = [
+        row(source="$/app", target="/srv/app", user=1000, group=1000, mode="755"),
+        row(source="$/app/data", target="/srv/app/data", user=999, group=999, mode="700"),
+        row(
+            source="$/app/bin",
+            target="/var/log",
+            user=5,
+            mode="u=rwx,go=,+t",
+            xattrs={"user.a": "b"},
+        ),
+    ]
+    added(tmp_path, tree, *(rows if forwards else rows[::-1]))
+    assert {
+        path: (found.uid, found.gid, found.mode, found.xattrs)
+        for path, found in tree.walk()
+        if path.startswith((b"/srv", b"/var/log"))
+    } == {
+        b"/srv": (0, 0, 0o755, ()),
+        b"/srv/app": (1000, 1000, 0o755, ()),
+        b"/srv/app/bin": (1000, 1000, 0o755, ()),
+        b"/srv/app/data": (999, 999, 0o700, ()),
+        b"/srv/app/data/below": (999, 999, 0o700, ()),
+        b"/srv/app/data/file": (999, 999, 0o700, ()),
+        b"/var/log": (5, 0, 0o1700, (("user.a", b"b"),)),
+    }
+
+
+def test_a_directory_of_the_system_keeps_its_mode_where_none_is_given(tmp_path: Path) -> None:
+    """A source in the store has 0555: that says nothing of /tmp or /root."""
+    tree = Tree()
+    tree.add(b"/tmp", Directory(0o1777))
+    tree.add(b"/root", Directory(0o700))
+    tree.add(b"/root/.cache", Directory(0o700))
+    (tmp_path / "d/.cache").mkdir(parents=True)
+    (tmp_path / "d").chmod(0o555)
+    added(tmp_path, tree, row(source="$/d", target="/tmp"), row(source="$/d", target="/root"))
+    modes = [directory_at(tree, path).mode for path in (b"/tmp", b"/root", b"/root/.cache")]
+    assert modes == [0o1777, 0o700, 0o700]
+
+
+def test_directories_on_the_way_are_roots(tmp_path: Path) -> None:
+    tree = Tree()
+    added(tmp_path, tree, row(target="/home/me/.ssh/keys", user=1000, mode="600"))
+    for path in (b"/home", b"/home/me", b"/home/me/.ssh"):
+        found = directory_at(tree, path)
+        assert (found.uid, found.gid, found.mode) == (0, 0, 0o755)
+
+
+def test_rows_that_bring_the_same_do_not_contradict(tmp_path: Path) -> None:
+    """Directories may overlap in files of equal bytes; a row that names a file may have its own."""
+    for name in ("a/x/f", "b/f"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"equal")
+    (tmp_path / "a/x/l").symlink_to("f")
+    (tmp_path / "b/l").symlink_to("f")
+    (tmp_path / "a/x/named").touch()
+    tree = Tree()
+    rows = (
+        row(source="$/a", target="/srv", user=1),
+        row(source="$/b", target="/srv/x", user=2),
+        row(target="/srv/x/named", user=3),
+    )
+    added(tmp_path, tree, *rows)
+    nodes = [node_at(tree, b"/srv/x/" + name) for name in (b"f", b"l", b"named")]
+    assert [node.uid for node in nodes] == [2, 2, 3]
+    assert nodes[2].data == f"{tmp_path}/file"
+
+
+@pytest.mark.parametrize("other", [b"other", b"longer than it", None])
+def test_rows_that_contradict_are_refused(tmp_path: Path, other: bytes | None) -> None:
+    (tmp_path / "a/x").mkdir(parents=True)
+    (tmp_path / "a/x/f").write_bytes(b"equal")
+    (tmp_path / "b").mkdir()
+    if other is None:
+        (tmp_path / "b/f").symlink_to("nowhere")
+    else:
+        (tmp_path / "b/f").write_bytes(other)
+    rows = row(source="$/a", target="/srv"), row(source="$/b", target="/srv/x")
+    assert refusal(tmp_path, Tree(), *rows) == [
+        f"/srv/x/f is brought by two rows, as different things: {tmp_path}/a for /srv, and "
+        f"{tmp_path}/b for /srv/x"
+    ]
+
+
+def test_a_file_and_a_directory_of_one_name_are_refused(tmp_path: Path) -> None:
+    for name in ("a/x/f", "b"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "b/f").touch()
+    (tmp_path / "a/y").touch()
+    rows = (
+        row(source="$/a", target="/srv"),
+        row(source="$/b", target="/srv/x"),
+        row(source="$/b", target="/srv/y"),
+        row(target="/srv/x/f/below"),
+    )
+    assert refusal(tmp_path, Tree(), *rows) == [
+        f"/srv/x/f is brought by two rows, as different things: {tmp_path}/a for /srv, and "
+        f"{tmp_path}/b for /srv/x",
+        f"/srv/y is brought by two rows, as different things: {tmp_path}/a for /srv, and "
+        f"{tmp_path}/b for /srv/y",
+    ]
+
+
+def test_what_the_kernel_makes_up_is_refused(tmp_path: Path) -> None:
+    assert [
+        line.partition(" is on ")[2].partition(",")[0]
+        for line in problems(
+            tmp_path,
+            row(source="/proc/self/status", target="/a"),
+            row(source="/proc/1/cmdline", target="/b"),
+            row(source="/proc/sys", target="/c"),
+            row(source="/sys/kernel", target="/d"),
+        )
+    ] == ["proc", "proc", "proc", "sysfs"]
+
+
+def test_what_a_user_names_in_the_store_stays_in_the_store(tmp_path: Path) -> None:
+    path, other = store_path(1, "x"), store_path(2, "y")
+    root = tmp_path / "root"
+    (root / path[1:]).mkdir(parents=True)
+    (root / other[1:]).mkdir()
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/f").touch()
+    for name, target in (("out", f"{tmp_path}/secret"), ("up", "../" * 99), ("in", other)):
+        (root / path[1:] / name).symlink_to(target)
+    (root / path[1:] / "file").symlink_to(f"{tmp_path}/secret/f")
+    sources = [
+        read(tmp_path, row(source=f"{path}/{name}"))[0].source
+        for name in ("in", "out", "up", "file")
+    ]
+    # A link that leads out is a link in the image, too.
+    assert sources == [
+        f"{root}{other}",
+        *(f"{root}{path}/{name}" for name in ("out", "up", "file")),
+    ]
+    for source in (f"{path}/out/f", f"{path}/out/*", f"{path}/*/f"):
+        [told] = problems(tmp_path, row(source=source))
+        assert told.endswith("which is outside /nix/store")
 
 
 def test_a_directory_comes_before_what_goes_into_it(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from assembler.errors import HostError, RequestError
 from assembler.root import scan
+from assembler.root.modes import parse_mode
 from assembler.root.scan import Metadata, Scanner
 from assembler.root.tree import Directory, Node, Sparse, Tree, regular, symlink
 from tests.helpers import directory, output
@@ -162,9 +163,9 @@ def test_a_symlink_that_is_not_utf_8(tmp_path: Path) -> None:
     ("metadata", "file", "folder"),
     [
         (Metadata(), 0o444, 0o555),
-        (Metadata(keep=True), 0o640, 0o750),
+        (Metadata(changes=()), 0o640, 0o750),
         (Metadata(mode=0o4711), 0o4711, 0o4711),
-        (Metadata(mode=0, keep=True), 0, 0),
+        (Metadata(changes=parse_mode("g-r,o=u")), 0o606, 0o717),
     ],
 )
 def test_permission_bits(tmp_path: Path, metadata: Metadata, file: int, folder: int) -> None:

@@ -13,7 +13,7 @@ from assembler.boot.assets import StoreFile, find_file, find_theme
 from assembler.boot.grub_xml import Settings, read_settings
 from assembler.errors import RequestError, reason
 from assembler.store.paths import STORE, Store, store_path_of
-from assembler.store.registration import PathInfo
+from assembler.store.registration import PathInfo, nearest
 
 log = logging.getLogger(__name__)
 
@@ -79,14 +79,8 @@ def find_grub_config(store: Store, infos: Iterable[PathInfo], system: str) -> st
     Of several equally near it is the one for /boot (mirroredBoots makes more), then the first by
     name.
     """
-    references = {info.path: info.references for info in infos}
-    seen, layer = {system}, [system]
-    while layer:
-        layer = sorted({ref for path in layer for ref in references.get(path, ())} - seen)
-        seen.update(layer)
-        if found := [path for path in layer if path.endswith(_NAME)]:
-            return next((path for path in found if _is_for_boot(store, path)), found[0])
-    return None
+    found = nearest(infos, system, _NAME)
+    return next((path for path in found if _is_for_boot(store, path)), next(iter(found), None))
 
 
 def read_grub_config(store: Store, path: str) -> GrubConfig:

@@ -5,50 +5,43 @@ import glob
 import json
 import os
 import posixpath
-import re
 import stat
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from assembler.errors import RequestError
-from assembler.root.scan import Metadata, Scanner
-from assembler.root.tree import Directory, Tree, Xattrs
-from assembler.store.paths import STORE, Store, locate
+from assembler.errors import HostError, RequestError
+from assembler.root.accounts import MAX_ID, Accounts, Ids, parse_database, parse_id
+from assembler.root.kernel_files import kernel_fault
+from assembler.root.modes import Mode, parse_mode
+from assembler.root.rows import Row, read_target
+from assembler.root.tree import Xattrs
+from assembler.store.paths import STORE, Store, locate, locate_link
 
-# Fixed ids of NixOS: nixos/modules/misc/ids.nix in nixpkgs. Names from /etc/passwd and
-# /etc/group among the contents come before these.
-_USERS = {"root": 0, "messagebus": 4, "nobody": 65534}
-_GROUPS = {
-    "root": 0, "wheel": 1, "kmem": 2, "tty": 3, "messagebus": 4, "disk": 6, "floppy": 18,
-    "uucp": 19, "lp": 20, "cdrom": 24, "tape": 25, "audio": 17, "video": 26, "dialout": 27,
-    "utmp": 29, "adm": 55, "keys": 96, "users": 100, "input": 174, "kvm": 302, "render": 303,
-    "sgx": 304, "shadow": 318, "nixbld": 30000, "nogroup": 65534,
-}  # fmt: skip
-_MAX_ID = 0xFFFFFFFE
 # Extended attributes have one block, with a header and an entry for each, names and values being
 # padded to 4 bytes (Linux Documentation/filesystems/ext4/attributes.rst).
 _XATTR_ROOM, _XATTR_ENTRY = 4096 - 32 - 4, 16 + 3 + 3
 _KEYS = frozenset(("source", "target", "user", "group", "mode", "xattrs"))
-_RESERVED = "lost+found"  # in the root of every ext4, made by mke2fs
 _NAME_MAX = 255  # bytes in a file name, in ext4 as in Linux
+# What a row may not touch, nor what is below: why.
+_TAKEN = {
+    STORE: "is in the store: use --additional-path",
+    "/nix/var/nix": "is Nix's own, its database and profiles: use --additional-path, --generation "
+    "or --channel",
+    **dict.fromkeys(
+        ("/dev", "/proc", "/run", "/sys"),
+        "cannot be seen in the machine, which mounts a file system of its own there",
+    ),
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One source for one target; a directory is taken with all below it."""
+def read_contents(file: Path, store: Store, accounts: Accounts) -> list[Row]:
+    """Read a JSON list of rows; raises RequestError with every problem in it.
 
-    source: str  # on this host
-    target: str  # in the image: absolute, normalised
-    uid: int
-    gid: int
-    mode: int | None  # None: as the source has it
-    xattrs: Xattrs  # of the source itself, not of what is below a directory
-
-
-def read_contents(file: Path, store: Store) -> list[Row]:
-    """Read a JSON list of rows; raises RequestError with every problem in it."""
+    `accounts` are those of the system, which the contents' own passwd and group come before.
+    """
     try:
         raw = json.loads(file.read_bytes())
     except OSError as error:
@@ -57,161 +50,189 @@ def read_contents(file: Path, store: Store) -> list[Row]:
         raise RequestError(f"--contents {file} is not JSON: {error}") from None
     if not isinstance(raw, list) or not all(isinstance(row, dict) for row in raw):
         raise RequestError(f"--contents {file} is not a list of objects")
-    reader = _Reader(store, raw)
-    rows = [row for number, entry in enumerate(raw, 1) for row in reader.read(number, entry)]
+    reader = _Reader(store)
+    placed = [(number, entry, reader.place(number, entry)) for number, entry in enumerate(raw, 1)]
+    known = _database(store, [row for _, _, rows in placed for row in rows]).over(accounts)
+    rows = [
+        row
+        for number, entry, found in placed
+        for row in reader.complete(number, entry, found, known)
+    ]
     seen: dict[str, str] = {}
     for row in rows:
         if row.target in seen:
-            reader.problems.append(
-                f"--contents: two rows for {row.target}: {seen[row.target]} and {row.source}"
-            )
+            line = f"--contents: two rows for {row.target}: {seen[row.target]} and {row.source}"
+            reader.problems.append((len(raw) + 1, line))
         seen[row.target] = row.source
     if reader.problems:
-        raise RequestError(reader.problems)
+        raise RequestError([line for _, line in sorted(reader.problems, key=itemgetter(0))])
     return rows
+
+
+def _database(store: Store, rows: Sequence[Row]) -> Accounts:
+    """The accounts in the passwd and group files of the contents themselves."""
+
+    def read(path: str) -> dict[str, int]:
+        try:
+            content = read_target(rows, store, path) or b""
+        except (RequestError, HostError):
+            content = b""  # told with the row itself
+        return parse_database(content.decode(errors="surrogateescape"))
+
+    return Accounts(read("/etc/passwd"), read("/etc/group"))
 
 
 class _Reader:
     """Turns JSON rows into Rows and gathers what is wrong with them."""
 
-    def __init__(self, store: Store, raw: Sequence[dict[str, Any]]) -> None:
-        self.problems: list[str] = []
+    def __init__(self, store: Store) -> None:
+        self.problems: list[tuple[int, str]] = []  # by the numbers of the rows
         self._store = store
-        self._users = {**_USERS, **self._database(raw, "/etc/passwd")}
-        self._groups = {**_GROUPS, **self._database(raw, "/etc/group")}
+
+    def _tell(self, number: int, problem: str) -> None:
+        self.problems.append((number, f"--contents, row {number}: {problem}"))
+
+    def place(self, number: int, raw: Mapping[str, Any]) -> list[Row]:
+        """What one JSON row puts where, as root's: several Rows when its source is a pattern."""
+        before = len(self.problems)
+        unknown = sorted(set(raw) - _KEYS)
+        if unknown:
+            self._tell(number, f"unknown key {', '.join(unknown)}")
+        source, target = raw.get("source"), raw.get("target")
+        if not _is_name(source) or not _is_name(target):
+            self._tell(number, "needs a source and a target, both file names")
+            return []
+        into = "*" in source
+        target = self._target(number, target, into)
+        rows = []
+        for found in self._sources(number, source):
+            place = posixpath.join(target, posixpath.basename(found)) if into else target
+            for taken, fault in _TAKEN.items():
+                if _reaches(place, found, taken):
+                    self._tell(number, f"the target {place} {fault}")
+            rows.append(Row(found, place))
+        return rows if len(self.problems) == before else []
+
+    def complete(
+        self, number: int, raw: Mapping[str, Any], rows: Sequence[Row], known: Accounts
+    ) -> list[Row]:
+        """The Rows of one JSON row with all that it says of them."""
+        uid = self._id(number, raw.get("user"), "user", known.users, whole=known.whole)
+        gid = self._id(number, raw.get("group"), "group", known.groups, whole=known.whole)
+        mode = self._mode(number, raw.get("mode"))
+        xattrs = self._xattrs(number, raw.get("xattrs", {}))
+        for row in rows:
+            if xattrs and os.path.islink(row.source):
+                self._tell(number, f"{row.source} is a symlink, which has no xattrs")
+        return [replace(row, uid=uid, gid=gid, mode=mode, xattrs=xattrs) for row in rows]
+
+    def _sources(self, number: int, source: str) -> list[str]:
+        """The host paths that a source names; `*` is a pattern, as in nixpkgs."""
+        try:
+            found = self._matches(source) if "*" in source else [self._host(source)]
+        except RequestError as error:
+            for problem in error.problems:
+                self._tell(number, f"the source {problem}")
+            return []
+        found = [path for path in found if os.path.lexists(path)]
+        if not found:
+            self._tell(number, f"the source {source} does not exist")
+        for path in found:
+            kind = stat.S_IFMT(os.lstat(path).st_mode)
+            if kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
+                self._tell(number, f"{path} is a device, pipe or socket")
+            elif not os.access(path, os.R_OK, follow_symlinks=kind != stat.S_IFLNK):
+                self._tell(number, f"the source {path} may not be read")
+            elif fault := kernel_fault(path, os.lstat(path)):
+                self._tell(number, fault)
+        return found
 
     def _host(self, source: str) -> str:
-        """Where a source lies: store paths in the store given, others as they stand."""
-        return str(locate(self._store, source)) if source.startswith(f"{STORE}/") else source
+        """Where a source lies: store paths in the store given, others as they stand.
+
+        As nixpkgs has it, a link to a directory stands for what is in the directory.
+        """
+        if source.startswith(f"{STORE}/"):
+            return str(locate(self._store, source))
+        return os.path.realpath(source) if os.path.isdir(source) else source
 
     def _matches(self, pattern: str) -> list[str]:
         """The host paths that match a pattern."""
         head = pattern[: pattern.index("*")].rpartition("/")[0]
-        return sorted(glob.glob(glob.escape(self._host(head)) + pattern[len(head) :]))
+        if not f"{head}/".startswith(f"{STORE}/"):
+            return sorted(glob.glob(pattern))
+        host = str(locate(self._store, head))
+        found = sorted(glob.glob(glob.escape(host) + pattern[len(head) :]))
+        # On the way there may be links, which the image follows in its own way.
+        names = (head + path.removeprefix(host) for path in found)
+        return [str(self._store.host(locate_link(self._store, name))) for name in names]
 
-    def _database(self, raw: Sequence[dict[str, Any]], target: str) -> dict[str, int]:
-        """Name → id out of a passwd or group file that the contents put at `target`."""
-        ids = {}
-        for row in raw:
-            source = row.get("source")
-            if not _is_name(source) or not _is_name(row.get("target")):
-                continue
-            if _absolute(row["target"]) != target:
-                continue
-            in_store = source.startswith(f"{STORE}/")
-            try:
-                host = self._store.host(self._store.resolve(source)) if in_store else Path(source)
-                text = host.read_text(errors="surrogateescape") if os.path.isfile(host) else ""
-            except (OSError, RequestError):
-                continue  # reported with the row itself
-            for line in text.split("\n"):
-                fields = line.split(":")
-                number = _number(fields[2]) if len(fields) > 2 else None
-                if number is not None:
-                    ids[fields[0]] = number
-        return ids
-
-    def read(self, number: int, raw: dict[str, Any]) -> list[Row]:
-        """The Rows of one JSON row: several when its source is a pattern."""
-        before = len(self.problems)
-        where = f"--contents, row {number}"
-        unknown = sorted(set(raw) - _KEYS)
-        if unknown:
-            self.problems.append(f"{where}: unknown key {', '.join(unknown)}")
-        source, target = raw.get("source"), raw.get("target")
-        if not _is_name(source) or not _is_name(target):
-            self.problems.append(f"{where}: needs a source and a target, both file names")
-            return []
-        into = "*" in source
-        target = self._target(where, target, into)
-        uid = self._id(where, raw.get("user"), "user", self._users)
-        gid = self._id(where, raw.get("group"), "group", self._groups)
-        mode = self._mode(where, raw.get("mode"))
-        xattrs = self._xattrs(where, raw.get("xattrs", {}))
-        rows = []
-        for found in self._sources(where, source):
-            place = posixpath.join(target, posixpath.basename(found)) if into else target
-            if _is_in_store(place, found):
-                self.problems.append(
-                    f"{where}: the target {place} is in the store: use --additional-path"
-                )
-            if xattrs and os.path.islink(found):
-                self.problems.append(f"{where}: {found} is a symlink, which has no xattrs")
-            rows.append(Row(found, place, uid, gid, mode, xattrs))
-        return rows if len(self.problems) == before else []
-
-    def _sources(self, where: str, source: str) -> list[str]:
-        """The host paths that a source names; `*` is a pattern, as in nixpkgs."""
-        if "*" in source:
-            found = self._matches(source)
-        else:
-            host = self._host(source)
-            # As nixpkgs has it: a link to a directory stands for what is in the directory.
-            found = [os.path.realpath(host) if os.path.isdir(host) else host]
-        found = [path for path in found if os.path.lexists(path)]
-        if not found:
-            self.problems.append(f"{where}: the source {source} does not exist")
-        for path in found:
-            kind = stat.S_IFMT(os.lstat(path).st_mode)
-            if kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
-                self.problems.append(f"{where}: {path} is a device, pipe or socket")
-            elif not os.access(path, os.R_OK, follow_symlinks=kind != stat.S_IFLNK):
-                self.problems.append(f"{where}: the source {path} may not be read")
-        return found
-
-    def _target(self, where: str, target: str, into: bool) -> str:
+    def _target(self, number: int, target: str, into: bool) -> str:
         """The target as an absolute path; with `into` it may be the root itself."""
-        clean = _absolute(target)
+        clean = "/" + posixpath.normpath("/" + target).lstrip("/")
         if ".." in target.split("/"):
-            self.problems.append(f"{where}: the target {target} leaves the root or goes through ..")
+            self._tell(number, f"the target {target} leaves the root or goes through ..")
         elif clean == "/" and not into:
-            self.problems.append(f"{where}: the target is the root itself")
+            self._tell(number, "the target is the root itself")
         elif any(len(os.fsencode(part)) > _NAME_MAX for part in target.split("/")):
-            self.problems.append(f"{where}: the target {target} has a name of over 255 bytes")
+            self._tell(number, f"the target {target} has a name of over 255 bytes")
         return clean
 
-    def _id(self, where: str, given: object, what: str, known: dict[str, int]) -> int:
+    def _id(self, number: int, given: object, what: str, known: Ids, *, whole: bool) -> int:
         """A uid or gid by number or name; root's when none is given."""
         if given is None or given == "":
             return 0
-        if isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= _MAX_ID:
+        if isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= MAX_ID:
             return given
+        found = None
         if isinstance(given, str):
-            if given in known:
-                return known[given]
-            number = _number(given)
-            if number is not None:
-                return number
-        file = {"user": "/etc/passwd", "group": "/etc/group"}[what]
-        self.problems.append(
-            f"{where}: unknown {what} {given!r}: give its number, or put {file} among the contents"
-        )
+            found = known[given] if given in known else parse_id(given)
+        if found is not None:
+            return found
+        file, key = {"user": ("/etc/passwd", "uid"), "group": ("/etc/group", "gid")}[what]
+        if isinstance(given, str) and given in known:
+            self._tell(
+                number,
+                f"the {what} {given!r} gets its number at the first boot: set "
+                f"users.{what}s.{given}.{key} in the system's configuration",
+            )
+        elif whole or not isinstance(given, str):
+            self._tell(
+                number,
+                f"unknown {what} {given!r}: give its number, or put {file} among the contents",
+            )
         return 0
 
-    def _mode(self, where: str, given: object) -> int | None:
-        """Permission bits from octal digits, or None."""
+    def _mode(self, number: int, given: object) -> Mode | None:
+        """What a row says of permission bits, None for nothing."""
         if given is None or given == "":
             return None
-        digits = given if isinstance(given, str) else ""
-        if not digits or not set(digits) <= set("01234567") or int(digits, 8) > 0o7777:
-            self.problems.append(f"{where}: the mode {given!r} is not a string of octal digits")
-            return None
-        return int(digits, 8)
+        try:
+            if isinstance(given, str):
+                return parse_mode(given)
+        except ValueError:
+            pass
+        self._tell(
+            number,
+            f"the mode {given!r} is neither a string of octal digits nor one of changes "
+            "as chmod takes them, such as u=rw,go=r",
+        )
+        return None
 
-    def _xattrs(self, where: str, given: object) -> Xattrs:
+    def _xattrs(self, number: int, given: object) -> Xattrs:
         """Extended attributes: name → text, `0x…` hexadecimal or `0s…` base64, as getfattr(1)."""
         if not isinstance(given, dict):
-            self.problems.append(f"{where}: xattrs is not an object")
+            self._tell(number, "xattrs is not an object")
             return ()
         result = []
         for name, value in sorted(given.items()):
             try:
                 result.append((name, _xattr_value(name, value)))
             except ValueError as error:
-                self.problems.append(f"{where}: the extended attribute {name}: {error}")
+                self._tell(number, f"the extended attribute {name}: {error}")
         room = _XATTR_ROOM - sum(_XATTR_ENTRY + len(name) + len(value) for name, value in result)
         if room < 0:
-            self.problems.append(f"{where}: xattrs are {-room} bytes more than ext4 can hold")
+            self._tell(number, f"xattrs are {-room} bytes more than ext4 can hold")
         return tuple(result)
 
 
@@ -229,50 +250,6 @@ def _xattr_value(name: str, value: object) -> bytes:
     return value.encode()
 
 
-def add_contents(tree: Tree, scanner: Scanner, rows: Sequence[Row], epoch: int) -> None:
-    """Put the rows into the tree, parents before children; `epoch` is the time of every file.
-
-    A directory that the tree has already is filled, not replaced. Raises RequestError where a
-    target cannot be.
-    """
-    problems = []
-    for row in sorted(rows, key=lambda row: row.target):
-        metadata = Metadata(
-            uid=row.uid, gid=row.gid, mode=row.mode, keep=True, mtime=epoch, xattrs=row.xattrs
-        )
-        target = os.fsencode(row.target)
-        try:
-            if row.target.split("/")[1] == _RESERVED:
-                problems.append(f"--contents: {row.target}: /{_RESERVED} is the file system's own")
-            elif isinstance(tree.get(target), Directory) and not _is_directory(row.source):
-                problems.append(f"--contents: {row.target} is a directory of the system")
-            else:
-                scanner.add(row.source, target, metadata)
-        except RequestError as error:
-            problems += [f"--contents: {problem}" for problem in error.problems]
-    if tree.root.children.get(_RESERVED.encode()) is not None:
-        problems.append(f"--contents: a source for / holds {_RESERVED}, the file system's own")
-    if problems:
-        raise RequestError(problems)
-
-
-def rows_with(rows: Sequence[Row], path: str) -> list[Row]:
-    """The rows that put something at the image's absolute `path`: itself or in a directory."""
-    return [
-        row
-        for row in rows
-        if row.target == path
-        or (
-            path.startswith(row.target.rstrip("/") + "/")
-            and os.path.lexists(row.source + path.removeprefix(row.target.rstrip("/")))
-        )
-    ]
-
-
-def _is_directory(source: str) -> bool:
-    return os.path.isdir(source) and not os.path.islink(source)
-
-
 def _is_name(given: object) -> TypeGuard[str]:
     """Whether something from JSON can be a path: not empty, no NUL, no half of a surrogate pair."""
     try:
@@ -281,19 +258,8 @@ def _is_name(given: object) -> TypeGuard[str]:
         return False
 
 
-def _absolute(target: str) -> str:
-    """A target as the image's absolute path, without `.` and doubled slashes."""
-    return "/" + posixpath.normpath("/" + target).lstrip("/")
-
-
-def _is_in_store(target: str, source: str) -> bool:
-    """Whether a source put at this target would reach into the store."""
-    if target == posixpath.dirname(STORE):
-        return os.path.lexists(os.path.join(source, posixpath.basename(STORE)))
-    return target == STORE or target.startswith(STORE + "/")
-
-
-def _number(text: str) -> int | None:
-    """A uid or gid in decimal digits, or None."""
-    number = int(text) if re.fullmatch("[0-9]{1,10}", text) else _MAX_ID + 1
-    return number if number <= _MAX_ID else None
+def _reaches(target: str, source: str, taken: str) -> bool:
+    """Whether a source put at this target would be, or bring, something at or below a path."""
+    if f"{target}/".startswith(f"{taken}/"):
+        return True
+    return taken.startswith(f"{target}/") and os.path.lexists(source + taken[len(target) :])

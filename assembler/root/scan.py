@@ -5,6 +5,8 @@ import os
 import stat
 
 from assembler.errors import HostError, RequestError, reason
+from assembler.root.kernel_files import kernel_fault
+from assembler.root.modes import Mode, apply
 from assembler.root.tree import (
     MAX_NAMES,
     NIX_MTIME,
@@ -25,10 +27,10 @@ class Metadata:
     """How a scanned inode will look in the image, whatever the host shows.
 
     With no `mode`, the permission bits are those that Nix leaves in its store: 0555 for
-    directories and what is executable, else 0444.
+    directories and what is executable, else 0444. With `changes` they are the host's, changed so.
     """
 
-    __slots__ = ("gid", "keep", "mode", "mtime", "uid", "xattrs")
+    __slots__ = ("changes", "gid", "mode", "mtime", "uid", "xattrs")
 
     def __init__(
         self,
@@ -36,20 +38,20 @@ class Metadata:
         uid: int = 0,
         gid: int = 0,
         mode: int | None = None,
-        keep: bool = False,
+        changes: Mode | None = None,
         mtime: int = NIX_MTIME,
         xattrs: Xattrs = (),
     ) -> None:
         self.uid, self.gid, self.mode, self.mtime = uid, gid, mode, mtime
-        self.keep = keep  # take the host's permission bits where no mode is given
+        self.changes = changes
         self.xattrs = xattrs
 
     def bits(self, host_mode: int) -> int:
         """The permission bits in the image of a file or directory with this host mode."""
         if self.mode is not None:
             return self.mode
-        if self.keep:
-            return stat.S_IMODE(host_mode)
+        if self.changes is not None:
+            return apply(self.changes, host_mode, directory=stat.S_ISDIR(host_mode))
         return 0o555 if stat.S_ISDIR(host_mode) or host_mode & 0o100 else 0o444
 
 
@@ -74,14 +76,24 @@ class Scanner:
         RequestError for what no image can hold (devices, sockets, files of over 16 TiB), HostError
         for what cannot be read.
         """
+        found, existing = self.read(source, metadata), self.tree.get(target)
+        if isinstance(found, Directory) and isinstance(existing, Directory):
+            self._merge(target, existing, found)
+        else:
+            self.tree.add(target, found)
+
+    def read(self, source: str, metadata: Metadata) -> Directory | Node:
+        """What `add` would put into the tree; names of hard links in a directory are counted.
+
+        Raises as `add`.
+        """
         try:
             status = os.lstat(source)
-            if stat.S_ISDIR(status.st_mode):
-                found = self._directory(source, status, metadata)
-                found.xattrs = metadata.xattrs
-                self._put_directory(target, found)
-            else:
-                self.tree.add(target, self._node(source, status, metadata, source))
+            if not stat.S_ISDIR(status.st_mode):
+                return self._node(source, status, metadata, source)
+            found = self._directory(source, status, metadata)
+            found.xattrs = metadata.xattrs
+            return found
         except OSError as error:
             raise HostError(f"cannot read {reason(error)}") from None
 
@@ -107,14 +119,6 @@ class Scanner:
                             names[node.group] += 1
         return top
 
-    def _put_directory(self, target: bytes, found: Directory) -> None:
-        """Add a scanned directory, merged into the one that may be there."""
-        existing = self.tree.get(target)
-        if isinstance(existing, Directory):
-            self._merge(target, existing, found)
-        else:
-            self.tree.add(target, found)
-
     def _merge(self, target: bytes, into: Directory, found: Directory) -> None:
         """Move what `found` holds into a directory that exists; its own attributes stay."""
         pending = [(target.rstrip(b"/"), into, found)]
@@ -130,7 +134,7 @@ class Scanner:
                 elif isinstance(existing, Directory):
                     raise RequestError(f"{show(path + b'/' + name)} is a directory of the system")
                 else:
-                    self.tree.put(into, name, _named(child, f"{found.source}/{os.fsdecode(name)}"))
+                    self.tree.put(into, name, with_path(child, found, name))
 
     def _make(self, source: str, status: os.stat_result, metadata: Metadata) -> Directory:
         return Directory(
@@ -162,8 +166,8 @@ class Scanner:
             size = len(data)
         elif kind == stat.S_IFREG:
             mode = about.bits(status.st_mode)
-            if about.keep and not os.access(source, os.R_OK):
-                raise RequestError(f"{source} may not be read")
+            if about.changes is not None:
+                _check(source, status)
             if size > _MAX_FILE:
                 raise RequestError(f"{source} is larger than the 16 TiB that a file in ext4 can be")
             if status.st_blocks * 512 < size:
@@ -186,8 +190,17 @@ class Scanner:
         return group
 
 
-def _named(node: Node, path: str) -> Node:
-    """The node with the host path that so far its directory told."""
+def _check(source: str, status: os.stat_result) -> None:
+    """Raise RequestError where a file that a user names cannot be copied."""
+    if not os.access(source, os.R_OK):
+        raise RequestError(f"{source} may not be read")
+    if fault := kernel_fault(source, status):
+        raise RequestError(fault)
+
+
+def with_path(node: Node, holder: Directory, name: bytes) -> Node:
+    """The node with the host path that so far the directory that holds it told."""
+    path = f"{holder.source}/{os.fsdecode(name)}"
     if node.data is None:
         return node._replace(data=path)
     if isinstance(node.data, Sparse) and node.data.path is None:

@@ -137,24 +137,29 @@ def locate(store: Store, path: str) -> Path:
     Links are followed as the image will follow them, a last one only to a directory. From a path
     of the closure they may lead to no other path. There may be nothing. Raises RequestError.
     """
-    top = store_path_of(path)
-    knows = store.knows if top is not None and store.knows(top) else _anything
-    above, _, name = posixpath.normpath(path).rpartition("/")
-    try:
-        here = f"{follow(above, store.link, partial(_stray, knows))}/{name}"
-        if store.link(here) is None:
-            return store.host(here)
-    except (AbsentError, OSError):
-        return store.host(path)
+    here = locate_link(store, path)
     with suppress(RequestError):  # a link that leads anywhere else is taken as it is
-        real = follow(here, store.link, partial(_stray, knows))
+        real = follow(here, store.link, partial(_stray, _reach(store, path)))
         if store_path_of(real) is not None and not store.is_file(real):
             return store.host(real)
     return store.host(here)
 
 
-def _anything(_path: str) -> bool:
-    return True
+def locate_link(store: Store, path: str) -> str:
+    """A path that a user names with the links on the way followed, as `locate`, but not the last.
+
+    Raises RequestError.
+    """
+    above, _, name = posixpath.normpath(path).rpartition("/")
+    with suppress(AbsentError):
+        return f"{follow(above, store.link, partial(_stray, _reach(store, path)))}/{name}"
+    return path
+
+
+def _reach(store: Store, path: str) -> Callable[[str], bool]:
+    """Where links may lead from a path that a user names: out of the closure only from outside."""
+    top = store_path_of(path)
+    return store.knows if top is not None and store.knows(top) else lambda _path: True
 
 
 def _stray(knows: Callable[[str], bool], path: str) -> str:

@@ -40,6 +40,21 @@ def requisites(infos: Iterable[PathInfo], paths: Iterable[str]) -> set[str]:
     return found
 
 
+def nearest(infos: Iterable[PathInfo], path: str, suffix: str | tuple[str, ...]) -> list[str]:
+    """The store paths whose names end so, sorted, of all those that are nearest to `path`.
+
+    The distance is in references. There may be none.
+    """
+    references = {info.path: info.references for info in infos}
+    seen, layer = {path}, [path]
+    while layer:
+        layer = sorted({ref for one in layer for ref in references.get(one, ())} - seen)
+        seen.update(layer)
+        if found := [one for one in layer if one.endswith(suffix)]:
+            return found
+    return []
+
+
 def parse_hash(text: str) -> str:
     """A SHA-256 as Nix writes it, made hexadecimal: [sha256:]hex or base-32, or SRI.
 

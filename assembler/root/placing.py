@@ -1,0 +1,152 @@
+"""Put the rows of contents into the Tree, and tell where they contradict it or each other."""
+
+import filecmp
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from assembler.errors import HostError, RequestError, reason
+from assembler.root.rows import Row
+from assembler.root.scan import Metadata, Scanner, with_path
+from assembler.root.tree import Directory, Node, Tree, origin, show
+
+_RESERVED = "lost+found"  # in the root of every ext4, made by mke2fs
+
+
+def add_contents(tree: Tree, scanner: Scanner, rows: Sequence[Row], epoch: int) -> None:
+    """Put the rows into the tree, parents before children; `epoch` is the time of every file.
+
+    A directory that the tree has already is filled; it gets the owner, mode and xattrs of the row
+    that names it. A file that a row names is the row's, whatever else brings it. Of what rows bring
+    in directories, the row with the nearest target decides over owner and mode, and the bytes must
+    be the same. Raises RequestError where they are not, and where a target cannot be.
+    """
+    placer = _Placer(tree, {row.target: row for row in rows})
+    for row in sorted(rows, key=lambda row: row.target):
+        if row.target.split("/")[1] == _RESERVED:
+            placer.problems.append(f"{row.target}: /{_RESERVED} is the file system's own")
+            continue
+        metadata = Metadata(
+            uid=row.uid, gid=row.gid, changes=row.mode or (), mtime=epoch, xattrs=row.xattrs
+        )
+        try:
+            placer.place(row, scanner.read(row.source, metadata))
+        except RequestError as error:
+            placer.problems += error.problems
+    if placer.problems:
+        raise RequestError([f"--contents: {problem}" for problem in placer.problems])
+
+
+class _Meeting(NamedTuple):
+    """Where a row brings something to what is there already."""
+
+    path: bytes
+    holder: Directory  # of both
+    found: Directory | Node  # what the row brings; a Node with its host path
+
+
+class _Placer:
+    """Puts what rows bring into a tree; gathers in `problems` what cannot be there."""
+
+    def __init__(self, tree: Tree, rows: dict[str, Row]) -> None:
+        self.problems: list[str] = []
+        self._tree = tree
+        self._rows = rows  # by target
+
+    def place(self, row: Row, found: Directory | Node) -> None:
+        """Put what a row brings at its target; raises RequestError where that cannot be."""
+        above, _, name = os.fsencode(row.target).rpartition(b"/")
+        holder = self._tree.directory(above)
+        existing = holder.children.get(name)
+        path = above + b"/" + name
+        if isinstance(existing, Directory) and isinstance(found, Directory):
+            kept = (
+                existing.mode if row.mode is None and not self._bringer(row, path) else found.mode
+            )
+            _take_over(existing, found)
+            existing.mode, existing.xattrs = kept, found.xattrs
+            self._merge(row, path, existing, found)
+        else:
+            self._put(row, _Meeting(path, holder, found))
+
+    def _merge(self, row: Row, target: bytes, into: Directory, found: Directory) -> None:
+        """Put what a row's directory holds into one that is there."""
+        pending = [(target, into, found)]
+        while pending:
+            above, into, found = pending.pop()
+            for name, child in found.children.items():
+                path, existing = above + b"/" + name, into.children.get(name)
+                if isinstance(existing, Directory) and isinstance(child, Directory):
+                    if self._bringer(row, path):
+                        _take_over(existing, child)
+                    pending.append((path, existing, child))
+                else:
+                    named = with_path(child, found, name) if isinstance(child, Node) else child
+                    self._put(row, _Meeting(path, into, named), counted=True)
+
+    def _put(self, row: Row, meeting: _Meeting, *, counted: bool = False) -> None:
+        """Put a file, or what there is no directory for; hard links may be `counted` already."""
+        path, holder, found = meeting
+        name = path.rpartition(b"/")[2]
+        existing = holder.children.get(name)
+        if existing is not None and (fault := self._clash(row, meeting, existing)):
+            self.problems.append(fault)
+        elif counted:
+            self._tree.put(holder, name, found)
+        else:
+            self._tree.add(path, found)
+
+    def _clash(self, row: Row, meeting: _Meeting, existing: Directory | Node) -> str:
+        """Why what a row brings cannot take the place of what is there; empty where it can."""
+        path, holder, found = meeting
+        other = self._bringer(row, path)
+        if other is None:
+            what = "is a directory of the system"
+            if isinstance(existing, Node):
+                what = "is made by this program, and cannot be replaced"
+            return f"{show(path)} {what}"
+        if isinstance(existing, Node) and isinstance(found, Node):
+            if os.fsdecode(path) == row.target:
+                return ""
+            there = with_path(existing, holder, path.rpartition(b"/")[2])
+            if _is_same(there, found):
+                return ""
+        return (
+            f"{show(path)} is brought by two rows, as different things: {other.source} for "
+            f"{other.target}, and {row.source} for {row.target}"
+        )
+
+    def _bringer(self, row: Row, path: bytes) -> Row | None:
+        """The row that brought what is at a path, before `row` did, None for the system itself."""
+        target = os.fsdecode(path)
+        for above in _parents(row.target):
+            other = self._rows.get(above)
+            if other is not None and other.source_of(target) is not None:
+                return other
+        return None
+
+
+def _parents(target: str) -> Iterator[str]:
+    """The directories above a target, the nearest first."""
+    while target := target.rpartition("/")[0]:
+        yield target
+
+
+def _take_over(existing: Directory, found: Directory) -> None:
+    """Let a directory have the owner, mode and time of another."""
+    existing.uid, existing.gid, existing.mode = found.uid, found.gid, found.mode
+    existing.mtime = found.mtime
+
+
+def _is_same(one: Node, other: Node) -> bool:
+    """Whether two nodes that tell their host paths have one content; raises HostError."""
+    if one.kind != other.kind or one.size != other.size:
+        return False
+    if one.kind == stat.S_IFLNK:
+        return one.data == other.data
+    here, there = (os.fsdecode(origin(node.data, b"")[0]) for node in (one, other))
+    try:
+        return os.path.samefile(here, there) or filecmp.cmp(here, there, shallow=False)
+    except OSError as error:
+        raise HostError(f"cannot read {reason(error)}") from None

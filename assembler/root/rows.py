@@ -1,0 +1,78 @@
+"""One row of contents: what it is, and which row an image has a file from."""
+
+import errno
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from assembler.errors import HostError, reason
+from assembler.root.modes import Mode
+from assembler.root.tree import Xattrs
+from assembler.store.paths import AbsentError, Store, follow, store_path_of
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One source for one target; a directory is taken with all below it."""
+
+    source: str  # on this host
+    target: str  # in the image: absolute, normalised
+    uid: int = 0
+    gid: int = 0
+    mode: Mode | None = None  # None: as the source has it
+    xattrs: Xattrs = ()  # of the source itself, not of what is below a directory
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether the source is a directory, and no link to one."""
+        return os.path.isdir(self.source) and not os.path.islink(self.source)
+
+    def source_of(self, path: str) -> str | None:
+        """The host path that the row puts at the image's absolute `path`; None for nothing."""
+        if path != self.target and not path.startswith(self.target.rstrip("/") + "/"):
+            return None
+        source = self.source + path.removeprefix(self.target.rstrip("/"))
+        return source if os.path.lexists(source) else None
+
+
+def rows_with(rows: Sequence[Row], path: str) -> list[Row]:
+    """The rows that put something at the image's absolute `path`: itself or in a directory.
+
+    The one that the image has it from, whose target is the nearest, comes first.
+    """
+    found = [row for row in rows if row.source_of(path) is not None]
+    return sorted(found, key=lambda row: len(row.target), reverse=True)
+
+
+def read_target(rows: Sequence[Row], store: Store, path: str) -> bytes | None:
+    """The bytes that the image has at an absolute `path` because of its contents.
+
+    Links are followed as the image will. None where the rows put no file there. Raises
+    RequestError for a link that leads out of the closure, HostError for what cannot be read.
+    """
+
+    def link(here: str) -> str | None:
+        if store_path_of(here) is not None:
+            return store.link(here)
+        source = next((row.source_of(here) for row in rows_with(rows, here)), None)
+        if source is not None:
+            return os.readlink(source) if os.path.islink(source) else None
+        if any(row.target.startswith(here + "/") for row in rows):
+            return None  # a directory on the way to a target
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), here)
+
+    def stray(here: str) -> str:
+        top = store_path_of(here)
+        return "" if top is None or store.knows(top) else "not in the closure"
+
+    try:
+        real = follow(path, link, stray)
+        file = store.host(real)
+        if store_path_of(real) is None:
+            file = Path(next((row.source_of(real) or "" for row in rows_with(rows, real)), ""))
+        return file.read_bytes() if file.is_file() else None
+    except AbsentError:
+        return None
+    except OSError as error:
+        raise HostError(f"cannot read {reason(error)}") from None
