@@ -12,6 +12,7 @@ from assembler.store.registration import PathInfo
 from tests.boots import add_settings, link, path_of, put
 
 HASH = "grub.pbkdf2.sha512.10000.AB.CD"
+IMAGE = {"/etc/grub-pw": f"{HASH}.AB\n".encode(), "/etc/empty": b"\n"}
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def store(tmp_path: Path) -> StoreRoot:
 
 
 def read(store: StoreRoot, tmp_path: Path, **settings: Any) -> GrubConfig:
-    return read_grub_config(store, add_settings(store, tmp_path, **settings))
+    return read_grub_config(store, add_settings(store, tmp_path, **settings), IMAGE.get)
 
 
 def problems(store: StoreRoot, tmp_path: Path, **settings: Any) -> list[str]:
@@ -121,12 +122,26 @@ def test_users_have_a_hash_or_a_password(store: StoreRoot, tmp_path: Path) -> No
         "a": {"hashedPassword": HASH, "password": "x", "passwordFile": None},
         "b": {"hashedPassword": HASH, "hashedPasswordFile": hashed},
         "c": {"passwordFile": file, "password": "x"},
+        "d": {"hashedPasswordFile": "/etc/grub-pw", "password": "x"},
     }
     assert read(store, tmp_path, users=users).users == (
         User("a", HASH, hashed=True),
         User("b", f"{HASH}.EF", hashed=True),
         User("c", "from a file", hashed=False),
+        User("d", f"{HASH}.AB", hashed=True),
     )
+
+
+@pytest.mark.parametrize("key", ["passwordFile", "hashedPasswordFile"])
+def test_a_menu_that_should_be_locked_is_not_left_open(
+    store: StoreRoot, tmp_path: Path, key: str
+) -> None:
+    assert problems(store, tmp_path, users={"root": {key: "/etc/gone"}}) == [
+        ", user 'root': the password is in /etc/gone, which is not in the image: put it there with "
+        "--contents, as a menu that should be locked is not left open"
+    ]
+    [empty] = problems(store, tmp_path, users={"root": {key: "/etc/empty"}})
+    assert empty.endswith("user 'root' has no password")
 
 
 def test_what_cannot_be_done_is_told(
@@ -141,15 +156,12 @@ def test_what_cannot_be_done_is_told(
             bootPath="/boot1",
             font="/etc/font.pf2",
             theme="/etc/theme",
-            users={"root": {"hashedPasswordFile": "/etc/hash"}},
         )
-    assert (found.font, found.theme, found.users) == ("", (), ())
+    assert (found.font, found.theme) == ("", ())
     later = "until the first rebuild"
     assert caplog.messages == [
         f"boot.loader.grub.font is not in the store, and unused {later}: /etc/font.pf2",
         f"boot.loader.grub.theme is not in the store, and unused {later}: /etc/theme",
-        f"GRUB's user root is left out {later}: the password is in /etc/hash, which is not in the "
-        "store",
         f"boot.loader.grub.extraPrepareConfig is not run {later}",
         f"the boot menu lists no other operating systems (useOSProber) {later}",
         f"the boot menu is in /boot, and not in /boot1, {later}",

@@ -5,7 +5,7 @@ Nix's builtins.toXML (Nix manual, "Built-in Functions"); install-grub.pl reads i
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -22,6 +22,8 @@ _BOOT = "/boot"
 _IDENTIFIERS = ("uuid", "label", "provided")
 _HASH = "grub.pbkdf2."
 _UNTIL = "until the first rebuild"
+
+Image = Callable[[str], bytes | None]  # by a path in the image
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +85,16 @@ def find_grub_config(store: Store, infos: Iterable[PathInfo], system: str) -> st
     return next((path for path in found if _is_for_boot(store, path)), next(iter(found), None))
 
 
-def read_grub_config(store: Store, path: str) -> GrubConfig:
+def read_grub_config(store: Store, path: str, image: Image) -> GrubConfig:
     """Read the settings in the store path `path`; raises RequestError with every problem.
 
-    Warns of what cannot be done before the first rebuild of the system itself.
+    `image` gives what a path outside the store will hold, None for nothing: passwords may be
+    there, and a menu without them would be open. Warns of what cannot be done before the first
+    rebuild of the system itself.
     """
     settings = read_settings(store, path)
-    config = _with_installation(_with_assets(_menu(settings), store, settings), settings)
+    config = _with_assets(_menu(settings), store, settings, image)
+    config = _with_installation(config, settings)
     if config.fs_identifier not in _IDENTIFIERS:
         settings.problems.append(f"{path}: fsIdentifier should be {', '.join(_IDENTIFIERS)}")
     if (place := settings.text("storePath", STORE)).rstrip("/") != STORE:
@@ -144,14 +149,14 @@ def _with_installation(config: GrubConfig, settings: Settings) -> GrubConfig:
     )
 
 
-def _with_assets(config: GrubConfig, store: Store, settings: Settings) -> GrubConfig:
+def _with_assets(config: GrubConfig, store: Store, settings: Settings, image: Image) -> GrubConfig:
     """Add the files that the menu shows, and what passwords are in files."""
     return replace(
         config,
         font=_file(store, settings, "font"),
         splash_image=_file(store, settings, "splashImage"),
         theme=_theme(store, settings),
-        users=tuple(_users(store, settings)),
+        users=tuple(_users(store, settings, image)),
     )
 
 
@@ -200,30 +205,21 @@ def _theme(store: Store, settings: Settings) -> tuple[StoreFile, ...]:
         return ()
 
 
-def _users(store: Store, settings: Settings) -> Iterator[User]:
-    """All whose passwords are known here."""
+def _users(store: Store, settings: Settings, image: Image) -> Iterator[User]:
+    """All users; one without a password is a problem."""
     for name, inner in settings.inner("users", "user"):
-        user = _user(store, inner, name)
+        user = _user(store, inner, name, image)
         settings.problems += inner.problems
         if user is not None:
             yield user
 
 
-def _user(store: Store, settings: Settings, name: str) -> User | None:
+def _user(store: Store, settings: Settings, name: str, image: Image) -> User | None:
     """One user: a hash counts more than a password, and a file more than the text itself."""
     for key, hashed in (("hashedPassword", True), ("password", False)):
         secret = settings.text(key)
         if file := settings.text(f"{key}File"):
-            if store_path_of(file) is None:
-                log.warning(
-                    "GRUB's user %s is left out %s: the password is in %s, which is not in the "
-                    "store",
-                    name,
-                    _UNTIL,
-                    file,
-                )
-                return None
-            secret = _first_line(store, settings, file)
+            secret = _first_line(store, settings, file, image)
         if hashed and secret and not secret.startswith(_HASH):
             settings.problems.append(f"{settings.where}: hashedPassword does not start as GRUB's")
         if secret:
@@ -233,9 +229,18 @@ def _user(store: Store, settings: Settings, name: str) -> User | None:
     return None
 
 
-def _first_line(store: Store, settings: Settings, path: str) -> str:
+def _first_line(store: Store, settings: Settings, path: str, image: Image) -> str:
     try:
-        text = store.host(find_file(store, path)).read_bytes().decode()
+        if store_path_of(path) is None:
+            content = image(path)
+            if content is None:
+                raise RequestError(
+                    f"the password is in {path}, which is not in the image: put it there with "
+                    "--contents, as a menu that should be locked is not left open"
+                )
+        else:
+            content = store.host(find_file(store, path)).read_bytes()
+        text = content.decode()
     except RequestError as error:
         settings.problems.append(f"{settings.where}: {error}")
         return ""

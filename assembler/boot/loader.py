@@ -17,7 +17,7 @@ from assembler.boot.grub import (
     find_grub,
     version,
 )
-from assembler.boot.grub_config import GrubConfig, find_grub_config, read_grub_config
+from assembler.boot.grub_config import GrubConfig, Image, find_grub_config, read_grub_config
 from assembler.boot.machine import SYSTEMS, Machine
 from assembler.boot.mounts import BootMounts, boot_mounts
 from assembler.boot.systemd_boot import stub_problems
@@ -41,6 +41,7 @@ class Wanted:
     generations: Sequence[tuple[int, str]]  # of the system profile: numbers and toplevels
     epoch: int  # seconds: the time of the profile's links
     efi_binaries: Sequence[Path] = ()
+    image: Image = lambda _path: None  # what a path outside the store will hold
     systemd_boot: SystemdBootSettings = field(default_factory=SystemdBootSettings)
 
 
@@ -167,7 +168,8 @@ class _Search:
         config = GrubConfig()
         with self.found.gather():
             file = find_grub_config(self.store, self.infos, self.wanted.system)
-            config = config if file is None else read_grub_config(self.store, file)
+            if file is not None:
+                config = read_grub_config(self.store, file, self.wanted.image)
         signed = None
         # Whatever is wrong with programs that are given, it is not that GRUB's modules are missing.
         served = {*Platform} if self.wanted.efi_binaries else set()
