@@ -108,6 +108,8 @@ class Disk:
     @property
     def mounts(self) -> set[str]:
         """Where the machine has FAT file systems mounted."""
+        if self.table == "legacy+boot":
+            return {"/boot"}
         if "efi" not in self.table and self.table != "hybrid":
             return set()
         return {"root": {"/boot/efi"}, "esp": {"/boot"}, "xbootldr": {"/boot", "/efi"}}[self.boot]
@@ -119,6 +121,7 @@ HYBRID_ESP = Disk("hybrid", boot="esp", efi="both")
 
 ROWS: list[tuple[Disk, Firmware]] = [
     (Disk("legacy+gpt", efi="no", installing=(GRUB_BIOS,)), "bios"),
+    (Disk("legacy+boot", boot="xbootldr", efi="no"), "bios"),
     (HYBRID, "bios"),
     (HYBRID, "efi"),
     (HYBRID_ESP, "bios"),

@@ -105,7 +105,7 @@ assert bootLoader == "systemd-boot" -> boot != "root";
   fstab =
     line "nixos" "/" "auto defaults 0 1"
     + (if boot == "xbootldr" then line "BOOT" "/boot" fat else "")
-    + (if efi == "no" && boot == "root" then "" else line "ESP" esp fat);
+    + (if efi == "no" && boot != "esp" then "" else line "ESP" esp fat);
 
   # Writes the menu, and installs the boot loader where that is called for; takes a toplevel.
   installBootLoader = builtins.getAttr bootLoader {
