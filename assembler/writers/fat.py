@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assembler import process
+from assembler.disk.fat_directory import FatError, put_names, read_names
 from assembler.errors import HostError, RequestError, reason
 from assembler.scratch import scratch_directory
 from assembler.units import KIB, MIB, SECTOR, ceil_div, format_size, round_up
+from assembler.writers.fat_names import name_problems, stand_ins, units, with_one_case
 
 _DOS_EPOCH = 315532800  # 1980-01-01 00:00 UTC, the first time that FAT can hold, in seconds
 _FATS = 2
@@ -78,7 +80,7 @@ def write_fat(image: Path, fat: Fat) -> None:
         ],
         what=f"making the {fat.what}",
     )
-    _fill(f"{image}@@{fat.offset}", fat)
+    _fill(image, fat)
 
 
 def fat_problems(fat: Fat) -> list[str]:
@@ -90,18 +92,40 @@ def fat_problems(fat: Fat) -> list[str]:
         ]
     geometry = _Geometry.of(fat.size, fat.sector_size)
     cluster = geometry.cluster_sectors * fat.sector_size
-    needed = sum(ceil_div(_length(source), cluster) for source in fat.files.values())
-    for directory, names in _directories(fat.files).items():
+    files = with_one_case(fat.files)
+    problems = name_problems(fat.what, fat.files) + _long_name_problems(fat.what, files, cluster)
+    needed = sum(ceil_div(_length(source), cluster) for source in files.values())
+    for directory, names in _directories(files).items():
         if directory or geometry.bits == 32:  # FAT16's root directory has a place of its own
             entries = 2 + sum(_entries(name) for name in names)  # `.` and `..`, or the label
             needed += ceil_div(entries * _ENTRY, cluster)
     missing = (needed - geometry.clusters) * cluster
     if missing <= 0:
-        return []
+        return problems
     return [
+        *problems,
         f"the {fat.what} of {format_size(fat.size)} is too small for its files by "
-        f"{format_size(missing)}: take a larger --boot-size"
+        f"{format_size(missing)}: take a larger --boot-size",
     ]
+
+
+def _long_name_problems(what: str, files: Mapping[str, Source], cluster: int) -> list[str]:
+    """Names that mtools finds no place for: to a directory it adds one cluster at a time."""
+    slots = cluster // _ENTRY
+    directories = _directories(files)
+    problems = []
+    for directory, names in directories.items():
+        used = 2
+        order = sorted(names, key=lambda name: (posixpath.join(directory, name) in files, name))
+        for name in order:
+            if (needed := _entries(name)) > -used % slots + slots:
+                problems.append(
+                    f"the {what} cannot hold {posixpath.join(directory, name)!r} with clusters of "
+                    f"{cluster} bytes: take a --boot-size of {format_size(_LARGE_CLUSTERS_FROM)}, "
+                    "or a shorter name"
+                )
+            used += needed
+    return problems
 
 
 def _length(source: Source) -> int:
@@ -157,32 +181,58 @@ def _directories(files: Mapping[str, Source]) -> dict[str, set[str]]:
 
 def _entries(name: str) -> int:
     """How many directory entries a name takes."""
-    return 1 if _SHORT_NAME.fullmatch(name) else 1 + ceil_div(len(name), _ENTRY_NAME)
+    return 1 if _SHORT_NAME.fullmatch(name) else 1 + ceil_div(units(name), _ENTRY_NAME)
 
 
-def _fill(drive: str, fat: Fat) -> None:
-    """Copy the files in with mtools, in sorted order, since the order shows in the bytes."""
+def _fill(image: Path, fat: Fat) -> None:
+    """Copy the files in with mtools, in sorted order, since the order shows in the bytes.
+
+    mtools is told of plain names alone; the others are put in their place at the end.
+    """
+    drive = f"{image}@@{fat.offset}"
     env = {
         "SOURCE_DATE_EPOCH": str(max(_DOS_EPOCH, fat.epoch)),
         "HOME": "/nonexistent",  # for no ~/.mtoolsrc
         "MTOOLS_SKIP_CHECK": "1",
     }
     what = f"filling the {fat.what}"
-    directories = sorted(_directories(fat.files))
-    if made := [f"::/{directory}" for directory in directories if directory]:
+    files = with_one_case(fat.files)
+    names = stand_ins(files)
+    directories = sorted(_directories(files))
+    if made := [f"::/{names[directory]}" for directory in directories if directory]:
         process.run(["mmd", "-i", drive, *made], what=what, env=env)
     with scratch_directory() as scratch:
         for directory in directories:
-            inside = [path for path in sorted(fat.files) if posixpath.dirname(path) == directory]
-            named = [Path(scratch) / posixpath.basename(path) for path in inside]
+            inside = [path for path in sorted(files) if posixpath.dirname(path) == directory]
+            named = [Path(scratch) / posixpath.basename(names[path]) for path in inside]
             for path, here in zip(inside, named, strict=True):
-                source = fat.files[path]
+                source = files[path]
                 if isinstance(source, bytes):
                     here.write_bytes(source)
                 else:  # a name that mcopy will take it in by
                     here.symlink_to(source.absolute())
             if named:
-                target = f"::/{directory}"
+                target = f"::/{names.get(directory, '')}"
                 process.run(["mcopy", "-Q", "-i", drive, *named, target], what=what, env=env)
             for here in named:
                 here.unlink()
+    _rename(image, fat, names)
+
+
+def _rename(image: Path, fat: Fat, names: Mapping[str, str]) -> None:
+    """Give the files their own names in place of those that mtools was told, and look at all."""
+    others = {
+        given: posixpath.basename(path)
+        for path, given in names.items()
+        if posixpath.basename(path) != posixpath.basename(given)
+    }
+    try:
+        put_names(image, fat.offset, others)
+        found = {one.path for one in read_names(image, fat.offset)}
+    except FatError as error:
+        raise HostError(f"filling the {fat.what}: {error}") from None
+    if found != {*names}:
+        wrong = ", ".join(map(repr, sorted(found ^ {*names})))
+        raise HostError(
+            f"filling the {fat.what}: mtools gave other names than it was told: {wrong}"
+        )

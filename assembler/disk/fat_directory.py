@@ -1,0 +1,179 @@
+"""Read the names in a FAT file system, and put others in their place.
+
+Source: Microsoft's FAT specification (fatgen103), "Boot Sector and BPB", "FAT Directory Structure"
+and "Long Directory Entries".
+"""
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+_ENTRY = 32  # bytes
+_UNITS = 13  # UTF-16 units of a name in a long entry
+# Where a long entry has them: (offset, bytes).
+_PIECES = ((1, 10), (14, 12), (28, 4))
+_LONG, _VOLUME, _DIRECTORY = 0x0F, 0x08, 0x10  # attributes
+_LAST = 0x40  # flag of the entry with the end of a name, which comes first
+_DELETED = 0xE5
+_MAX_DIRECTORY = 1 << 21  # bytes: 65,536 entries
+_MAX_NAMES = 1 << 17
+_FAT16_CLUSTERS, _FAT32_CLUSTERS = 4085, 65525  # how many make a FAT so large
+
+
+class FatError(ValueError):
+    """What is read is no FAT file system of 16 or 32 bits, or a broken one."""
+
+
+@dataclass(frozen=True, slots=True)
+class FatName:
+    """A file or directory: its path, and where the entries of its long name are.
+
+    `entries` are offsets in the image, of the beginning of the name first; there are none where a
+    short name is all that there is.
+    """
+
+    path: str
+    entries: tuple[int, ...]
+
+
+def read_names(image: Path, offset: int) -> list[FatName]:
+    """All names in the FAT at `offset` (bytes) of an image.
+
+    Raises FatError for what is none, OSError for what cannot be read.
+    """
+    with image.open("rb") as file:
+        fat = _Fat(file, offset)
+        found: list[FatName] = []
+        pending = [("", fat.root)]
+        seen = {fat.root}
+        while pending:
+            above, cluster = pending.pop()
+            for name, entries, inner in _entries(fat.places(cluster), fat):
+                path = f"{above}{name}"
+                found.append(FatName(path, entries))
+                if inner is not None and inner not in seen:
+                    seen.add(inner)
+                    pending.append((f"{path}/", inner))
+                if len(found) > _MAX_NAMES:
+                    raise FatError("it has too many files")
+    return found
+
+
+def put_names(image: Path, offset: int, names: Mapping[str, str]) -> None:
+    """Give files that have long names others of the same length in UTF-16.
+
+    `names` are the new names by paths. Raises FatError where there is no such file.
+    """
+    found = {one.path: one.entries for one in read_names(image, offset)}
+    with image.open("r+b") as file:
+        for path, name in names.items():
+            units = name.encode("utf-16-le")
+            places = found.get(path, ())
+            if len(places) != -(-len(units) // (2 * _UNITS)):
+                raise FatError(f"it has no {path} with a name of that length")
+            for number, place in enumerate(places):
+                rest = units[number * 2 * _UNITS :]
+                for start, length in _PIECES:
+                    file.seek(place + start)
+                    file.write(rest[:length])
+                    rest = rest[length:]
+
+
+class _Fat:
+    """Where the clusters of a FAT are in an image."""
+
+    def __init__(self, file: BinaryIO, offset: int) -> None:
+        self._file = file
+        boot = self._at(offset, 512)
+        sector, self._per_cluster, reserved, tables, self._root_entries, small, _, of16 = (
+            struct.unpack_from("<HBHBHHBH", boot, 11)
+        )
+        large, of32 = struct.unpack_from("<II", boot, 32)
+        if boot[510:] != b"\x55\xaa" or sector not in (512, 1024, 2048, 4096):
+            raise FatError("it does not begin as a FAT")
+        if not self._per_cluster or not tables:
+            raise FatError("its boot sector is not that of a FAT")
+        self._cluster = self._per_cluster * sector
+        of_table = (of16 or of32) * sector
+        self._root_start = offset + reserved * sector + tables * of_table
+        self._data = self._root_start + self._root_entries * _ENTRY
+        end = offset + (small or large) * sector
+        self._count = (end - self._data) // self._cluster
+        if self._count < _FAT16_CLUSTERS:
+            raise FatError("it is a FAT of 12 bits")
+        self._bits = 32 if self._count >= _FAT32_CLUSTERS else 16
+        self._table = offset + reserved * sector
+        self.root = int.from_bytes(boot[44:48], "little") if self._bits == 32 else 0
+
+    def places(self, cluster: int) -> Iterator[tuple[int, bytes]]:
+        """The pieces of a directory: where they are in the image, and their bytes."""
+        if cluster == 0:
+            size = self._root_entries * _ENTRY
+            yield self._root_start, self._at(self._root_start, size)
+            return
+        total = 0
+        while 2 <= cluster < self._count + 2 and total < _MAX_DIRECTORY:
+            place = self._data + (cluster - 2) * self._cluster
+            yield place, self._at(place, self._cluster)
+            total += self._cluster
+            cluster = self._next(cluster)
+
+    def first_cluster(self, entry: bytes) -> int:
+        """The cluster that a directory entry leads to."""
+        high = entry[20:22] if self._bits == 32 else b""
+        return int.from_bytes(entry[26:28] + high, "little")
+
+    def _next(self, cluster: int) -> int:
+        length = self._bits // 8
+        field = self._at(self._table + cluster * length, length)
+        return int.from_bytes(field, "little") & 0x0FFFFFFF
+
+    def _at(self, place: int, size: int) -> bytes:
+        self._file.seek(place)
+        content = self._file.read(size)
+        if len(content) < size:
+            raise FatError("it ends before it should")
+        return content
+
+
+def _entries(
+    pieces: Iterator[tuple[int, bytes]], fat: _Fat
+) -> Iterator[tuple[str, tuple[int, ...], int | None]]:
+    """The files in a directory: name, places of the long entries, cluster of a directory."""
+    units = b""
+    places: list[int] = []
+    for start, piece in pieces:
+        for within in range(0, len(piece), _ENTRY):
+            entry = piece[within : within + _ENTRY]
+            attributes = entry[11]
+            if entry[0] == 0:
+                return
+            if entry[0] == _DELETED:
+                units, places = b"", []
+            elif attributes & 0x3F == _LONG:
+                if entry[0] & _LAST:
+                    units, places = b"", []
+                units = b"".join(entry[at : at + size] for at, size in _PIECES) + units
+                places.insert(0, start + within)
+            else:
+                name = _long_name(units) or _short_name(entry)
+                if not attributes & _VOLUME and entry[0] != ord("."):
+                    inner = fat.first_cluster(entry) if attributes & _DIRECTORY else None
+                    yield name, tuple(places), inner
+                units, places = b"", []
+
+
+def _long_name(units: bytes) -> str:
+    end = next((at for at in range(0, len(units), 2) if units[at : at + 2] == b"\0\0"), len(units))
+    return units[:end].decode("utf-16-le", errors="replace")
+
+
+def _short_name(entry: bytes) -> str:
+    """A name of 8 and 3 characters; two flags tell that its parts are in lower case."""
+    parts = [entry[:8].decode("cp850").rstrip(), entry[8:11].decode("cp850").rstrip()]
+    for number, flag in enumerate((0x08, 0x10)):
+        if entry[12] & flag:
+            parts[number] = parts[number].lower()
+    return ".".join(filter(None, parts))
