@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assembler.check.fat_part import check_fat
+from assembler.check.part import Part
 from assembler.disk.fat_directory import FatError, put_names, read_names
 from assembler.process import search_path
 from assembler.units import MIB
@@ -87,6 +89,19 @@ def test_the_same_bytes_in_every_locale(tmp_path: Path, monkeypatch: pytest.Monk
     one = make(tmp_path, NAMES).read_bytes()
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     assert make(tmp_path / "other", NAMES).read_bytes() == one
+
+
+def test_a_check_sees_names_in_another_character_set(tmp_path: Path) -> None:
+    name = "specialisation-ünï.conf"
+    image = make(tmp_path, [name])
+    part = Part(1, "ESP", "ef", OFFSET, 40 * MIB)
+    assert not check_fat(image, part, tmp_path, "ESP").fault
+    (tmp_path / f"other-{name}").touch()
+    tool("mcopy", "-i", f"{image}@@{OFFSET}", tmp_path / f"other-{name}", "::/", charset="C")
+    assert check_fat(image, part, tmp_path, "ESP").fault == (
+        "the FAT has a file 'other-specialisation-Ã¼nÃ¯.conf', the UTF-8 of "
+        "'other-specialisation-ünï.conf' taken as Latin-1"
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ fat_read_bpb in Linux (fs/fat/inode.c), FatOpenDevice in EDK II (FatPkg/Enhanced
 
 import re
 import struct
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from assembler import process
 from assembler.check.part import Part, time_limit
 from assembler.check.sparse import copy_sparse
+from assembler.disk.fat_directory import FatError, read_names
 from assembler.errors import TooSlowError
 from assembler.units import MIB, SECTOR
 
@@ -50,7 +52,7 @@ def check_fat(image: Path, part: Part, scratch: Path, what: str) -> Part:
     if done.returncode or complaints:
         words = " ".join(" ".join(complaints or said[1:]).split())
         return replace(part, fault=f"fsck.fat: {words or _silent(done.returncode)}")
-    if fault := _boot_sector_fault(sector, part.size):
+    if fault := _boot_sector_fault(sector, part.size) or _names_fault(copy):
         return replace(part, fault=fault)
     # The root directory takes a cluster in FAT32; EFI/BOOT/BOOTX64.EFI takes three more.
     used = _CLUSTERS.search("\n".join(said))
@@ -72,6 +74,20 @@ def _boot_sector_fault(sector: bytes, size: int) -> str:
         return "the FAT's boot sector has sizes that cannot be"
     if (over := (few or many) * unit - size) > 0:
         return f"the FAT goes {over} bytes beyond its end"
+    return ""
+
+
+def _names_fault(fat: Path) -> str:
+    """Whether a name beyond ASCII was written as if its bytes were characters.
+
+    So does mtools in a locale without UTF-8: menus then name files that are not there.
+    """
+    with suppress(FatError):
+        for one in read_names(fat, 0):
+            name = one.path.rpartition("/")[2]
+            with suppress(UnicodeError):
+                if (meant := name.encode("latin-1").decode()) != name:
+                    return f"the FAT has a file {name!r}, the UTF-8 of {meant!r} taken as Latin-1"
     return ""
 
 
