@@ -1,7 +1,9 @@
 """The one way to start another program."""
 
+import errno
 import logging
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -154,13 +156,45 @@ def run(
     except subprocess.TimeoutExpired:
         raise TooSlowError(
             f"{what}: {Path(program).name} did not end within {limit:.0f} seconds and was stopped: "
-            f"what it reads is damaged\n  command: {describe(argv)}"
+            "what it reads is damaged",
+            f"  command: {describe(argv)}",
         ) from None
     except OSError as error:
-        raise HostError(f"{what}: cannot start {program}: {error.strerror}") from None
+        raise HostError(f"{what}: {_unstartable(program, error)}") from None
+    if done.returncode and (fault := _host_fault(done.stderr)):
+        name = Path(program).name
+        raise HostError(f"{what}: {name} {fault}", f"  command: {describe(argv)}")
     if done.returncode not in ok:
         raise HostError(*_failure(argv, done, what, remedy))
     return done
+
+
+# What programs say of a host that they cannot run on, whatever they were to do: the dynamic
+# loaders of glibc (elf/dl-error-skeleton.c) and musl (ldso/dynlink.c), and of ENOSPC every libc.
+_HOST_FAULTS = (
+    (
+        re.compile(
+            r"rror (?:while )?loading shared librar(?:ies|y):? (?P<what>[^:\s]+)"
+            r"|symbol lookup error: (?P<symbol>.+)"
+            r"|version `(?P<version>[^']+)' not found"
+        ),
+        "cannot load a library that it needs ({what}): install it anew, or mend LD_LIBRARY_PATH",
+    ),
+    (
+        re.compile(r"(?P<what>No space left on device|Disk quota exceeded)"),
+        "has no room to write to ({what}): TMPDIR, {tmp}, or the disk of the image is full",
+    ),
+)
+
+
+def _host_fault(stderr: bytes) -> str:
+    """What a failed program says of the host and not of its input, as the end of a message."""
+    said = stderr.decode(errors="replace")
+    for pattern, words in _HOST_FAULTS:
+        if found := pattern.search(said):
+            what = next(filter(None, found.groups()))
+            return words.format(what=what, tmp=os.environ.get("TMPDIR") or "/tmp")
+    return ""
 
 
 def _failure(
@@ -191,16 +225,32 @@ def start(
     """Start a program that runs beside us, reading from and writing to our descriptors, or PIPE.
 
     It is in a process group of its own: an interrupt from the terminal reaches us, and we end it.
+    Raises HostError.
     """
     log.debug("start: %s", describe(argv))
-    return subprocess.Popen(
-        [os.fsencode(arg) for arg in argv],
-        env=environment(env),
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        process_group=0,
-    )
+    try:
+        return subprocess.Popen(
+            [os.fsencode(arg) for arg in argv],
+            env=environment(env),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            process_group=0,
+        )
+    except OSError as error:
+        raise HostError(_unstartable(os.fsdecode(argv[0]), error)) from None
+
+
+def _unstartable(program: str, error: OSError) -> str:
+    """Why a program that is there does not start."""
+    match error.errno:
+        case errno.EAGAIN:
+            why = "the limit of processes is reached (ulimit -u, or pids.max of the container)"
+        case errno.ENOENT:
+            why = "its interpreter, or its dynamic loader, is not on this host"
+        case _:
+            why = error.strerror or str(error)
+    return f"cannot start {program}: {why}"
 
 
 def kill_group(running: Running) -> None:
@@ -208,24 +258,3 @@ def kill_group(running: Running) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(running.pid, signal.SIGKILL)
     running.wait()
-
-
-# Makes directories writable: at once where find could not look into them, else many in one go.
-_OPEN_UP = (
-    *("-type", "d", "("),
-    *("!", "-perm", "-u+rx", "-exec", "chmod", "u+rwx", "{}", ";"),
-    *("-o", "!", "-perm", "-u+w", "-exec", "chmod", "u+w", "{}", "+", ")"),
-)
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a file, or a directory tree whose directories may be read-only; or nothing at all.
-
-    The mode of a file stays, since a hard link elsewhere has the same one. By find and rm, which
-    unlike shutil.rmtree do not stumble over a deep tree.
-    """
-    if path.is_symlink():  # one that dangles would not `exist`
-        path.unlink()
-    elif path.exists():
-        run(["find", path.absolute(), *_OPEN_UP], what=f"removing {path}")
-        run(["rm", "-rf", path.absolute()], what=f"removing {path}")

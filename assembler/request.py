@@ -24,6 +24,7 @@ from assembler.root.skeleton import CONFIGURATION, current_generation
 from assembler.spec import LABEL_MAX, RootSpec, Spec
 from assembler.store.closure import Closure, read_closure
 from assembler.units import SECTOR
+from assembler.writers import libext2fs
 
 _TOOLS = ("nix-store", "mke2fs", "e2fsck", "mkfs.fat", "fsck.fat", "mmd", "mcopy", "sfdisk")
 
@@ -130,6 +131,8 @@ def _require_tools(spec: Spec) -> None:
         missing += process.require("grub-fstest")  # which walks boot chains
     if spec.sector_size != SECTOR:
         missing += process.require("fdisk")
+    if not spec.writes_in_appliance:
+        missing += libext2fs.problems()
     if spec.needs_appliance:
         missing += session.problems()
     if spec.writes_in_appliance and spec.file_system in LABEL_MAX:

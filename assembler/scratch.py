@@ -27,6 +27,27 @@ _NAME = re.compile(f"{_PREFIX}[0-9a-f]{{{2 * _RANDOM}}}")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+# Makes directories writable: at once where find could not look into them, else many in one go.
+_OPEN_UP = (
+    *("-type", "d", "("),
+    *("!", "-perm", "-u+rx", "-exec", "chmod", "u+rwx", "{}", ";"),
+    *("-o", "!", "-perm", "-u+w", "-exec", "chmod", "u+w", "{}", "+", ")"),
+)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file, or a directory tree whose directories may be read-only; or nothing at all.
+
+    The mode of a file stays, since a hard link elsewhere has the same one. By find and rm, which
+    unlike shutil.rmtree do not stumble over a deep tree.
+    """
+    if path.is_symlink():  # one that dangles would not `exist`
+        path.unlink()
+    elif path.exists():
+        process.run(["find", path.absolute(), *_OPEN_UP], what=f"removing {path}")
+        process.run(["rm", "-rf", path.absolute()], what=f"removing {path}")
+
+
 class _Run:
     """The directory of this process, there from the first scratch directory to the last.
 
@@ -104,7 +125,7 @@ def _remove(path: Path) -> None:
     except FileNotFoundError:
         pass
     except (OSError, RecursionError):  # a directory is read-only, or the tree a thousand deep
-        process.remove_tree(path)
+        remove_tree(path)
 
 
 def _lock(handle: int) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assembler.process import remove_tree
+from assembler.scratch import remove_tree
 from benchlib.closure import Load, Shape, make_up
 from benchlib.measure import run
 from benchlib.room import scratch_directory

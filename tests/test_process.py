@@ -1,5 +1,6 @@
 """Starting programs."""
 
+import errno
 import logging
 import os
 import stat
@@ -10,7 +11,7 @@ import pytest
 
 from assembler import process
 from assembler.errors import HostError, TooSlowError
-from assembler.process import remove_tree
+from assembler.scratch import remove_tree
 from tests.helpers import output
 
 
@@ -81,6 +82,62 @@ def test_a_failure_shows_command_last_words_and_remedy() -> None:
     assert lines[0] == "testing: sh failed with status 3"
     assert lines[1] == """  command: sh -c 'seq 20; echo '"'"'to stderr'"'"' >&2; exit 3'"""
     assert lines[2:] == [f"  {number}" for number in range(10, 21)] + ["  to stderr", "try again"]
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "told"),
+    [
+        (
+            "tool: error while loading shared libraries: libfoo.so.1: cannot open shared object "
+            "file: No such file or directory",
+            127,
+            "cannot load a library that it needs (libfoo.so.1): install it anew",
+        ),
+        (
+            "tool: /lib/libc.so.6: version `GLIBC_2.99' not found (required by tool)",
+            1,
+            "cannot load a library that it needs (GLIBC_2.99)",
+        ),
+        (
+            "tool: symbol lookup error: tool: undefined symbol: x",
+            127,
+            "(tool: undefined symbol: x)",
+        ),
+        ("Error loading shared library libz.so.1: No such file", 127, "(libz.so.1)"),
+        ("write: No space left on device", 1, "TMPDIR, /tmp, or the disk of the image is full"),
+    ],
+)
+def test_what_is_the_hosts_fault_is_a_failure_whatever_the_status_means(
+    monkeypatch: pytest.MonkeyPatch, said: str, status: int, told: str
+) -> None:
+    monkeypatch.setenv("TMPDIR", "/tmp")
+    script = f'echo "$1" >&2; exit {status}'
+    with pytest.raises(HostError) as caught:
+        process.run(["sh", "-c", script, "sh", said], what="testing", ok=range(256))
+    assert caught.value.lines[0].startswith("testing: sh ")
+    assert told in caught.value.lines[0]
+    ended_well = ["sh", "-c", 'echo "$1" >&2', "sh", said]
+    assert process.run(ended_well, what="testing").returncode == 0
+
+
+def test_a_program_whose_loader_is_absent_is_told(tmp_path: Path) -> None:
+    (tmp_path / "tool").write_text("#!/nowhere/interpreter\n")
+    (tmp_path / "tool").chmod(0o755)
+    for start in (
+        lambda: process.run([tmp_path / "tool"], what="test"),
+        lambda: process.start([tmp_path / "tool"], stdin=0, stdout=1),
+    ):
+        with pytest.raises(HostError, match=r"cannot start .*/tool: its interpreter, or its dyn"):
+            start()
+
+
+def test_the_limit_of_processes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object, **_options: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("subprocess.Popen.__init__", refuse)
+    with pytest.raises(HostError, match=r"cannot start true: the limit of processes is reached"):
+        process.run(["true"], what="test")
 
 
 def test_a_killed_program_is_told_by_its_signal() -> None:

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assembler.errors import HostError, RequestError
-from assembler.process import remove_tree
 from assembler.progress import Step
 from assembler.root.scan import Scanner
 from assembler.root.tree import Digests, Directory, Late, Node, Slice, Sparse, Tree, symlink
+from assembler.scratch import remove_tree
 from assembler.units import MIB
 from assembler.writers.direct import DirectWriter
 from assembler.writers.payload import write_payload

@@ -15,6 +15,7 @@ from cffi import FFI
 
 from assembler.disk.layout import Layout, Partition, Table
 from assembler.errors import HostError
+from assembler.library import load_library
 from assembler.scratch import scratch_directory
 
 _DECLARATIONS = """
@@ -90,13 +91,7 @@ def problems() -> list[str]:
 def _load() -> Any:
     ffi = FFI()
     ffi.cdef(_DECLARATIONS)
-    try:
-        return ffi.dlopen(_SONAME)
-    except OSError as error:
-        raise HostError(
-            f"cannot load {_SONAME}, which is in the package libfdisk1 (Debian) or util-linux "
-            f"(nixpkgs): {error}"
-        ) from None
+    return load_library(ffi, _SONAME, debian="libfdisk1", nixpkgs="util-linux")
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from assembler.errors import HostError, reason
-from assembler.process import remove_tree
 from assembler.root.canonical import make_canonical, make_link_canonical, put_in_place
+from assembler.scratch import remove_tree
 from assembler.store.live import nar_hash
 from assembler.store.paths import STORE
 from assembler.store.stream import Stream

@@ -211,7 +211,7 @@ def with_path(node: Node, holder: Directory, name: bytes) -> Node:
 def _find_holes(source: str, size: int, path: str | None) -> Data:
     """What of a file holds data, in whole blocks; plain data when there are no holes."""
     segments: list[tuple[int, int]] = []
-    handle = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    handle = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # no FIFO is waited for
     try:
         end = 0
         while end < size:

@@ -13,6 +13,7 @@ read for that and copied at once, while it is still in the page cache.
 import contextlib
 import errno
 import os
+import stat
 import struct
 import sys
 from typing import TYPE_CHECKING
@@ -29,6 +30,27 @@ _PIECE = 1 << 18  # bytes: stays in the processor's cache between reading and ha
 
 # What copy_file_range says where these two files can only be copied by other means.
 _NO_SHARING = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
+
+
+def open_source(path: bytes | str) -> int:
+    """Open a regular file to read from; raises OSError, also for what has become something else.
+
+    A FIFO is not waited for.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(0, "it is no longer a file", path)
+    return handle
+
+
+def blame(error: OSError, source: int, path: bytes, start: int, length: int) -> OSError:
+    """The error of a copy with the name of the source, if it is that which cannot be read."""
+    try:
+        hash_range(None, source, start, length)
+    except OSError as failed:
+        return OSError(failed.errno, failed.strerror, path)
+    return error
 
 
 def copy_range(source: int, image: int, start: int, target: int, length: int) -> int:
@@ -60,15 +82,16 @@ def send_range(source: int, image: int, start: int, target: int, length: int) ->
     return done
 
 
-def hash_range(digest: "_Hash", source: int, start: int, length: int) -> int:
-    """Let bytes of a file go into a hash; returns how many there were."""
+def hash_range(digest: "_Hash | None", source: int, start: int, length: int) -> int:
+    """Let bytes of a file go into a hash, or just read them; returns how many there were."""
     buffer = memoryview(bytearray(min(length, _PIECE)))
     done = 0
     while done < length:
         n = os.preadv(source, [buffer[: length - done]], start + done)
         if n == 0:
             break
-        digest.update(buffer[:n])
+        if digest is not None:
+            digest.update(buffer[:n])
         done += n
     return done
 
@@ -129,17 +152,23 @@ class Worker:
                 piece = min(_REPORT, length - skip)
                 if digest is not None:
                     self._whole(hash_range(digest, self._source, start + skip, piece), piece)
-                copied = copy_range(self._source, self._image, start + skip, target + skip, piece)
-                self._whole(copied, piece)
+                self._whole(self._copy(start + skip, target + skip, piece), piece)
             self._unreported += length
         elif what == HASH and digest is not None:
             self._whole(hash_range(digest, self._source, start, length), length)
+
+    def _copy(self, start: int, target: int, length: int) -> int:
+        try:
+            return copy_range(self._source, self._image, start, target, length)
+        except OSError as error:
+            raise blame(error, self._source, self._path, start, length) from None
 
     def _open(self, path: bytes) -> None:
         if path != self._path:
             if self._source >= 0:
                 os.close(self._source)
-            self._path, self._source = path, os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._path, self._source = b"", -1
+            self._path, self._source = path, open_source(path)
 
     def _whole(self, done: int, length: int) -> None:
         if done != length:

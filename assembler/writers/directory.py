@@ -6,7 +6,6 @@ import stat
 from pathlib import Path
 
 from assembler.errors import HostError, reason
-from assembler.process import remove_tree
 from assembler.progress import Step
 from assembler.root import nar_digest
 from assembler.root.canonical import (
@@ -18,7 +17,15 @@ from assembler.root.canonical import (
 from assembler.root.restore import UNFINISHED
 from assembler.root.scan import Scanner
 from assembler.root.tree import Directory, Node, Tree, origin, segments, visit
-from assembler.writers.copy_worker import copy_range, hash_range, hash_zeros, send_range
+from assembler.scratch import remove_tree
+from assembler.writers.copy_worker import (
+    blame,
+    copy_range,
+    hash_range,
+    hash_zeros,
+    open_source,
+    send_range,
+)
 from assembler.writers.sharing import CopyMode, clone, link, shares
 
 _STORE = b"/nix/store"
@@ -163,7 +170,7 @@ class _Copy:
                 make_link_canonical(os.fsdecode(target))
             return
         path, start = origin(node.data, usual)
-        source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        source = open_source(path)
         try:
             if self._digest is not None:
                 self._digest.file(source, path, start, node)
@@ -201,7 +208,11 @@ class _Copy:
             else:
                 copy = send_range if self._mode == CopyMode.COPY else copy_range
                 for offset, length in segments(node):
-                    if copy(source, handle, start + offset, offset, length) != length:
+                    try:
+                        copied = copy(source, handle, start + offset, offset, length)
+                    except OSError as error:
+                        raise blame(error, source, path, start + offset, length) from None
+                    if copied != length:
                         raise OSError(0, "it became shorter while it was read", path)
                 os.ftruncate(handle, node.size)
             make_canonical(handle, node.mode)

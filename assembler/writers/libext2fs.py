@@ -10,6 +10,7 @@ from typing import Any
 from cffi import FFI
 
 from assembler.errors import HostError
+from assembler.library import load_library
 
 _DECLARATIONS = """
 typedef struct struct_ext2_filsys *ext2_filsys;
@@ -72,10 +73,16 @@ ffi.cdef(_DECLARATIONS)
 
 def load() -> tuple[Any, Any]:
     """Open libext2fs and libcom_err; raises HostError where they are not installed."""
+    return (
+        load_library(ffi, "libext2fs.so.2", debian="libext2fs2", nixpkgs="e2fsprogs"),
+        load_library(ffi, "libcom_err.so.2", debian="libcom-err2", nixpkgs="e2fsprogs"),
+    )
+
+
+def problems() -> list[str]:
+    """One line if the libraries cannot be loaded."""
     try:
-        return ffi.dlopen("libext2fs.so.2"), ffi.dlopen("libcom_err.so.2")
-    except OSError as error:
-        raise HostError(
-            f"libext2fs cannot be loaded ({error}): it is in the package libext2fs2 (Debian) "
-            "or e2fsprogs (nixpkgs); under Nix set LD_LIBRARY_PATH"
-        ) from None
+        load()
+    except HostError as error:
+        return [*error.lines]
+    return []

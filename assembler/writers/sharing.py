@@ -9,6 +9,7 @@ from pathlib import Path
 
 from assembler.root.canonical import is_canonical
 from assembler.root.tree import Directory, Node, Slice, Tree, origin, visit
+from assembler.writers.copy_worker import open_source
 
 _STORE = b"/nix/store"
 _FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
@@ -66,7 +67,7 @@ def _some_file(tree: Tree) -> tuple[bytes, object] | None:
 
 
 def _clone(source: bytes, target: bytes) -> None:
-    reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    reading = open_source(source)
     try:
         writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
