@@ -1,6 +1,8 @@
 """The story of an image, in order."""
 
 import os
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 from assembler.appliance.mounts import UNMOUNT, mount
@@ -9,10 +11,13 @@ from assembler.boot import bios, system
 from assembler.check.image import Report, check_image
 from assembler.disk.table import write_table
 from assembler.errors import AssembleError, HostError, InternalError, RequestError
-from assembler.output import all_or_nothing, flush, flush_file_system
+from assembler.needs import image_needs
+from assembler.output import all_or_nothing, destination, flush, flush_file_system
 from assembler.plan import Plan, fill_skeleton, make_plan
+from assembler.process import temporary_directory
 from assembler.progress import Progress
 from assembler.request import read_request, read_root
+from assembler.room import Need, require_room, temporary, watched
 from assembler.root.build import digests, scan_store
 from assembler.root.files import Files
 from assembler.root.prepare import inside, obstacles, stamp
@@ -24,12 +29,12 @@ from assembler.scratch import scratch_directory
 from assembler.spec import RootSpec, Spec
 from assembler.store.closure import Closure
 from assembler.store.database import make_database
-from assembler.writers.demand import measure
+from assembler.writers.demand import largest_paths, measure
 from assembler.writers.direct import DirectWriter
 from assembler.writers.directory import copy_store
 from assembler.writers.fat import write_fat
 from assembler.writers.guestfs import GuestfsWriter
-from assembler.writers.sharing import CopyMode, copy_problems
+from assembler.writers.sharing import CopyMode, can_share, copy_problems
 
 
 def plan(spec: Spec, progress: Progress, scratch: Path) -> Plan:
@@ -53,10 +58,13 @@ def assemble(spec: Spec, progress: Progress) -> tuple[Plan, Report]:
     Raises RequestError with every problem of the request, HostError when a tool or the disk
     fails, InternalError when the finished image is not what it should be.
     """
-    with scratch_directory() as scratch:
+    tmp = temporary_directory()
+    with scratch_directory() as scratch, watched(temporary(tmp)):
         made = plan(spec, progress, Path(scratch))
         spec = made.spec
-        with all_or_nothing(spec.out) as image:
+        needs = image_needs(made, destination(spec.out).parent, tmp)
+        with all_or_nothing(spec.out) as image, watched(*needs):
+            require_room(needs)
             with progress.step("partitioning"):
                 os.truncate(image, made.layout.size)
                 write_table(image, made.layout)
@@ -110,6 +118,12 @@ def _write_root(spec: Spec, image: Path, made: Plan, progress: Progress) -> None
             appliance.shutdown()
 
 
+def _missing(root: Path, tree: Tree) -> int:
+    """The bytes of the store paths that are not in `root` yet."""
+    sizes = largest_paths(tree, sys.maxsize)
+    return sum(size for size, path in sizes if not os.path.lexists(inside(root, os.fsdecode(path))))
+
+
 def prepare(spec: RootSpec, root: Path, mode: CopyMode, progress: Progress) -> None:
     """Fill `root` with the skeleton, the database and copies of the store paths.
 
@@ -123,7 +137,8 @@ def prepare(spec: RootSpec, root: Path, mode: CopyMode, progress: Progress) -> N
 
     if problems := obstacles(root):  # before an export is unpacked there
         raise RequestError(problems)
-    with scratch_directory() as scratch, unfinished(root) as resumed:
+    disk, tmp = Need(root, f"the disk of {root}"), temporary(temporary_directory())
+    with scratch_directory() as scratch, unfinished(root) as resumed, watched(disk, tmp):
         with progress.step("reading the closure"):
             files = Files(spec.store, Path(scratch), unpack=root)
             closure = read_root(spec, files)
@@ -131,6 +146,8 @@ def prepare(spec: RootSpec, root: Path, mode: CopyMode, progress: Progress) -> N
             closure = scan_store(tree, Scanner(tree), closure, files)
             if problems := copy_problems(root, tree, mode):
                 raise RequestError(problems)
+            if mode is CopyMode.COPY or (mode is CopyMode.AUTO and not can_share(root, tree)):
+                require_room([replace(disk, size=_missing(root, tree))])
         with progress.step("preparing the root"):
             made = fill_skeleton(spec, root, closure, files)
         tree.digests = digests(closure, spec.check_hashes, make_database_of)

@@ -168,6 +168,7 @@ def test_a_request_that_cannot_be_met_leaves_no_mark(system: System, tmp_path: P
 
 def test_a_failure_leaves_the_mark(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="disk"), unfinished(tmp_path):
+        (tmp_path / "nix").mkdir()
         raise HostError("the disk is full")
     assert (tmp_path / UNFINISHED).is_file()
     with pytest.raises(RequestError), unfinished(tmp_path):

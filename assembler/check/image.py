@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from assembler import process
 from assembler.check.bios_chain import (
     has_boot_code,
     has_core_image,
@@ -22,6 +23,7 @@ from assembler.check.partition_table import DiskTable, read_table
 from assembler.check.parts import check_part, has_file_system
 from assembler.disk.layout import PartitionType
 from assembler.errors import HostError, RequestError, TooSlowError, reason
+from assembler.room import require_some_room, temporary, watched
 from assembler.scratch import plain_name, scratch_directory
 from assembler.units import SECTOR, format_size
 from assembler.words import printable
@@ -63,8 +65,11 @@ def check_image(
     """
     _refuse(image, not_a_file)
     _refuse(image, not_raw)
-    with plain_name(image) as alias, scratch_directory() as scratch:
+    tmp = temporary(process.temporary_directory())
+    with plain_name(image) as alias, scratch_directory() as scratch, watched(tmp):
         found = _check(alias, image, Path(scratch), bios=bios, efi=efi, boots=boots)
+        if found.faults:  # a copy that was cut short looks like a damaged image
+            require_some_room(tmp)
     # The tools name the file that they were given; the user knows it by another name.
     told = tuple(fault.replace(str(alias), str(image)) for fault in found.faults)
     return replace(found, faults=told, image=str(image))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from assembler.errors import HostError, RequestError, reason
+from assembler.errors import AssembleError, HostError, reason
 from assembler.root import skeleton
 
 UNFINISHED = ".prepare-root-unfinished"
@@ -79,8 +79,8 @@ def unfinished(root: Path) -> Iterator[bool]:
     Gives whether it was marked before.
 
     The mark is the first thing made and the last that goes, so that whenever a run is killed,
-    the next one knows the directory for its own. A new mark goes, too, where a RequestError comes
-    before anything else was made. Raises HostError.
+    the next one knows the directory for its own. A new mark goes, too, where the block fails before
+    anything else was made. Raises HostError.
     """
     mark = root / UNFINISHED
     with _telling(root):
@@ -89,7 +89,7 @@ def unfinished(root: Path) -> Iterator[bool]:
             mark.touch(exist_ok=False)
     try:
         yield not is_new
-    except RequestError:
+    except AssembleError:
         with _telling(root):
             if is_new and _state(root) == before:
                 mark.unlink()

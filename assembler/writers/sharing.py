@@ -51,6 +51,26 @@ def copy_problems(root: Path, tree: Tree, mode: CopyMode) -> list[str]:
     return []
 
 
+def can_share(directory: Path, tree: Tree) -> bool:
+    """Whether files in a directory can share the data of a tree's store paths: tried out."""
+    found = _some_file(tree)
+    if found is None or isinstance(found[1], Slice):
+        return False
+    try:
+        reading = open_source(found[0])
+        try:
+            writing = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+            try:
+                clone(reading, writing)
+            finally:
+                os.close(writing)
+        finally:
+            os.close(reading)
+    except OSError:
+        return False
+    return True
+
+
 def _some_file(tree: Tree) -> tuple[bytes, object] | None:
     """The host path and the data of the first file of a store path, or None."""
     store = tree.get(_STORE)

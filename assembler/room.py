@@ -1,0 +1,90 @@
+"""Room on the disks of this host: enough before the first byte, and the one that is full named.
+
+What a quota leaves cannot be seen before it is used up.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from assembler.errors import HostError, InternalError, reason
+from assembler.units import MIB, format_size
+
+_FULL = MIB  # bytes: with less than that free, a disk counts as full
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What is to be written below a directory, in bytes; `name` is what messages call its disk."""
+
+    directory: Path
+    name: str
+    size: int = 0
+
+
+def temporary(directory: Path, size: int = 0) -> Need:
+    """What is to be written into TMPDIR, which `directory` is."""
+    return Need(directory, f"TMPDIR ({directory})", size)
+
+
+def free(directory: Path) -> int | None:
+    """The bytes that this process may still write to a disk; None where its driver does not tell.
+
+    Raises OSError.
+    """
+    told = os.statvfs(directory)
+    if told.f_blocks == 0:
+        return None
+    if told.f_files and not told.f_ffree:  # no inode is left
+        return 0
+    return told.f_frsize * (told.f_bfree if os.geteuid() == 0 else told.f_bavail)
+
+
+def require_room(needs: Sequence[Need]) -> None:
+    """Raise HostError, with a line for each disk, unless all needs can be met."""
+    by_disk: dict[int, list[Need]] = {}
+    for need in needs:
+        by_disk.setdefault(os.stat(need.directory).st_dev, []).append(need)
+    lines = []
+    for together in by_disk.values():
+        room, size = free(together[0].directory), sum(need.size for need in together)
+        if room is not None and room < size:
+            names = " and ".join(need.name for need in together)
+            one = "has" if len(together) == 1 else "are on one disk, which has"
+            lines.append(
+                f"{names} {one} {format_size(room)} free, and {format_size(size)} are needed"
+            )
+    if lines:
+        raise HostError(*lines)
+
+
+@contextmanager
+def watched(*needs: Need) -> Iterator[None]:
+    """Name the disk that is full where the block fails for that; raises HostError then.
+
+    Use it inside what clears up, while all that was written is still there.
+    """
+    try:
+        yield
+    except (OSError, HostError, InternalError) as error:
+        if not (lines := [line for need in needs for line in _full(need)]):
+            raise
+        told = [reason(error)] if isinstance(error, OSError) else error.lines
+        raise HostError(*lines, *told) from error
+
+
+def require_some_room(need: Need) -> None:
+    """Raise HostError if a disk is full."""
+    if lines := _full(need):
+        raise HostError(*lines)
+
+
+def _full(need: Need) -> list[str]:
+    with suppress(OSError):
+        room = free(need.directory)
+        if room is not None and room < _FULL:
+            wanted = f", and {format_size(need.size)} are needed" if need.size else ""
+            return [f"{need.name} is full: {format_size(room)} are free{wanted}; make room there"]
+    return []
