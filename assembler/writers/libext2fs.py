@@ -10,7 +10,7 @@ from typing import Any
 from cffi import FFI
 
 from assembler.errors import HostError
-from assembler.library import load_library
+from assembler.shared_objects import load_library
 
 _DECLARATIONS = """
 typedef struct struct_ext2_filsys *ext2_filsys;

@@ -5,7 +5,7 @@ from cffi import FFI
 
 from assembler.disk import table
 from assembler.errors import HostError
-from assembler.library import load_library
+from assembler.shared_objects import load_library
 from assembler.writers import libext2fs
 
 
