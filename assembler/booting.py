@@ -22,7 +22,7 @@ from assembler.spec import Spec
 from assembler.store.paths import STORE, Store
 from assembler.writers.fat import Fat, Source, fat_uuid
 
-_BOOT = "/boot"
+BOOT = "/boot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ def boot_places(spec: Spec, loader: Loader, names: Names, identity: Identity) ->
     if own is not None:
         boot = FileSystem(fat_uuid(_volume_id(own, names, identity)), names.label(own))
         return Places(boot, "", root, find, separate=True), "vfat"
-    separate = subvolume_of(_BOOT, spec.subvolumes) != subvolume_of(STORE, spec.subvolumes)
-    return Places(root, find(_BOOT), root, find, separate=separate), spec.file_system
+    separate = subvolume_of(BOOT, spec.subvolumes) != subvolume_of(STORE, spec.subvolumes)
+    return Places(root, find(BOOT), root, find, separate=separate), spec.file_system
 
 
 def arrange(
@@ -167,7 +167,7 @@ def _grub(
         case Role.ESP:
             return Booting(esp={**own, **esp}, bios=bios)
     root = {
-        f"{_BOOT}/{name}": boot_file(source, mode, spec.root.epoch)
+        f"{BOOT}/{name}": boot_file(source, mode, spec.root.epoch)
         for name, (source, mode) in boot.items()
     }
     return Booting(root=root, esp=esp, bios=bios)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from assembler.boot.bios import core_problems
 from assembler.boot.bootspec import Bootspec
+from assembler.boot.fstab import read_mounts
 from assembler.boot.generation import read_system
 from assembler.boot.grub import make_core_image
 from assembler.boot.names import Role
@@ -24,6 +25,7 @@ from assembler.booting import (
 )
 from assembler.disk.layout import Layout, make_layout, root_type
 from assembler.errors import RequestError
+from assembler.fat_rows import fat_places, move_to_fats, warn_of_hidden
 from assembler.identity import Identity
 from assembler.request import Request
 from assembler.root.build import await_file, build_tree, digests, scan_store
@@ -95,7 +97,7 @@ def make_plan(request: Request, staging: Path) -> Plan:
         closure, scanner = _scan_and_prepare(request, tree, staging, pool)
     made = {platform: core.result() for platform, core in cores.items()}
     booting = arrange(request.loader, spec, places, made, request.files)
-    _complete_tree(request, closure, scanner, staging, booting)
+    booting = _complete_tree(request, closure, scanner, staging, booting)
     demand = measure(tree)
     layout, root_size, inodes = decide_sizes(
         spec, tree, demand, partial(_layout_of, request=request, identity=identity)
@@ -186,10 +188,11 @@ def _boot_problems(request: Request, plan: Plan, boot_kind: str) -> list[str]:
 
 def _complete_tree(
     request: Request, closure: Closure, scanner: Scanner, staging: Path, booting: Booting
-) -> None:
+) -> Booting:
     """Add to the store paths of a tree all else, and what is to be hashed while they are read.
 
-    `closure` has all sizes. Raises RequestError for what the file system cannot hold.
+    `closure` has all sizes. Returns what the boot loader needs with the contents that are beside
+    it. Raises RequestError for what the file systems cannot hold.
     """
     spec, source, tree = request.spec, request.spec.root, scanner.tree
     build_tree(tree, scanner, staging, booting.root, source.epoch)
@@ -202,8 +205,13 @@ def _complete_tree(
     if not closure.is_hashed:
         await_file(tree, f"{DATABASE}/db.sqlite".encode())
     add_contents(tree, scanner, request.rows, source.epoch)
+    places = fat_places(spec, request.loader)
+    seen = [*places, *(place for _, place in spec.subvolumes)]
+    warn_of_hidden(request.rows, read_mounts(request.files, source.system), seen)
+    booting = move_to_fats(tree, request.rows, places, booting)
     if problems := tree_problems(spec.file_system, tree, spec.subvolumes):
         raise RequestError(problems)
+    return booting
 
 
 def _prepare(request: Request, closure: Closure, staging: Path) -> None:

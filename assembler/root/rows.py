@@ -28,6 +28,10 @@ class Row:
         """Whether the source is a directory, and no link to one."""
         return os.path.isdir(self.source) and not os.path.islink(self.source)
 
+    def reaches(self, path: str) -> bool:
+        """Whether the row puts something at or below the image's absolute `path`."""
+        return f"{self.target}/".startswith(f"{path}/") or self.source_of(path) is not None
+
     def source_of(self, path: str) -> str | None:
         """The host path that the row puts at the image's absolute `path`; None for nothing."""
         if path != self.target and not path.startswith(self.target.rstrip("/") + "/"):

@@ -163,8 +163,12 @@ class Tree:
 
     def put(self, directory: Directory, name: bytes, node: Node | Directory) -> None:
         """Put `node`, its names counted already, in place of what `directory` has as `name`."""
-        pending = [directory.children.get(name)]
+        self.remove(directory, name)
         directory.children[name] = node
+
+    def remove(self, directory: Directory, name: bytes) -> None:
+        """Take away what `directory` has as `name`, if there is such, with all below it."""
+        pending = [directory.children.pop(name, None)]
         while pending:
             gone = pending.pop()
             if isinstance(gone, Directory):

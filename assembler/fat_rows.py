@@ -1,0 +1,131 @@
+"""Rows of contents below what the system mounts: on the FATs of this disk, or hidden."""
+
+import logging
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from assembler.boot.fstab import Mount
+from assembler.boot.loader import Loader
+from assembler.boot.names import Role
+from assembler.booting import BOOT, Booting
+from assembler.errors import RequestError
+from assembler.root.rows import Row
+from assembler.root.scan import with_path
+from assembler.root.tree import Directory, Node, Tree, origin
+from assembler.spec import Spec
+from assembler.writers.fat import Source
+
+log = logging.getLogger(__name__)
+
+
+def fat_places(spec: Spec, loader: Loader) -> dict[str, Role]:
+    """Where in the machine the FATs of its disk are."""
+    places = {}
+    if loader.mounts.esp is not None:
+        places[loader.mounts.esp.place] = Role.ESP
+    if spec.partition_table.has_boot_partition:
+        places[BOOT] = Role.BOOT
+    return places
+
+
+def move_to_fats(
+    tree: Tree, rows: Sequence[Row], places: Mapping[str, Role], booting: Booting
+) -> Booting:
+    """Take what rows have put where FATs are mounted out of the tree, and add it to these.
+
+    Warns of modes, which a FAT does not hold. Raises RequestError with all that it cannot hold,
+    and with what the boot loader has there, too.
+    """
+    fats = {Role.ESP: dict(booting.esp), Role.BOOT: dict(booting.xbootldr)}
+    problems: list[str] = []
+    for place in sorted(places, key=len, reverse=True):  # one may be mounted below the other
+        there = [row for row in rows if row.reaches(place)]
+        if not there:
+            continue
+        role = places[place]
+        problems += _row_problems(there, place, role)
+        files: dict[str, Source] = {}
+        if isinstance(tree.get(os.fsencode(place)), Node):
+            problems.append(f"{place} is where the system mounts the {role}: it is no directory")
+            continue
+        for name, node, path in _take(tree, place):
+            if (fault := _fault(node, role)) or name in fats[role]:
+                fault = fault or "is made by this program, and cannot be replaced"
+                problems.append(f"{place}/{name} {fault}")
+            elif isinstance(node, Node):
+                files[name] = path
+        fats[role] |= files
+        if any(place.startswith(f"{other}/") for other in places):
+            above, _, last = os.fsencode(place).rpartition(b"/")
+            tree.remove(tree.directory(above), last)
+    if problems:
+        raise RequestError([f"--contents: {problem}" for problem in problems])
+    return replace(booting, esp=fats[Role.ESP], xbootldr=fats[Role.BOOT])
+
+
+def _row_problems(rows: Sequence[Row], place: str, role: Role) -> list[str]:
+    """What rows say that a FAT cannot hold; warns of modes."""
+    if modes := [row.target for row in rows if row.mode is not None]:
+        log.warning(
+            "--contents: the %s holds no modes: what %s has, all files at %s have by the options "
+            "of its mount",
+            role,
+            modes[0] if len(modes) == 1 else f"{modes[0]} and {len(modes) - 1} more rows have",
+            place,
+        )
+    return [
+        f"{row.target} is on the {role}, a FAT, where everything is root's and has no xattrs"
+        for row in rows
+        if row.uid or row.gid or row.xattrs
+    ]
+
+
+def _take(tree: Tree, place: str) -> Iterator[tuple[str, Directory | Node, Path]]:
+    """Take what is below a directory out of a tree.
+
+    Gives each file, symlink and empty directory: its name relative to `place`, and where on this
+    host it is.
+    """
+    top = tree.directory(os.fsencode(place))
+    pending = [(b"", top)]
+    while pending:
+        above, holder = pending.pop()
+        for name, node in sorted(holder.children.items()):
+            path = above + name
+            if isinstance(node, Node):
+                source, _ = origin(with_path(node, holder, name).data, b"")
+                yield os.fsdecode(path), node, Path(os.fsdecode(source))
+            elif node.children:
+                pending.append((path + b"/", node))
+            else:
+                yield os.fsdecode(path), node, Path()
+    for name in [*top.children]:
+        tree.remove(top, name)
+
+
+def _fault(node: Directory | Node, role: Role) -> str:
+    """Why what rows bring cannot be on a FAT; empty where it can."""
+    if isinstance(node, Directory):
+        return f"is an empty directory, which the {role} cannot be given: put a file into it"
+    if node.kind == stat.S_IFLNK:
+        return f"is a symlink, which the {role}, a FAT, cannot hold: give the file it leads to"
+    return ""
+
+
+def warn_of_hidden(rows: Sequence[Row], mounts: Iterable[Mount], seen: Iterable[str]) -> None:
+    """Tell of rows below what the system mounts from elsewhere; it finds `seen` on this disk."""
+    for mount in mounts:
+        if mount.place in ("/", "none", *seen) or "noauto" in mount.options:
+            continue
+        if hidden := [row.target for row in rows if f"{row.target}/".startswith(f"{mount.place}/")]:
+            more = f" and {len(hidden) - 1} more" if len(hidden) > 1 else ""
+            log.warning(
+                "--contents: %s%s cannot be seen in the machine, which mounts %s at %s",
+                hidden[0],
+                more,
+                mount.source,
+                mount.place,
+            )
