@@ -145,7 +145,11 @@ def test_same_bytes_for_another_user(system: System, tmp_path: Path, as_root: As
         as_root("rm", shared / "two.raw")
 
 
-def test_contents_arrive_with_owner_mode_and_xattrs(system: System, tmp_path: Path) -> None:
+def test_contents_arrive_with_owner_mode_and_xattrs(tmp_path: Path) -> None:
+    """And where the machine has /boot."""
+    fstab = "LABEL=nixos / ext4\nLABEL=ESP /boot vfat\n"
+    system = make_system(tmp_path / "store", fstab)
+    (tmp_path / "log").mkdir()
     (tmp_path / "ping").write_bytes(b"program")
     (tmp_path / "passwd").write_text("alice:x:4711:100::/home/alice:/bin/sh\n")
     rows = [
@@ -158,6 +162,13 @@ def test_contents_arrive_with_owner_mode_and_xattrs(system: System, tmp_path: Pa
             "mode": "4755",
             "xattrs": {"security.capability": "0x" + CAPABILITY.hex()},
         },
+        {
+            "source": str(tmp_path / "log"),
+            "target": "/var/log",
+            "user": "alice",
+            "mode": "u=rwx,go=",
+        },
+        {"source": str(tmp_path / "ping"), "target": "/boot/EFI/ping.efi"},
     ]
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     out = tmp_path / "disk.raw"
@@ -167,6 +178,11 @@ def test_contents_arrive_with_owner_mode_and_xattrs(system: System, tmp_path: Pa
     assert "User:  4711   Group:   100" in stat
     assert "security.capability (20)" in stat
     assert "program" in debugfs(out, "cat /usr/bin/ping")
+    stat = debugfs(out, "stat /var/log")
+    assert "Mode:  0700" in stat
+    assert "User:  4711   Group:     0" in stat
+    esp, _ = partition(out, 1)
+    assert run("mtype", "-i", f"{out}@@{esp}", "::/EFI/ping.efi").stdout == "program"
 
 
 def full_options(system: System, place: Path) -> dict[str, list[str | Path]]:
