@@ -152,6 +152,7 @@ def test_what_is_not_made_here_is_refused_by_name() -> None:
         ("grub", "systemd-boot", "systemd-boot", "--boot-loader systemd-boot is taken, but"),
         ("limine", "grub", "grub", "is configured with limine, which its first rebuild installs"),
         ("limine", "system", "system", ""),
+        ("limine", None, "grub", ""),
         ("systemd-boot", "none", "none", ""),
         ("none", None, "grub", "configured without a boot loader: it gets GRUB"),
         ("none", "grub", "grub", ""),

@@ -94,14 +94,14 @@ class Installer:
         """
         if taken not in MADE or self.loader in ("", taken):
             return
-        if self.loader != NONE:
+        if self.loader != NONE and asked is not None:
             log.warning(
                 "--boot-loader %s is taken, but the system is configured with %s, which its first "
                 "rebuild installs",
                 taken,
                 self.loader,
             )
-        elif asked is None:
+        elif self.loader == NONE and asked is None:
             log.warning(
                 "the system is configured without a boot loader: it gets GRUB, whose menu no "
                 "rebuild will change; --boot-loader none leaves GRUB out"
