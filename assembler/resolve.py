@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field, replace
 
-from assembler.boot.installer import MADE, SYSTEMD, Installer, read_installer
+from assembler.boot.extra_files import warn_of_commands
+from assembler.boot.installer import GRUB, MADE, SYSTEMD, Installer, read_installer
 from assembler.boot.systemd_boot_settings import (
     SystemdBootSettings,
     read_systemd_boot_settings,
@@ -68,6 +69,8 @@ def resolve(asked: Spec, store: Store, architecture: str) -> Resolution:
     spec, settings = asked, SystemdBootSettings()
     if asked.boot_loader is None and asked.table is not Table.NONE and installer.loader in MADE:
         spec = replace(spec, boot_loader=installer.loader)
+    if spec.loader == installer.loader == GRUB:
+        warn_of_commands(store, GRUB, installer.program, "install-grub.pl")
     if spec.loader == installer.loader == SYSTEMD:
         settings = read_systemd_boot_settings(store, installer.program)
         if asked.table is None and settings.has_xbootldr:

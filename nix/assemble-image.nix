@@ -25,7 +25,7 @@
   bootSize ? "256M",
   # legacy, legacy+boot, legacy+gpt, efi, efixbootldr, hybrid or none; null: what suits the boot loader
   partitionTableType ? null,
-  # grub, systemd-boot or none; null: grub, where there is a partition table
+  # grub, systemd-boot or none; null: what the system is configured with
   bootLoader ? null,
   # bytes in a sector of the disk: 512 or 4096
   sectorSize ? 512,

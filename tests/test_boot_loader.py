@@ -13,6 +13,7 @@ from assembler.boot.boot_files import InstalledGrub
 from assembler.boot.grub import Platform, make_core_image
 from assembler.boot.loader import Loader, Wanted, find_loader
 from assembler.boot.pe import read_pe
+from assembler.boot.systemd_boot_settings import SystemdBootSettings
 from assembler.disk.layout import Table
 from assembler.errors import RequestError
 from assembler.store.paths import StoreRoot
@@ -53,6 +54,7 @@ def find(
     architecture: str = "x86_64-linux",
     *,
     efi_binaries: Sequence[Path] = (),
+    systemd_boot: SystemdBootSettings | None = None,
 ) -> Loader:
     wanted = Wanted(
         loader=loader,
@@ -62,6 +64,7 @@ def find(
         generations=[(1, system.toplevel)],
         epoch=1,
         efi_binaries=efi_binaries,
+        systemd_boot=systemd_boot or SystemdBootSettings(),
     )
     return find_loader(wanted, StoreRoot(system.root), [], [*GRUBS, *system.paths])
 
@@ -285,3 +288,41 @@ def test_what_grub_does_not_load_is_told(system: System, caplog: pytest.LogCaptu
     assert caplog.messages == [
         "generation 1: NixOS's GRUB does not load more.cpio, nor is it loaded here"
     ]
+
+
+def test_systemd_boot_lists_as_many_generations_as_its_settings_say(system: System) -> None:
+    other = store_path(12, "nixos-system-old")
+    shutil.copytree(system.host(system.toplevel), system.host(other), symlinks=True)
+    boot_json = system.host(f"{other}/boot.json")
+    boot_json.chmod(0o644)
+    boot_json.write_text(boot_json.read_text().replace(system.toplevel, other))
+    wanted = Wanted(
+        loader="systemd-boot",
+        table=Table.EFI,
+        system=system.toplevel,
+        architecture="x86_64-linux",
+        generations=[(1, other), (2, system.toplevel), (3, other), (4, other)],
+        epoch=1,
+        systemd_boot=SystemdBootSettings(configuration_limit=1),
+    )
+    found = find_loader(wanted, StoreRoot(system.root), [], system.paths)
+    # The newest, and the one that is booted.
+    assert [one.number for one in found.generations] == [2, 4]
+
+
+@pytest.mark.parametrize("place", ["/boot", "/efi"])
+def test_systemd_boots_installer_writes_where_its_partition_is_mounted(
+    tmp_path: Path, place: str
+) -> None:
+    mount = f"/dev/disk/by-label/ESP {place} vfat x\n"
+    system = make_system(tmp_path / "root", mount)
+    settings = SystemdBootSettings(builder="/b", esp="/boot", boot="/boot")
+    if place == "/boot":
+        assert find(system, Table.EFI, "systemd-boot", systemd_boot=settings).programs
+        return
+    with pytest.raises(RequestError) as caught:
+        find(system, Table.EFI, "systemd-boot", systemd_boot=settings)
+    assert caught.value.problems == (
+        "systemd-boot's installer writes to /boot, but the system mounts the EFI system partition "
+        "at /efi: make boot.loader and fileSystems agree",
+    )

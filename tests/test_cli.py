@@ -137,6 +137,15 @@ def test_two_rows_for_one_target(system: System, tmp_path: Path) -> None:
     assert "two rows for /a" in line
 
 
+def test_a_boot_loader_that_is_not_made_here(tmp_path: Path) -> None:
+    program = store_path(5, "limine-install.sh")
+    system = make_system(tmp_path / "store", installer=program)
+    assert only(refused(tmp_path / "x", *system.options)) == (
+        "the system is configured with the boot loader limine, which is not made here: take "
+        f"--boot-loader system, which runs the system's own installer ({program}), or grub"
+    )
+
+
 def test_a_layout_that_cannot_hold_what_is_asked_for(system: System, tmp_path: Path) -> None:
     options = ["--partition-table", "hybrid", "--boot-loader", "systemd-boot", "--rs-codes"]
     assert refused(tmp_path / "x", *system.options, *options, "--sector-size", "4096")[-3:] == [

@@ -1,5 +1,6 @@
 """What a user left open, the system decides."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,17 @@ def test_systemd_boot_has_the_partitions_that_its_installer_writes_to(
     assert found.spec.partition_table is taken
     assert len(found.problems()) == bool(problem)
     assert problem in "".join(found.problems())
+
+
+def test_other_commands_of_grubs_installer_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = store_path(5, NAMES["grub"])
+    line = f"perl {store_path(6, 'install-grub.pl')} {store_path(7, 'grub-config.xml')} $@"
+    (tmp_path / program.lstrip("/")).parent.mkdir(parents=True)
+    (tmp_path / program.lstrip("/")).write_text(f"#!/bin/sh\nset -e\n{line}\nsync -f /boot\n")
+    with caplog.at_level(logging.WARNING):
+        look(tmp_path, "grub")
+    assert caplog.messages == [
+        "boot.loader.grub.extraInstallCommands are not run until the first rebuild: sync -f /boot"
+    ]

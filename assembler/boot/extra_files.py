@@ -1,7 +1,7 @@
-"""Files that a system's installer of systemd-boot copies besides kernels, and its other commands.
+"""Files that a system's installer of systemd-boot copies besides kernels, and other commands.
 
 Source: extraFiles, extraEntries and extraInstallCommands in nixpkgs'
-nixos/modules/system/boot/loader/systemd-boot/systemd-boot.nix.
+nixos/modules/system/boot/loader/systemd-boot/systemd-boot.nix, and the latter in grub/grub.nix.
 """
 
 import logging
@@ -57,16 +57,17 @@ def copied_files(store: Store, builder: str, boot: str) -> list[ExtraFile]:
     return found
 
 
-def warn_of_commands(store: Store, program: str, builder: str) -> None:
-    """Tell of the commands in the script `program` besides that which runs the `builder`."""
-    others = [
-        words
-        for words in _commands(read_script(store, program))
-        if words[0] not in (builder, *_IDLE)
-    ]
-    if program != builder and others:
+def warn_of_commands(store: Store, loader: str, program: str, builder: str) -> None:
+    """Tell of the commands in the script `program` besides those with a program named `builder`.
+
+    `loader` is that of `boot.loader`. A script that does not run the builder is one itself.
+    """
+    commands = [words for words in _commands(read_script(store, program)) if words[0] not in _IDLE]
+    others = [words for words in commands if builder not in map(plain_name, words)]
+    if 0 < len(others) < len(commands):
         log.warning(
-            "boot.loader.systemd-boot.extraInstallCommands are not run until the first rebuild: %s",
+            "boot.loader.%s.extraInstallCommands are not run until the first rebuild: %s",
+            loader,
             "; ".join(map(shlex.join, others)),
         )
 

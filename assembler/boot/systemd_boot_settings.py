@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from assembler.boot import constants
 from assembler.boot.extra_files import ExtraFile, copied_files, warn_of_commands
-from assembler.boot.scripts import follow, read_script
+from assembler.boot.scripts import follow, plain_name, read_script
 from assembler.store.paths import Store
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def read_systemd_boot_settings(store: Store, program: str) -> SystemdBootSetting
         if text.startswith("#!") and "python" in text.partition("\n")[0]:
             settings = parse_settings(path, text)
             if settings is not None:
-                warn_of_commands(store, program, path)
+                warn_of_commands(store, "systemd-boot", program, plain_name(path))
                 return replace(settings, extra_files=copied_files(store, text, settings.boot))
     log.warning(
         "systemd-boot's settings are not in the closure, where %s should lead to them: until the "
