@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from assembler.store.registration import format_registration
 from conftest import REPOSITORY, AsRoot
 from tests.helpers import export_to, nix_store, output, real_info, registered_system, verify
 from tests.systems import System, add_path, make_system, store_path
@@ -23,6 +24,29 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> System:
 @pytest.fixture(scope="module")
 def export(system: System, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_to(tmp_path_factory.mktemp("export") / "closure", system)
+
+
+def test_an_export_leads_to_no_file_of_this_host(tmp_path: Path) -> None:
+    """Neither to a kernel at home nor to one of a store path that the export lacks."""
+    made = make_system(tmp_path / "store")
+    kernel, initrd = made.host(f"{made.paths[0]}/bzImage"), made.host(f"{made.paths[1]}/initrd")
+    other = store_path(9, "initrd")
+    kernel.rename(tmp_path / "kernel")
+    kernel.symlink_to(tmp_path / "kernel")
+    made.host(other).mkdir()
+    initrd.rename(made.host(f"{other}/initrd"))
+    initrd.symlink_to(f"{other}/initrd")
+    infos = [real_info(made.root, path) for path in made.paths]
+    infos[3] = infos[3]._replace(references=made.paths[:3])
+    nix_store(made.root, "--load-db", stdin=format_registration(infos))
+    export = export_to(tmp_path / "export", made)
+    (tmp_path / "assemble").mkdir()
+    target = Target("assemble", tmp_path / "assemble")
+    lines = target.refused(made, "--store", made.root, "--closure", export)
+    assert [line.rpartition(".json: ")[2] for line in lines] == [
+        f"kernel {made.paths[0]}/bzImage leads to {tmp_path}/kernel, which is outside /nix/store",
+        f"initrd {made.paths[1]}/initrd leads to {other}/initrd, which is not in the closure",
+    ]
 
 
 class Target:

@@ -45,3 +45,15 @@ def test_what_is_no_file_is_refused(store: StoreRoot) -> None:
     put(store, f"{THEME}/a")
     with pytest.raises(RequestError, match=f"{THEME} is not a file"):
         find_file(store, THEME)
+
+
+@pytest.mark.parametrize("target", ["/home/me/secret", "../../../home/me/secret", "/home/me"])
+def test_nothing_of_this_host_is_taken_for_a_file_of_the_closure(
+    store: StoreRoot, target: str
+) -> None:
+    put(store, "/home/me/secret")
+    link(store, f"{THEME}/secret", target)
+    for find in (find_theme, find_file):
+        path = THEME if find is find_theme else f"{THEME}/secret"
+        with pytest.raises(RequestError, match=f"{THEME}/secret leads to /home/me.* is outside"):
+            find(store, path)

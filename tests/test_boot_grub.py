@@ -60,6 +60,18 @@ def test_the_closures_grub_comes_first(tmp_path: Path, prefix: str) -> None:
     assert find_grub(Platform.EFI, store, [STORE_PATH]).modules == HOST / "x86_64-efi"
 
 
+@pytest.mark.parametrize("name", ["lib/grub/i386-pc/normal.mod", "bin/grub-mkimage"])
+def test_a_grub_that_leads_out_of_the_closure_is_refused(tmp_path: Path, name: str) -> None:
+    """grub-mkimage would follow the link, and the menu's modules are copied."""
+    install(tmp_path, "i386-pc")
+    install_program(tmp_path, "#!/bin/sh\nexit 0\n")
+    file = tmp_path / STORE_PATH[1:] / name
+    file.unlink()
+    file.symlink_to(tmp_path / "secret")
+    with pytest.raises(RequestError, match=f"{STORE_PATH}/{name} leads to {tmp_path}/secret"):
+        find_grub(Platform.BIOS, StoreRoot(tmp_path), [STORE_PATH])
+
+
 def test_its_grub_mkimage_is_used_only_where_it_runs(tmp_path: Path) -> None:
     install(tmp_path, "i386-pc")
     program = install_program(tmp_path, "#!/bin/sh\nexit 0\n")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from assembler.errors import HostError, RequestError, reason
-from assembler.store.paths import STORE, Store, store_path_of
+from assembler.store.paths import STORE, AbsentError, Store, store_path_of
 
 _PATH = re.compile(rf"{STORE}/[0-9a-z]{{32}}-[\w+\-.?=]+(?:/[\w+\-.?=@]+)*", re.ASCII)
 _MAX_SCRIPT = 1 << 22  # bytes
@@ -31,7 +31,8 @@ def follow(store: Store, paths: list[str]) -> Iterator[str]:
 def read_script(store: Store, path: str, *, whole: bool = False) -> str:
     """The text at a path in the store, links followed; empty for what is no script.
 
-    Bytes that are not UTF-8 are kept as surrogates. A `whole` file may be a program, too.
+    Bytes that are not UTF-8 are kept as surrogates. A `whole` file may be a program, too. Raises
+    RequestError where that is a link out of the closure, HostError for what cannot be read.
     """
     if store_path_of(path) is None:
         return ""
@@ -41,7 +42,9 @@ def read_script(store: Store, path: str, *, whole: bool = False) -> str:
             return ""
         with store.host(real).open("rb") as file:
             content = file.read(_MAX_SCRIPT)
-    except RequestError:
+    except RequestError as error:
+        if whole and not isinstance(error, AbsentError):
+            raise
         return ""
     except OSError as error:
         raise HostError(f"cannot read {reason(error)}") from None
