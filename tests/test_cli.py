@@ -82,7 +82,7 @@ def registration_lines(system: System) -> list[str]:
 
 def test_system_without_a_bootspec(system: System, tmp_path: Path) -> None:
     line = only(refused(tmp_path / "x", *with_system(system, system.paths[2])))
-    assert f"{system.paths[2]} cannot be booted: it has no boot.json" in line
+    assert f"{system.paths[2]} cannot be booted: it has neither a boot.json" in line
 
 
 def test_kernel_that_is_absent(tmp_path: Path) -> None:
@@ -153,8 +153,8 @@ def test_a_layout_that_cannot_hold_what_is_asked_for(system: System, tmp_path: P
         "efixbootldr, or --boot-loader grub",
         "--partition-table hybrid is for BIOS, which starts no disk with --sector-size 4096: take "
         "efi or efixbootldr",
-        "--rs-codes is for --boot-loader grub and a partition table for BIOS: legacy, legacy+gpt "
-        "or hybrid",
+        "--rs-codes is for --boot-loader grub and a partition table for BIOS: legacy, legacy+boot, "
+        "legacy+gpt or hybrid",
     ]
 
 
