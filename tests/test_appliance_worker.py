@@ -9,7 +9,7 @@ import pytest
 
 from assembler.appliance import worker
 
-# Takes every setting, and answers `launch` with the events given: EVENTS is what the appliance says.
+# Takes every setting, and answers `launch` with EVENTS, the words of the appliance.
 _BINDING = """
 EVENT_APPLIANCE, EVENT_LIBRARY, EVENT_PROGRESS = range(3)
 
