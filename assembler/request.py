@@ -1,6 +1,9 @@
 """What a user asks for, with all that it names looked up."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from assembler import process
@@ -19,10 +22,11 @@ from assembler.root.contents import read_contents
 from assembler.root.files import Files
 from assembler.root.prepare import channel_problems
 from assembler.root.programs import find_programs, program_paths
-from assembler.root.rows import Row, rows_with
+from assembler.root.rows import Row, read_target, rows_with
 from assembler.root.skeleton import CONFIGURATION, current_generation
 from assembler.spec import LABEL_MAX, RootSpec, Spec
 from assembler.store.closure import Closure, read_closure
+from assembler.store.paths import AbsentError
 from assembler.units import SECTOR
 from assembler.writers import libext2fs
 
@@ -84,27 +88,27 @@ def read_request(spec: Spec, scratch: Path) -> Request:
             resolution = resolve(spec, files, architecture)
             spec = resolution.spec
             resolution.warn()
+    rows: list[Row] = []
+    with found.gather():
+        rows = _read_rows(spec, files, closure)
+    if closure is not None and resolution is not None:
+        with found.gather():
             if problems := resolution.problems():
                 found.problems += problems
             else:
-                loader = _find_loader(resolution, closure, files)
+                loader = _find_loader(resolution, closure, files, rows)
         with found.gather():
-            if resolution is not None and spec.file_system in LABEL_MAX:
+            if spec.file_system in LABEL_MAX:
                 names = decide_names(resolution, files)
-    rows: list[Row] = []
-    with found.gather():
-        if spec.contents is not None:
-            accounts = Accounts(whole=False)
-            if closure is not None:
-                accounts = read_accounts(files, closure.infos, spec.root.system)
-            rows = _read_rows(spec.contents, files, accounts, spec.root.configuration)
     found.tell()
     assert closure is not None
     assert loader is not None
     return Request(spec, closure, files, architecture, loader, names, tuple(rows))
 
 
-def _find_loader(resolution: Resolution, closure: Closure, files: Files) -> Loader:
+def _find_loader(
+    resolution: Resolution, closure: Closure, files: Files, rows: Sequence[Row]
+) -> Loader:
     spec, root = resolution.spec, resolution.spec.root
     number = current_generation(root.system, root.generations)
     wanted = Wanted(
@@ -116,10 +120,23 @@ def _find_loader(resolution: Resolution, closure: Closure, files: Files) -> Load
         generations=[*dict([*root.generations, (number, root.system)]).items()],
         epoch=root.epoch,
         efi_binaries=spec.efi_binaries,
+        image=partial(_read_file, files, rows, root.system),
     )
     return find_loader(
         wanted, files, closure.infos, program_paths(closure.infos, root.profile_paths)
     )
+
+
+def _read_file(files: Files, rows: Sequence[Row], system: str, path: str) -> bytes | None:
+    """What the image will have at a path outside the store; None for nothing that is known here.
+
+    That is what the contents put there, or the system at its activation.
+    """
+    content = read_target(rows, files, path)
+    if content is None and path.startswith("/etc/"):
+        with suppress(AbsentError):
+            return files.host(files.resolve(f"{system}{path}")).read_bytes()
+    return content
 
 
 def _require_tools(spec: Spec) -> None:
@@ -141,12 +158,15 @@ def _require_tools(spec: Spec) -> None:
         raise HostError(*missing)
 
 
-def _read_rows(
-    file: Path, files: Files, accounts: Accounts, configuration: Path | None
-) -> list[Row]:
+def _read_rows(spec: Spec, files: Files, closure: Closure | None) -> list[Row]:
     """The rows of `--contents`; raises RequestError for these and for a second configuration."""
-    rows = read_contents(file, files, accounts)
-    if configuration is not None and (clashes := rows_with(rows, CONFIGURATION)):
+    if spec.contents is None:
+        return []
+    accounts = Accounts(whole=False)
+    if closure is not None:
+        accounts = read_accounts(files, closure.infos, spec.root.system)
+    rows = read_contents(spec.contents, files, accounts)
+    if spec.root.configuration is not None and (clashes := rows_with(rows, CONFIGURATION)):
         raise RequestError(
             [
                 f"--configuration and the --contents row for {row.target}, {row.source}, both "

@@ -103,6 +103,14 @@ def add_path(
     return registration
 
 
+def add_reference(system: System, path: str) -> None:
+    """Let the toplevel refer to a store path that is there, and register that as well."""
+    kept = system.registration.read_text().partition(f"{system.toplevel}\n")[0]
+    kept += _register(system.root, path, [])
+    references = [*system.paths[:-1], path]
+    system.registration.write_text(kept + _register(system.root, system.toplevel, references))
+
+
 def _bootspec(toplevel: str, kernel: str, initrd: str) -> str:
     return json.dumps(
         {

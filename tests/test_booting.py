@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from assembler.process import search_path
+from assembler.store.paths import StoreRoot
 from assembler.units import MIB
+from tests.boots import add_settings
 from tests.builders import SCRIPT, TOOL, add_builder, builder
-from tests.systems import System, make_system, store_path
+from tests.systems import System, add_reference, make_system, store_path
 
 ASSEMBLE = Path(__file__).parent.parent / ".venv/bin/assemble"
 ESP, XBOOTLDR = 8 * MIB, 100 * MIB
@@ -255,6 +257,28 @@ def test_a_bare_file_system_may_have_a_menu_for_a_grub_from_outside(tmp_path: Pa
     assert "\nGRUB from outside: the ext4, /boot/grub/grub.cfg -> 2 entries\n" in said
     state = run("grub-fstest", image, "cat", "(loop0)/boot/grub/state").splitlines()
     assert state[2] == "neither"
+
+
+def test_a_password_among_the_contents_locks_the_menu(tmp_path: Path) -> None:
+    system = make_system(tmp_path / "store")
+    users = {"root": {"hashedPasswordFile": "/etc/grub-pw"}}
+    add_reference(system, add_settings(StoreRoot(system.root), tmp_path, "5", users=users))
+    (tmp_path / "secrets").mkdir()
+    secret = "grub.pbkdf2.sha512.10000.AB.CD"
+    (tmp_path / "secrets/hash").write_text(f"{secret}\n")
+    (tmp_path / "link").symlink_to("secrets/hash-of-root")  # which is in the image alone
+    (tmp_path / "secrets/hash-of-root").symlink_to("/etc/secrets/hash")
+    rows = {"/etc/secrets": tmp_path / "secrets", "/etc/grub-pw": tmp_path / "link"}
+    contents = [{"target": target, "source": str(source)} for target, source in rows.items()]
+    (tmp_path / "contents.json").write_text(json.dumps(contents))
+    out = tmp_path / "disk.raw"
+    command = [ASSEMBLE, "--out", out, *system.options, "--partition-table", "legacy"]
+    refused = subprocess.run(command, capture_output=True, text=True)
+    assert (refused.returncode, out.exists()) == (2, False)
+    assert "user 'root': the password is in /etc/grub-pw, which is not in the" in refused.stderr
+    run(*command, "--contents", tmp_path / "contents.json")
+    menu = run("grub-fstest", out, "cat", "(loop0,msdos1)/boot/grub/grub.cfg")
+    assert f"\npassword_pbkdf2 root {secret}\nset superusers=" in menu
 
 
 def test_generations_are_in_the_menu(tmp_path: Path) -> None:
