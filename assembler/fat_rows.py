@@ -16,7 +16,7 @@ from assembler.root.rows import Row
 from assembler.root.scan import with_path
 from assembler.root.tree import Directory, Node, Tree, origin
 from assembler.spec import Spec
-from assembler.writers.fat import Source
+from assembler.writers.fat_names import fold, name_problems
 
 log = logging.getLogger(__name__)
 
@@ -42,22 +42,24 @@ def move_to_fats(
     fats = {Role.ESP: dict(booting.esp), Role.BOOT: dict(booting.xbootldr)}
     problems: list[str] = []
     for place in sorted(places, key=len, reverse=True):  # one may be mounted below the other
-        there = [row for row in rows if row.reaches(place)]
+        inner = [other for other in places if other.startswith(f"{place}/")]
+        there = [row for row in rows if row.reaches(place) and not any(map(row.is_in, inner))]
         if not there:
             continue
         role = places[place]
         problems += _row_problems(there, place, role)
-        files: dict[str, Source] = {}
+        files, made = dict(fats[role]), {fold(name) for name in fats[role]}
         if isinstance(tree.get(os.fsencode(place)), Node):
             problems.append(f"{place} is where the system mounts the {role}: it is no directory")
             continue
         for name, node, path in _take(tree, place):
-            if (fault := _fault(node, role)) or name in fats[role]:
+            if (fault := _fault(node, role)) or fold(name) in made:
                 fault = fault or "is made by this program, and cannot be replaced"
                 problems.append(f"{place}/{name} {fault}")
             elif isinstance(node, Node):
                 files[name] = path
-        fats[role] |= files
+        fats[role] = files
+        problems += name_problems(role, files)
         if any(place.startswith(f"{other}/") for other in places):
             above, _, last = os.fsencode(place).rpartition(b"/")
             tree.remove(tree.directory(above), last)
@@ -70,10 +72,11 @@ def _row_problems(rows: Sequence[Row], place: str, role: Role) -> list[str]:
     """What rows say that a FAT cannot hold; warns of modes."""
     if modes := [row.target for row in rows if row.mode is not None]:
         log.warning(
-            "--contents: the %s holds no modes: what %s has, all files at %s have by the options "
-            "of its mount",
+            "--contents: the mode of %s%s is left out: the %s is a FAT, whose files have the mode "
+            "that %s is mounted with",
+            modes[0],
+            f" and {len(modes) - 1} more" if len(modes) > 1 else "",
             role,
-            modes[0] if len(modes) == 1 else f"{modes[0]} and {len(modes) - 1} more rows have",
             place,
         )
     return [
@@ -120,7 +123,7 @@ def warn_of_hidden(rows: Sequence[Row], mounts: Iterable[Mount], seen: Iterable[
     for mount in mounts:
         if mount.place in ("/", "none", *seen) or "noauto" in mount.options:
             continue
-        if hidden := [row.target for row in rows if f"{row.target}/".startswith(f"{mount.place}/")]:
+        if hidden := [row.target for row in rows if row.is_in(mount.place)]:
             more = f" and {len(hidden) - 1} more" if len(hidden) > 1 else ""
             log.warning(
                 "--contents: %s%s cannot be seen in the machine, which mounts %s at %s",

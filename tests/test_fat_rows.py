@@ -70,6 +70,12 @@ def test_one_fat_may_be_mounted_in_the_other(tree: Tree, source: Path) -> None:
     assert [path for path, _ in tree.walk()] == [b"/", b"/boot"]
 
 
+def test_what_a_fat_in_another_cannot_hold_is_told_once(tree: Tree, source: Path) -> None:
+    rows = [Row(f"{source}/config.txt", "/boot/efi/EFI/c", uid=1)]
+    with pytest.raises(RequestError, match=r"^--contents: /boot/efi/EFI/c is on the EFI [^\n]*$"):
+        moved(tree, rows, NESTED)
+
+
 def test_rows_beside_an_esp_stay_in_the_root(tree: Tree, source: Path) -> None:
     rows = [Row(f"{source}/config.txt", f"/{path}") for path in ("boot/a", "efi/b", "efis/c")]
     found = moved(tree, rows, {"/efi": Role.ESP})
@@ -86,7 +92,8 @@ def test_what_a_fat_cannot_hold_is_refused(tree: Tree, source: Path) -> None:
         Row(file, "/boot/owned", uid=1),
         Row(file, "/boot/grouped", gid=1),
         Row(file, "/boot/noted", xattrs=(("user.a", b""),)),
-        Row(file, "/boot/loader/loader.conf"),
+        Row(file, "/boot/loader/Loader.conf"),
+        Row(file, "/boot/a:b"),
     ]
     own = {"loader/loader.conf": b"timeout 1"}
     with pytest.raises(RequestError) as caught:
@@ -94,11 +101,12 @@ def test_what_a_fat_cannot_hold_is_refused(tree: Tree, source: Path) -> None:
     plain = "is on the EFI system partition, a FAT, where everything is root's and has no xattrs"
     assert [line.removeprefix("--contents: /boot/") for line in caught.value.problems] == [
         *(f"{name} {plain}" for name in ("owned", "grouped", "noted")),
-        "loader/loader.conf is made by this program, and cannot be replaced",
+        "loader/Loader.conf is made by this program, and cannot be replaced",
         "d/empty is an empty directory, which the EFI system partition cannot be given: put a file "
         "into it",
         "d/link is a symlink, which the EFI system partition, a FAT, cannot hold: give the file it "
         "leads to",
+        "--contents: the EFI system partition is a FAT, which cannot hold 'a:b': ':' is reserved",
     ]
 
 
@@ -116,7 +124,7 @@ def test_modes_on_a_fat_are_warned_of(
     with caplog.at_level(logging.WARNING):
         moved(tree, rows, {"/boot": Role.ESP})
     [message] = caplog.messages
-    assert message.startswith("--contents: the EFI system partition holds no modes: what /boot/a ")
+    assert message.startswith("--contents: the mode of /boot/a is left out: the EFI system")
 
 
 def test_rows_that_a_mount_hides_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:

@@ -30,7 +30,11 @@ class Row:
 
     def reaches(self, path: str) -> bool:
         """Whether the row puts something at or below the image's absolute `path`."""
-        return f"{self.target}/".startswith(f"{path}/") or self.source_of(path) is not None
+        return self.is_in(path) or self.source_of(path) is not None
+
+    def is_in(self, path: str) -> bool:
+        """Whether the target is the image's absolute `path`, or below it."""
+        return f"{self.target}/".startswith(f"{path}/")
 
     def source_of(self, path: str) -> str | None:
         """The host path that the row puts at the image's absolute `path`; None for nothing."""
