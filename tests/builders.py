@@ -25,6 +25,7 @@ CONFIGURATION_LIMIT = int("@limit@")
 REBOOT_FOR_BITLOCKER = bool("@bitlocker@")
 COPY_EXTRA_FILES = "{EXTRA}"
 STORE_DIR = "/nix/store"
+SYSTEMD = "@systemd@"
 BOOT_COUNTING_TRIES = "@tries@"
 BOOT_COUNTING = "@counting@" == "True"
 
@@ -94,6 +95,7 @@ DEFAULTS = {
     "bitlocker": "",
     "tries": "3",
     "counting": "False",
+    "systemd": "/nix/store/systemd",
 }
 
 

@@ -190,6 +190,8 @@ def test_the_closures_systemd_boot_comes_first(store: StoreRoot, put: Put, prefi
     assert find_systemd_boot(store, [ONE], Machine.X64) == SYSTEMD_BOOT
     program = put(f"{ONE}{prefix}/lib/systemd/boot/efi/systemd-bootx64.efi", SYSTEMD_BOOT)
     assert find_systemd_boot(store, [TWO, ONE], Machine.X64) == program
+    named = put(f"{TWO}/lib/systemd/boot/efi/systemd-bootx64.efi", SYSTEMD_BOOT)
+    assert find_systemd_boot(store, [TWO, ONE], Machine.X64, first=TWO) == named
 
 
 def test_systemd_boot_for_another_machine_is_not_taken(store: StoreRoot, put: Put) -> None:

@@ -16,7 +16,7 @@ from assembler.boot.systemd_boot_settings import (
 from assembler.errors import RequestError
 from assembler.store.paths import StoreRoot
 from tests.builders import BUILDER, BY_NUMBER, EXTRA, SCRIPT, TOOL, add_builder, builder
-from tests.systems import System, make_system
+from tests.systems import System, make_system, store_path
 
 INSTALL = "/nix/store/00000000000000000000000000000000-coreutils-9/bin/install"
 
@@ -36,6 +36,7 @@ def test_constants_at_the_head() -> None:
         timeout=["timeout 5"],
         rest=["console-mode max"],
         template="",
+        systemd="/nix/store/systemd",
     )
     other = {"esp": "/efi", "timeout": "menu-force", "editor": "", "limit": "7", "bitlocker": "1"}
     assert parse_settings("/b", builder(**other, counting="True")) == SystemdBootSettings(
@@ -49,6 +50,7 @@ def test_constants_at_the_head() -> None:
         configuration_limit=7,
         tries=3,
         template="",
+        systemd="/nix/store/systemd",
     )
 
 
@@ -124,8 +126,23 @@ def test_other_commands_are_told(system: System, caplog: pytest.LogCaptureFixtur
     with caplog.at_level(logging.WARNING):
         read_systemd_boot_settings(StoreRoot(system.root), SCRIPT)
     assert caplog.messages == [
-        "boot.loader.systemd-boot.extraInstallCommands are not run until the first rebuild: "
+        f"{SCRIPT} installs systemd-boot, and does what is not done until the first rebuild: "
         "sbctl sign 'a b'; if 'x;' then; y ''\"'\"'z'; fi"
+    ]
+
+
+def test_commands_of_a_script_around_the_installer_are_told(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_builder(system, builder())
+    outer = store_path(25, "my-installer")
+    system.host(outer).write_text(f'#!/bin/sh\nset -e\n{SCRIPT} "$@"\ncp a /boot/b\n')
+    with caplog.at_level(logging.WARNING):
+        found = read_systemd_boot_settings(StoreRoot(system.root), outer)
+    assert found.distro_name == "My Own OS"
+    assert caplog.messages == [
+        f"{outer} installs systemd-boot, and does what is not done until the first rebuild: "
+        "cp a /boot/b"
     ]
 
 

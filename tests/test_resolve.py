@@ -103,5 +103,5 @@ def test_other_commands_of_grubs_installer_are_told(
     with caplog.at_level(logging.WARNING):
         look(tmp_path, "grub")
     assert caplog.messages == [
-        "boot.loader.grub.extraInstallCommands are not run until the first rebuild: sync -f /boot"
+        f"{program} installs grub, and does what is not done until the first rebuild: sync -f /boot"
     ]

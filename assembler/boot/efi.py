@@ -104,12 +104,17 @@ def _host_file(store: Store, path: str) -> Path | None:
     return store.host(real) if store.is_file(real) else None
 
 
-def find_systemd_boot(store: Store, paths: Iterable[str], machine: Machine) -> Path:
-    """systemd-boot's program, in store paths or else on this host; raises RequestError."""
+def find_systemd_boot(
+    store: Store, paths: Iterable[str], machine: Machine, first: str = ""
+) -> Path:
+    """systemd-boot's program, in store paths or else on this host; raises RequestError.
+
+    The store path `first` is looked at before the others, if it is among them.
+    """
     name = f"{_SYSTEMD_BOOT}/systemd-boot{machine}.efi"
     candidates = [
         _host_file(store, f"{prefix}/{name}")
-        for path in sorted(paths)
+        for path in sorted(paths, key=lambda path: (path != first, path))
         for prefix in (path, f"{path}/usr")
     ]
     for program in (*candidates, _HOST / name):

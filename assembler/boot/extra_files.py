@@ -6,12 +6,13 @@ nixos/modules/system/boot/loader/systemd-boot/systemd-boot.nix, and the latter i
 
 import logging
 import posixpath
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from assembler.boot.assets import find_file
-from assembler.boot.scripts import plain_name, read_script, store_paths
+from assembler.boot.scripts import follow, plain_name, read_script, store_paths
 from assembler.errors import RequestError
 from assembler.store.paths import Store
 
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 _SCRIPT = "copy-extra-files"
 _NOTHING = "/dev/null"
+_SHELL = re.compile(r"#!.*sh\b(?!.*python)")
 _IDLE = ("set", "export", "exit", "true", ":")
 
 
@@ -58,18 +60,25 @@ def copied_files(store: Store, builder: str, boot: str) -> list[ExtraFile]:
 
 
 def warn_of_commands(store: Store, loader: str, program: str, builder: str) -> None:
-    """Tell of the commands in the script `program` besides those with a program named `builder`.
+    """Tell what scripts do besides running the installer of a boot loader.
 
-    `loader` is that of `boot.loader`. A script that does not run the builder is one itself.
+    `program` is the first script, which leads to a program named `builder` in the end. A script
+    that runs none of the others does the work itself.
     """
-    commands = [words for words in _commands(read_script(store, program)) if words[0] not in _IDLE]
-    others = [words for words in commands if builder not in map(plain_name, words)]
-    if 0 < len(others) < len(commands):
-        log.warning(
-            "boot.loader.%s.extraInstallCommands are not run until the first rebuild: %s",
-            loader,
-            "; ".join(map(shlex.join, others)),
-        )
+    installers = {builder, f"install-{loader}.sh"}
+    for script in follow(store, [program]):
+        text = read_script(store, script)
+        if not _SHELL.match(text):
+            continue
+        commands = [words for words in _commands(text) if words[0] not in _IDLE]
+        others = [words for words in commands if installers.isdisjoint(map(plain_name, words))]
+        if 0 < len(others) < len(commands):
+            log.warning(
+                "%s installs %s, and does what is not done until the first rebuild: %s",
+                script,
+                loader,
+                "; ".join(map(shlex.join, others)),
+            )
 
 
 def _commands(script: str) -> Iterator[list[str]]:

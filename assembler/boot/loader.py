@@ -140,7 +140,9 @@ class _Search:
             self.found.problems += stub_problems(self.store, loader.generations)
         self.found.problems += _mount_problems(settings, loader.mounts)
         with self.found.gather():
-            program = find_systemd_boot(self.store, self.paths, self.machine)
+            program = find_systemd_boot(
+                self.store, self.paths, self.machine, first=settings.systemd
+            )
             programs = systemd_boot_programs(program, self.machine)
             return replace(loader, programs=programs, systemd_boot=settings)
         return loader

@@ -48,6 +48,7 @@ class SystemdBootSettings:
     template: str = _BY_NUMBER
     names_of_store_paths: bool = True  # copies are named after these, not after a directory
     extra_files: Sequence[ExtraFile] = ()
+    systemd: str = ""  # store path that systemd-boot is installed from; empty: not told
 
     @property
     def has_xbootldr(self) -> bool:
@@ -105,6 +106,7 @@ def parse_settings(path: str, text: str) -> SystemdBootSettings | None:
         tries=_number(names, "BOOT_COUNTING_TRIES") if names.get("BOOT_COUNTING") else None,
         template=template,
         names_of_store_paths="STORE_DIR" in names,
+        systemd=str(names.get("SYSTEMD", "")),
     )
 
 
