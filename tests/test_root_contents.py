@@ -324,6 +324,8 @@ def test_what_this_program_makes_is_not_replaced(tmp_path: Path) -> None:
     tree.add(b"/boot/grub/grub.cfg", regular(b""))
     (tmp_path / "d/grub").mkdir(parents=True)
     (tmp_path / "d/grub/grub.cfg").touch()
+    (tmp_path / "sh").symlink_to("/nix/store/bash")
+    added(tmp_path, tree, row(source="$/sh", target="/bin/sh"))
     rows = [row(target="/bin/sh"), row(source="$/d", target="/boot"), row(target="/etc/NIXOS")]
     assert refusal(tmp_path, tree, *rows) == [
         f"{path} is made by this program, and cannot be replaced"
@@ -515,7 +517,7 @@ def test_every_target_that_cannot_be_is_told(tmp_path: Path) -> None:
         f"--contents: {tmp_path}/d/x/fifo is neither a file, a directory nor a symlink",
         "--contents: /etc/x is a directory of the system",
         "--contents: /var/run: run on the way is not a directory",
-        "--contents: /z: z on the way is not a directory",
+        f"--contents: /z/below needs a directory at /z, where the row for /z puts {tmp_path}/file",
     ]
 
 

@@ -57,6 +57,7 @@ class _Placer:
     def place(self, row: Row, found: Directory | Node) -> None:
         """Put what a row brings at its target; raises RequestError where that cannot be."""
         above, _, name = os.fsencode(row.target).rpartition(b"/")
+        self._check_way(row)
         holder = self._tree.directory(above)
         existing = holder.children.get(name)
         path = above + b"/" + name
@@ -69,6 +70,17 @@ class _Placer:
             self._merge(row, path, existing, found)
         else:
             self._put(row, _Meeting(path, holder, found))
+
+    def _check_way(self, row: Row) -> None:
+        """Raise RequestError where another row puts a file on the way to a target."""
+        for above in _parents(row.target):
+            path = os.fsencode(above)
+            other = self._rows.get(above) or self._bringer(row, path)
+            if other is not None and isinstance(self._tree.get(path), Node):
+                raise RequestError(
+                    f"{row.target} needs a directory at {above}, where the row for "
+                    f"{other.target} puts {other.source_of(above)}"
+                )
 
     def _merge(self, row: Row, target: bytes, into: Directory, found: Directory) -> None:
         """Put what a row's directory holds into one that is there."""
@@ -102,6 +114,8 @@ class _Placer:
         path, holder, found = meeting
         other = self._bringer(row, path)
         if other is None:
+            if _is_same_link(existing, found):
+                return ""
             what = "is a directory of the system"
             if isinstance(existing, Node):
                 what = "is made by this program, and cannot be replaced"
@@ -139,12 +153,19 @@ def _take_over(existing: Directory, found: Directory) -> None:
     existing.mtime = found.mtime
 
 
+def _is_same_link(one: Node | Directory, other: Node | Directory) -> bool:
+    """Whether two are symlinks with one target."""
+    if isinstance(one, Directory) or isinstance(other, Directory):
+        return False
+    return one.kind == other.kind == stat.S_IFLNK and one.data == other.data
+
+
 def _is_same(one: Node, other: Node) -> bool:
     """Whether two nodes that tell their host paths have one content; raises HostError."""
     if one.kind != other.kind or one.size != other.size:
         return False
     if one.kind == stat.S_IFLNK:
-        return one.data == other.data
+        return _is_same_link(one, other)
     here, there = (os.fsdecode(origin(node.data, b"")[0]) for node in (one, other))
     try:
         return os.path.samefile(here, there) or filecmp.cmp(here, there, shallow=False)
