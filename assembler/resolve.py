@@ -29,8 +29,8 @@ class Resolution:
         """Why the system does not go with what was asked for."""
         problems = []
         table = self.spec.partition_table
-        if self.asked.boot_loader is None and self.asked.table is not Table.NONE:
-            problems += self.installer.problems
+        if self.asked.boot_loader is not None or self.asked.table is not Table.NONE:
+            problems += self.installer.problems(self.asked.boot_loader)
         if self.architecture in _EFI_ONLY and table.boots_bios:
             problems.append(
                 f"--partition-table {table} is for BIOS, which no machine for "

@@ -108,13 +108,13 @@ def test_a_system_that_cannot_switch_has_a_bootspec(
 ) -> None:
     """Images for appliances leave bin/switch-to-configuration out (system.switch.enable)."""
     write(store, f"{TOPLEVEL}/boot.json", json.dumps(document))
-    assert read_installer(store, TOPLEVEL) == Installer(loader)
+    assert read_installer(store, TOPLEVEL) == Installer(loader, has_switch=False)
 
 
 def test_nothing_tells(store: StoreRoot) -> None:
-    assert read_installer(store, TOPLEVEL) == Installer()
+    assert read_installer(store, TOPLEVEL) == Installer(has_switch=False)
     write(store, f"{TOPLEVEL}/boot.json", "[" * 100_000)
-    assert read_installer(store, TOPLEVEL) == Installer()
+    assert read_installer(store, TOPLEVEL) == Installer(has_switch=False)
 
 
 def test_scripts_that_lead_to_each_other_end(store: StoreRoot) -> None:
@@ -135,14 +135,34 @@ def test_files_outside_the_store_are_not_read(store: StoreRoot, tmp_path: Path) 
 
 def test_what_is_not_made_here_is_refused_by_name() -> None:
     program = store_path(5, "limine-install.sh")
-    [problem] = Installer("limine", program).problems
+    [problem] = Installer("limine", program).problems(None)
     assert problem == (
         "the system is configured with the boot loader limine, which is not made here: take "
         f"--boot-loader system, which runs the system's own installer ({program}), or grub"
     )
-    [problem] = Installer("init-script", program).problems
+    [problem] = Installer("init-script", program).problems(None)
     assert problem.endswith("take --boot-loader grub, or none if something else starts the disk")
-    assert not Installer("grub").problems + Installer("none").problems + Installer().problems
+    [problem] = Installer("lanzaboote").problems(None)
+    assert problem.endswith("which is not made here: take --boot-loader grub")
+    for one in (Installer("grub"), Installer("none"), Installer()):
+        assert not one.problems(None)
+    assert not Installer("limine", program).problems("grub")
+
+
+@pytest.mark.parametrize(
+    ("installer", "fault"),
+    [
+        (Installer("limine", "/nix/store/x"), ""),
+        (Installer(), ""),
+        (Installer(has_switch=False), "the system has no bin/switch-to-configuration to run"),
+        (Installer("none"), "the system is configured without a boot loader"),
+        (Installer("raspberrypi"), "what raspberrypi installs does not start a disk"),
+    ],
+)
+def test_the_systems_own_installer_must_be_able_to(installer: Installer, fault: str) -> None:
+    advice = "take --boot-loader grub, or none if something else starts the disk"
+    expected = [f"--boot-loader system: {fault}: {advice}"] if fault else []
+    assert installer.problems("system") == expected
 
 
 @pytest.mark.parametrize(

@@ -71,21 +71,37 @@ class Installer:
 
     loader: str = ""
     program: str = ""
+    has_switch: bool = True  # whether there is a program that runs it
 
-    @property
-    def problems(self) -> list[str]:
-        """Why the boot loader that the system is configured with cannot be had."""
-        if self.loader in (*MADE, NONE, ""):
+    def problems(self, asked: str | None) -> list[str]:
+        """Why the boot loader cannot be had that the user `asked` for; None: the system's own."""
+        if asked == "system":
+            return self._system_problems()
+        if asked is not None or self.loader in (*MADE, NONE, ""):
             return []
-        start = f"the system is configured with the boot loader {self.loader}, which is not made "
+        remedy = "--boot-loader grub"
+        if self.loader in _NOT_BY_INSTALLER:
+            remedy += ", or none if something else starts the disk"
+        elif self.program:
+            own = f"--boot-loader system, which runs the system's own installer ({self.program})"
+            remedy = f"{own}, or grub"
+        return [
+            f"the system is configured with the boot loader {self.loader}, which is not made here: "
+            f"take {remedy}"
+        ]
+
+    def _system_problems(self) -> list[str]:
+        """Why the system's own installer would leave a disk that does not boot."""
+        take = "take --boot-loader grub, or none if something else starts the disk"
+        if not self.has_switch:
+            return [f"--boot-loader system: the system has no {_SWITCH} to run: {take}"]
+        if self.loader == NONE:
+            return [f"--boot-loader system: the system is configured without a boot loader: {take}"]
         if self.loader in _NOT_BY_INSTALLER:
             return [
-                f"{start}here: take --boot-loader grub, or none if something else starts the disk"
+                f"--boot-loader system: what {self.loader} installs does not start a disk: {take}"
             ]
-        return [
-            f"{start}here: take --boot-loader system, which runs the system's own installer "
-            f"({self.program or 'it has to be in the closure'}), or grub"
-        ]
+        return []
 
     def warn(self, asked: str | None, taken: str) -> None:
         """Tell where the boot loader `taken` is another than the system is configured with.
@@ -117,7 +133,7 @@ def read_installer(store: Store, system: str) -> Installer:
         for path in follow(store, store_paths(switch)):
             if (loader := _known(path)) in MADE:
                 return Installer(loader, path)
-        return Installer(_of_bootspec(store, system))
+        return Installer(_of_bootspec(store, system), has_switch=bool(switch))
     program = found[1]
     for path in follow(store, [program]):
         # A script may well use a program like `true`.
