@@ -9,15 +9,16 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The digest of what makes an image what it is, but for the bytes of its files."""
+    """The digest of what makes a disk what it is: the closure's paths, its options and a seed."""
 
     digest: bytes
 
     @classmethod
     def of(cls, paths: Sequence[str], options: Sequence[object]) -> "Identity":
-        """From a closure's paths and the options (anything that JSON can write).
+        """From a closure's paths and the options of its disk (anything that JSON can write).
 
-        Not from the paths' hashes: some sources know them only when all is read.
+        Not from the paths' hashes: some sources know them only when all is read. Nor from what a
+        user adds, which may change without the disk becoming another one.
         """
         facts = [list(paths), list(options)]
         return cls(hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest())

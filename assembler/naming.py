@@ -28,7 +28,7 @@ def decide_names(resolution: Resolution, store: Store) -> Names:
     be; where something else boots the disk, that is warned of.
     """
     spec = resolution.spec
-    claims = _claims(spec, resolution.architecture)
+    claims = _claims(resolution)
     problems = claims.problems
     number = current_generation(spec.root.system, spec.root.generations)
     systems = {**dict(spec.root.generations), number: spec.root.system}
@@ -51,10 +51,12 @@ def decide_names(resolution: Resolution, store: Store) -> Names:
     return claims.names
 
 
-def _claims(spec: Spec, architecture: str) -> Claims:
+def _claims(resolution: Resolution) -> Claims:
     """The disk as far as its names depend on it, with those that the user gives it."""
-    layout = shape(spec.partition_table, root_type(architecture))
-    claims = Claims(Disk(layout, spec.file_system, LABEL_MAX, spec.subvolumes))
+    spec, settings = resolution.spec, resolution.systemd_boot
+    layout = shape(spec.partition_table, root_type(resolution.architecture))
+    places = settings.esp, settings.boot if settings.has_xbootldr else ""
+    claims = Claims(Disk(layout, spec.file_system, LABEL_MAX, spec.subvolumes, *places))
     for name, option in _options(spec):
         claims.add(Role.ROOT, name, option)
     return claims
@@ -66,7 +68,7 @@ def _other_tables(resolution: Resolution, mounts: Sequence[Mount]) -> list[str]:
     for table in Table:
         other = replace(resolution, spec=replace(resolution.spec, table=table))
         if not other.problems():
-            found = compare(mounts, _claims(other.spec, other.architecture))
+            found = compare(mounts, _claims(other))
             if not found.problems and not list(found.claims.clashes()):
                 fitting.append(f"--partition-table {table}")
     return [f"what the system mounts is there with {' or '.join(fitting)}"] if fitting else []

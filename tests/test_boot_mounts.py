@@ -205,8 +205,16 @@ def test_what_may_be_on_another_disk() -> None:
     rows = [ROOT, "/dev/mapper/data /srv ext4 x", "LABEL=home /home xfs x", "tank/a /a zfs x"]
     rows += ["/dev/vdb1 none swap x", "/dev/vdc /opt ext4 nofail", "/dev/vdd /mnt xfs noauto"]
     rows += ["/var/swap none swap x", "LABEL=USB /media/usb vfat x"]
+    rows += ["LABEL=A /boot/efi vfat x", "LABEL=B /boot/efi2 vfat x"]
     found = comparison("hybrid", rows)
-    assert [mount.place for mount in found.others] == ["/srv", "/home", "/a", "none", "/media/usb"]
+    assert [mount.place for mount in found.others] == [
+        "/srv",
+        "/home",
+        "/a",
+        "none",
+        "/media/usb",
+        "/boot/efi2",
+    ]
     assert found.problems == found.doubts == []
 
 
@@ -249,6 +257,7 @@ def test_what_nobody_names_has_another_name() -> None:
         ("hybrid", ["B /efi vfat", "A /boot auto"], "/boot", None),
         ("hybrid", ["C /media/usb vfat", "B /boot/EFI vfat"], "/boot/EFI", None),
         ("efi", ["A /boot ext4"], None, None),
+        ("efi", ["C /efi vfat", "A /odd vfat"], "/odd", None),
         ("efixbootldr", ["B /efi vfat", "A /boot vfat"], "/efi", "/boot"),
         ("efixbootldr", ["A /boot vfat"], None, "/boot"),
         ("legacy", ["A /boot vfat"], None, None),
@@ -259,7 +268,7 @@ def test_what_nobody_names_has_another_name() -> None:
 def test_which_mount_is_which_partition(
     table: str, rows: list[str], esp: str | None, boot: str | None
 ) -> None:
-    found = boot_mounts(shape(Table(table)), parse_fstab("\n".join(rows)))
+    found = boot_mounts(shape(Table(table)), parse_fstab("\n".join(rows)), "/odd")
     assert (found.esp and found.esp.place, found.boot and found.boot.place) == (esp, boot)
     assert found.boot_is_esp == (esp == "/boot")
 

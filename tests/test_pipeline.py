@@ -235,18 +235,21 @@ def link_facts(image: Path, link: str) -> str:
     return debugfs(image, f"stat {link}") + debugfs(image, f"cat {link}")
 
 
-def test_every_part_of_the_skeleton_makes_another_image(tmp_path: Path) -> None:
+def test_the_closure_and_the_seed_make_another_disk_and_contents_do_not(tmp_path: Path) -> None:
     system = make_system(tmp_path / "store")
     options = full_options(system, tmp_path)
+    contents = tmp_path / "contents.json"
+    contents.write_text(json.dumps([{"source": str(contents), "target": "/srv/file"}]))
 
     def disk_guid(*given: str | Path) -> str:
         plan = assemble(system, tmp_path / "x", "--plan", "--json", *given).stdout
         return str(json.loads(plan)["diskGuid"])
 
-    guids = {disk_guid(), *(disk_guid(*given) for given in options.values())}
-    (tmp_path / "configuration.nix").write_bytes(b"{ changed = true; }")
-    guids.add(disk_guid(*options["configuration"]))
-    assert len(guids) == 5
+    configuration = options.pop("configuration")
+    guids = [disk_guid(), *(disk_guid(*given) for given in options.values())]
+    guids += [disk_guid("--seed", "a"), disk_guid("--seed", "b")]
+    assert len(set(guids)) == len(guids)
+    assert disk_guid(*configuration, "--contents", contents) == guids[0]
     one, two = options["generations"][:2], options["generations"][2:]
     assert disk_guid(*one, *two) == disk_guid(*two, *one)
 

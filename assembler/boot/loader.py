@@ -92,7 +92,13 @@ def find_loader(
 
     Raises RequestError with every problem, HostError when a tool fails.
     """
-    mounts = boot_mounts(shape(wanted.table), read_mounts(store, wanted.system))
+    settings = wanted.systemd_boot
+    mounts = boot_mounts(
+        shape(wanted.table),
+        read_mounts(store, wanted.system),
+        settings.esp,
+        settings.boot if settings.has_xbootldr else "",
+    )
     loader = Loader(name=wanted.loader, mounts=mounts)
     if wanted.loader in ("system", "none"):
         return loader

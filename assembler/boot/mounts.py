@@ -13,7 +13,7 @@ _ROOT = "/"
 _BOOT = "/boot"
 _STORE = ("/nix", "/nix/store")
 # Where systems mount an EFI system partition that is not /boot.
-_ESP = re.compile(r"/(?:boot/)?(?:efi|esp)(?:-?[0-9])?", re.IGNORECASE)
+_ESP = re.compile(r".*/(?:efi|esp)[^/]*", re.IGNORECASE)
 _FOR_ESP = [table for table in Table if table.boots_efi]
 _FOR_BOOT = [table for table in Table if table.boots_efi or table.has_boot_partition]
 _NEEDED = (_ROOT, *_STORE)  # a machine without them does not come up, whatever their options
@@ -38,17 +38,24 @@ class BootMounts:
         return self.role_at(_BOOT) is Role.ESP
 
 
-def boot_mounts(layout: Layout, mounts: Sequence[Mount]) -> BootMounts:
+def boot_mounts(
+    layout: Layout, mounts: Sequence[Mount], esp_place: str = "", boot_place: str = ""
+) -> BootMounts:
     """Which of a system's mounts are the FAT partitions of a disk.
 
-    Where there is a partition for kernels, that is /boot; else /boot is the ESP.
+    Where there is a partition for kernels, that is /boot; else /boot is the ESP. The places are
+    where the boot loader's installer has them, empty where it does not tell.
     """
     fats = [mount for mount in mounts if mount.is_fat and not mount.is_bind]
-    boot = next((mount for mount in fats if mount.place == _BOOT), None)
-    esp = next((mount for mount in fats if _ESP.fullmatch(mount.place)), None)
+    boot = _first(fats, re.compile(re.escape(boot_place or _BOOT)))
+    esp = _first(fats, re.compile(re.escape(esp_place))) or _first(fats, _ESP)
     if layout.xbootldr is not None:
         return BootMounts(None if layout.esp is None else esp, boot)
     return BootMounts(None if layout.esp is None else boot or esp)
+
+
+def _first(mounts: Sequence[Mount], place: re.Pattern[str]) -> Mount | None:
+    return next((mount for mount in mounts if place.fullmatch(mount.place)), None)
 
 
 @dataclass(slots=True)
@@ -63,8 +70,9 @@ class Comparison:
 
 def compare(mounts: Sequence[Mount], claims: Claims) -> Comparison:
     """Compare a system's mounts with the disk of `claims`, to which nothing is added."""
-    boots = boot_mounts(claims.disk.layout, mounts)
-    found = _Comparing(claims.disk, Comparison(claims.copy()), boots)
+    disk = claims.disk
+    boots = boot_mounts(disk.layout, mounts, disk.esp_place, disk.boot_place)
+    found = _Comparing(disk, Comparison(claims.copy()), boots)
     later = [mount for mount in mounts if not found.take(mount)]
     for mount in later:
         found.take_other(mount)
@@ -92,11 +100,8 @@ class _Comparing:
             self._on(role, mount)
         elif mount.place == _BOOT:
             self._no_boot(mount)
-        elif mount.is_fat and not mount.is_bind and _ESP.fullmatch(mount.place):
-            if not mount.is_optional:  # as on a system for disks of several kinds
-                self._no_esp(mount)
         else:
-            return False
+            return self._no_esp(mount)
         return True
 
     def take_other(self, mount: Mount) -> None:
@@ -169,21 +174,27 @@ class _Comparing:
             fault = "/boot of this disk can be a FAT or a directory of the root: make it vfat, or"
         self._tell(mount, f"{fault} {_leave(mount)}")
 
-    def _no_esp(self, mount: Mount) -> None:
-        """Tell of an EFI system partition that there is not, or that is mounted elsewhere."""
-        table = self.disk.layout.table
-        if self.boots.esp is None:
+    def _no_esp(self, mount: Mount) -> bool:
+        """Tell of an EFI system partition that there is not, or that is /boot already.
+
+        Tells whether it was one; further ones are mirrors on other disks.
+        """
+        esp, table = self.boots.esp, self.disk.layout.table
+        if not mount.is_fat or mount.is_bind or not _ESP.fullmatch(mount.place):
+            return False
+        if esp is None and not mount.is_optional:  # or a system is for disks of several kinds
             self._tell(
                 mount,
                 f"there is no EFI system partition with --partition-table {table}: "
                 f"{_take(_FOR_ESP)}, or {_leave(mount)}",
             )
-        elif mount.device != self.boots.esp.device:
+        elif esp is not None and esp.place == _BOOT and mount.device != esp.device:
             self._tell(
                 mount,
-                f"{self.boots.esp.place} is the only FAT with --partition-table {table}: take "
+                f"{_BOOT} is the only FAT with --partition-table {table}: take "
                 f"--partition-table {Table.EFIXBOOTLDR}, or {_leave(mount)}",
             )
+        return esp is None or esp.place == _BOOT
 
     def _on(self, role: Role, mount: Mount) -> bool:
         """Compare a mount with the partition that it should be; tells whether it can be that."""

@@ -44,6 +44,9 @@ class Disk:
     kind: str  # of the root file system
     kinds: Mapping[str, int]  # those that could be made, and the bytes of a label in each
     subvolumes: Sequence[tuple[str, str]] = ()  # of a btrfs: names and places
+    # Where the boot loader's installer has the FATs mounted; empty where it does not tell.
+    esp_place: str = ""
+    boot_place: str = ""
 
     def partition(self, role: Role) -> Partition | None:
         """The partition that is for something."""
