@@ -1,5 +1,6 @@
 """Which processors a system is for, and what they are called elsewhere."""
 
+from assembler.regular import read_file
 from assembler.store.paths import AbsentError, Store
 
 _DEFAULT = "x86_64-linux"
@@ -12,7 +13,7 @@ def read_architecture(store: Store, system: str) -> str:
     where it is a link that leads out of the closure.
     """
     try:
-        text = store.host(store.resolve(f"{system}/system")).read_text()
+        text = read_file(store.host(store.resolve(f"{system}/system"))).decode()
     except (OSError, ValueError, AbsentError):
         return _DEFAULT
     return text.strip() or _DEFAULT

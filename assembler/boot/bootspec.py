@@ -14,6 +14,7 @@ from assembler.boot.headers import file_fault
 from assembler.boot.lookup import resolve
 from assembler.boot.machine import SYSTEMS
 from assembler.errors import RequestError
+from assembler.regular import read_file
 from assembler.store.paths import AbsentError, Store, is_store_path, store_path_of
 
 DOCUMENT = "boot.json"
@@ -60,7 +61,7 @@ def read_bootspec(store: Store, system: str) -> Bootspec:
     """
     path = f"{system}/{DOCUMENT}"
     try:
-        content = store.host(store.resolve(path)).read_bytes()
+        content = read_file(store.host(store.resolve(path)))
         document = json.loads(content)
     except (OSError, AbsentError):
         raise RequestError(

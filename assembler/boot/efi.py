@@ -14,6 +14,7 @@ from assembler.boot.efi_role import Role
 from assembler.boot.machine import BOOTED, Machine
 from assembler.boot.pe import PeError
 from assembler.errors import RequestError
+from assembler.regular import read_file
 from assembler.store.paths import AbsentError, Store
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ def _signed(
                     continue
                 program = read_program(file)
                 if role is Role.GRUB:
-                    read_efi_core(file.read_bytes())
+                    read_efi_core(read_file(file))
             except (PeError, CoreImageError, RequestError) as error:
                 log.warning("%s is left out: %s", path, error)
                 continue

@@ -17,6 +17,7 @@ from assembler.boot.grub import FILE_SYSTEM_MODULES
 from assembler.boot.machine import Machine
 from assembler.boot.pe import PeError
 from assembler.errors import Findings, RequestError, reason
+from assembler.regular import read_file
 
 EspFiles = dict[str, bytes | Path]  # path on the ESP → content, or the host's file that has it
 
@@ -203,5 +204,5 @@ def _chain_problems(machine: Machine, programs: Mapping[Role, EfiProgram]) -> li
 def make_chain(machine: Machine, programs: Mapping[Role, EfiProgram]) -> Chain:
     """A chain of programs; raises CoreImageError when what is called GRUB is not."""
     grub = programs.get(Role.GRUB)
-    core = None if grub is None else read_efi_core(grub.path.read_bytes())
+    core = None if grub is None else read_efi_core(read_file(grub.path))
     return Chain(machine, dict(programs), core)

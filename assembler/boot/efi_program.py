@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from assembler.boot.machine import BOOTED, Machine
 from assembler.boot.pe import PeError, read_pe
+from assembler.regular import open_file
 
 _HEADERS = 64 << 10  # bytes; programs have them in the first 4 KiB
 _PE_OFFSET_AT = 0x3C
@@ -44,7 +45,7 @@ def read_program(path: Path) -> EfiProgram:
     Raises PeError when it is another kind of file, is damaged, or is for another machine, and
     OSError.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         head = file.read(_HEADERS)
         size = file.seek(0, 2)
         found = read_pe(head, size).machine

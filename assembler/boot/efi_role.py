@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path
 
 from assembler.boot.core_image import CoreImageError, read_efi_core
+from assembler.regular import read_file
 
 
 class Role(Enum):
@@ -50,7 +51,7 @@ def role_of(path: Path) -> Role:
 
     What is called GRUB and is none, and a GRUB with damaged modules, count as GRUB.
     """
-    data = path.read_bytes()
+    data = read_file(path)
     for role, marks in _MARKS:
         if any(mark in data for mark in marks):
             return role

@@ -23,6 +23,7 @@ from assembler.boot.headers import file_fault
 from assembler.boot.lookup import resolve
 from assembler.boot.machine import SYSTEMS
 from assembler.errors import HostError, RequestError, reason
+from assembler.regular import read_file
 from assembler.store.paths import AbsentError, Store
 
 log = logging.getLogger(__name__)
@@ -202,7 +203,7 @@ def _has_secrets(store: Store, spec: Bootspec) -> bool:
     if spec.initrd_secrets is None:
         return False
     try:
-        script = store.host(store.resolve(spec.initrd_secrets)).read_bytes()
+        script = read_file(store.host(store.resolve(spec.initrd_secrets)))
     except (OSError, AbsentError):
         return False
     return b"exit 0" not in [line.strip() for line in script.splitlines()]
@@ -232,7 +233,7 @@ def _line(store: Store, path: str, fits: Callable[[str], bool] = is_line) -> str
     if not _is_there(store, path):
         return ""
     try:
-        text = store.host(store.resolve(path)).read_bytes().decode().removesuffix("\n")
+        text = read_file(store.host(store.resolve(path))).decode().removesuffix("\n")
     except OSError as error:
         raise HostError(f"cannot read {reason(error)}") from None
     except UnicodeDecodeError:

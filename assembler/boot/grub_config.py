@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from assembler.boot.assets import StoreFile, find_file, find_theme
 from assembler.boot.grub_xml import Settings, read_settings
 from assembler.errors import RequestError, reason
+from assembler.regular import read_file
 from assembler.store.paths import STORE, Store, store_path_of
 from assembler.store.registration import PathInfo, nearest
 
@@ -239,7 +240,7 @@ def _first_line(store: Store, settings: Settings, path: str, image: Image) -> st
                     "--contents, as a menu that should be locked is not left open"
                 )
         else:
-            content = store.host(find_file(store, path)).read_bytes()
+            content = read_file(store.host(find_file(store, path)))
         text = content.decode()
     except RequestError as error:
         settings.problems.append(f"{settings.where}: {error}")

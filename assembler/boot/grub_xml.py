@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 from assembler.boot.lookup import resolve
 from assembler.errors import RequestError, reason
+from assembler.regular import read_file
 from assembler.store.paths import Store
 
 
@@ -76,7 +77,7 @@ class Settings:
 def read_settings(store: Store, path: str) -> Settings:
     """Read the file at `path`, which holds one set; raises RequestError."""
     try:
-        text = store.host(resolve(store, path)).read_bytes().decode()
+        text = read_file(store.host(resolve(store, path))).decode()
     except OSError as error:
         raise RequestError(f"GRUB's settings: cannot read {reason(error)}") from None
     except UnicodeDecodeError:

@@ -12,6 +12,7 @@ from assembler.boot.payload import (
 )
 from assembler.boot.pe import PeError, read_pe
 from assembler.errors import HostError, reason
+from assembler.regular import open_file
 from assembler.store.paths import Store
 
 _HEADER = 4096  # bytes: all headers of kernels are in these
@@ -58,7 +59,7 @@ def stub_fault(store: Store, path: str, system: str) -> str:
 def _begin(store: Store, path: str) -> tuple[bytes, int]:
     """The first bytes of a file, and the size of the whole."""
     try:
-        with store.host(path).open("rb") as file:
+        with open_file(store.host(path)) as file:
             return file.read(_HEADER), file.seek(0, 2)
     except OSError as error:
         raise HostError(f"cannot read {reason(error)}") from None

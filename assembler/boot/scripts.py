@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from assembler.errors import HostError, RequestError, reason
+from assembler.regular import open_file
 from assembler.store.paths import STORE, AbsentError, Store, store_path_of
 
 _PATH = re.compile(rf"{STORE}/[0-9a-z]{{32}}-[\w+\-.?=]+(?:/[\w+\-.?=@]+)*", re.ASCII)
@@ -40,7 +41,7 @@ def read_script(store: Store, path: str, *, whole: bool = False) -> str:
         real = store.resolve(path)
         if store_path_of(real) is None or not store.is_file(real):
             return ""
-        with store.host(real).open("rb") as file:
+        with open_file(store.host(real)) as file:
             content = file.read(_MAX_SCRIPT)
     except RequestError as error:
         if whole and not isinstance(error, AbsentError):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assembler.errors import RequestError
+from assembler.regular import read_file
 from assembler.store.derivation import is_derivation
 from assembler.store.paths import STORE, Store, store_path_of
 from assembler.store.registration import PathInfo, requisites
@@ -56,7 +57,7 @@ def find_programs(store: Store, system: str, paths: Sequence[str]) -> Programs:
 def _named(store: Store, system: str) -> dict[str, Any] | None:
     """What the bootspec tells of programs; None if nothing, as in older systems."""
     try:
-        document = json.loads(store.host(store.resolve(f"{system}/boot.json")).read_bytes())
+        document = json.loads(read_file(store.host(store.resolve(f"{system}/boot.json"))))
     except (OSError, ValueError, RecursionError, RequestError):
         return None  # whoever boots the system tells what is wrong with it
     found = document.get(_NIXOS_INIT) if isinstance(document, dict) else None

@@ -5,6 +5,7 @@ import os
 import stat
 
 from assembler.errors import HostError, RequestError, reason
+from assembler.regular import open_regular
 from assembler.root.kernel_files import kernel_fault
 from assembler.root.modes import Mode, apply
 from assembler.root.tree import (
@@ -211,7 +212,7 @@ def with_path(node: Node, holder: Directory, name: bytes) -> Node:
 def _find_holes(source: str, size: int, path: str | None) -> Data:
     """What of a file holds data, in whole blocks; plain data when there are no holes."""
     segments: list[tuple[int, int]] = []
-    handle = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # no FIFO is waited for
+    handle = open_regular(source)
     try:
         end = 0
         while end < size:

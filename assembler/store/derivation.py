@@ -3,6 +3,7 @@
 import re
 
 from assembler.errors import RequestError, reason
+from assembler.regular import read_file
 from assembler.store.paths import Store, is_store_path
 
 SUFFIX = ".drv"
@@ -27,7 +28,7 @@ def read_outputs(store: Store, path: str) -> dict[str, str]:
     try:
         if store.link(path) is not None:
             raise RequestError(f"{path} is not a derivation, but a symlink")
-        text = store.host(path).read_bytes().decode()
+        text = read_file(store.host(path)).decode()
     except OSError as error:
         raise RequestError(f"cannot read the derivation {path}: {reason(error)}") from None
     except UnicodeDecodeError:

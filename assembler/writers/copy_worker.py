@@ -32,18 +32,6 @@ _PIECE = 1 << 18  # bytes: stays in the processor's cache between reading and ha
 _NO_SHARING = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
 
-def open_source(path: bytes | str) -> int:
-    """Open a regular file to read from; raises OSError, also for what has become something else.
-
-    A FIFO is not waited for.
-    """
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise OSError(0, "it is no longer a file", path)
-    return handle
-
-
 def blame(error: OSError, source: int, path: bytes, start: int, length: int) -> OSError:
     """The error of a copy with the name of the source, if it is that which cannot be read."""
     try:
@@ -168,7 +156,11 @@ class Worker:
             if self._source >= 0:
                 os.close(self._source)
             self._path, self._source = b"", -1
-            self._path, self._source = path, open_source(path)
+            # No FIFO is waited for that has taken the place of the file.
+            source = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            self._path, self._source = path, source
+            if not stat.S_ISREG(os.fstat(source).st_mode):
+                raise OSError(0, "it is no longer a file", path)
 
     def _whole(self, done: int, length: int) -> None:
         if done != length:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from assembler.errors import HostError, reason
 from assembler.progress import Step
+from assembler.regular import open_regular
 from assembler.root import nar_digest
 from assembler.root.canonical import (
     make_canonical,
@@ -23,7 +24,6 @@ from assembler.writers.copy_worker import (
     copy_range,
     hash_range,
     hash_zeros,
-    open_source,
     send_range,
 )
 from assembler.writers.sharing import CopyMode, clone, link, shares
@@ -170,7 +170,7 @@ class _Copy:
                 make_link_canonical(os.fsdecode(target))
             return
         path, start = origin(node.data, usual)
-        source = open_source(path)
+        source = open_regular(path)
         try:
             if self._digest is not None:
                 self._digest.file(source, path, start, node)

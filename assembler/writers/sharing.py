@@ -7,9 +7,9 @@ import stat
 from enum import StrEnum
 from pathlib import Path
 
+from assembler.regular import open_regular
 from assembler.root.canonical import is_canonical
 from assembler.root.tree import Directory, Node, Slice, Tree, origin, visit
-from assembler.writers.copy_worker import open_source
 
 _STORE = b"/nix/store"
 _FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
@@ -57,7 +57,7 @@ def can_share(directory: Path, tree: Tree) -> bool:
     if found is None or isinstance(found[1], Slice):
         return False
     try:
-        reading = open_source(found[0])
+        reading = open_regular(found[0])
         try:
             writing = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
             try:
@@ -87,7 +87,7 @@ def _some_file(tree: Tree) -> tuple[bytes, object] | None:
 
 
 def _clone(source: bytes, target: bytes) -> None:
-    reading = open_source(source)
+    reading = open_regular(source)
     try:
         writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
