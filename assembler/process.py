@@ -169,6 +169,8 @@ def run(
     return done
 
 
+_LIMIT = "the limit of processes is reached (ulimit -u, or pids.max of the container)"
+
 # What programs say of a host that they cannot run on, whatever they were to do: the dynamic
 # loaders of glibc (elf/dl-error-skeleton.c) and musl (ldso/dynlink.c), and of ENOSPC every libc.
 _HOST_FAULTS = (
@@ -184,6 +186,7 @@ _HOST_FAULTS = (
         re.compile(r"(?P<what>No space left on device|Disk quota exceeded)"),
         "has no room to write to ({what}): TMPDIR, {tmp}, or the disk of the image is full",
     ),
+    (re.compile("(?P<what>Resource temporarily unavailable)"), f"ran into a limit: {_LIMIT}"),
 )
 
 
@@ -245,7 +248,7 @@ def _unstartable(program: str, error: OSError) -> str:
     """Why a program that is there does not start."""
     match error.errno:
         case errno.EAGAIN:
-            why = "the limit of processes is reached (ulimit -u, or pids.max of the container)"
+            why = _LIMIT
         case errno.ENOENT:
             why = "its interpreter, or its dynamic loader, is not on this host"
         case _:

@@ -57,8 +57,8 @@ def qemu_words(plan: Plan, image: Path) -> list[list[str]]:
 
 def command_lines(groups: Sequence[Sequence[str]]) -> list[str]:
     """A command as lines that can be pasted into a shell, a group in each."""
-    text = " \\\n    ".join(map(shlex.join, groups))
-    return f"  {text}".split("\n") if groups else []
+    lines = [f"{'    ' if number else '  '}{shlex.join(one)}" for number, one in enumerate(groups)]
+    return [*(f"{line} \\" for line in lines[:-1]), *lines[-1:]]
 
 
 def _firmware(machine: Machine) -> str:

@@ -104,6 +104,7 @@ def test_a_failure_shows_command_last_words_and_remedy() -> None:
             "(tool: undefined symbol: x)",
         ),
         ("Error loading shared library libz.so.1: No such file", 127, "(libz.so.1)"),
+        ("error: Resource temporarily unavailable", 1, "ran into a limit: the limit of processes"),
         ("write: No space left on device", 1, "TMPDIR, /tmp, or the disk of the image is full"),
     ],
 )

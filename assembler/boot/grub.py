@@ -162,10 +162,17 @@ def _files_of(platform: Platform) -> tuple[str, ...]:
 
 
 def _with_mkimage(platform: Platform, modules: Path, store_path: str | None) -> Grub:
+    fault = HostError(*process.require(_MKIMAGE))
     for program in (*_beside(modules), process.which(_MKIMAGE)):
-        if program is not None and _runs(program):
+        if program is None:
+            continue
+        try:  # one from a closure may be for another machine
+            process.run([program, "--version"], what="trying GRUB")
+        except HostError as error:
+            fault = error
+        else:
             return Grub(platform, modules, program, store_path)
-    raise HostError(*(process.require(_MKIMAGE) or [f"{_MKIMAGE} does not run"]))
+    raise fault
 
 
 def make_core_image(grub: Grub, boot_uuid: str, file_system: str, prefix: str) -> bytes:
@@ -290,12 +297,3 @@ def _beside(modules: Path) -> Iterator[Path]:
     program = modules.parents[2] / "bin" / _MKIMAGE
     if os.path.isfile(program):
         yield program
-
-
-def _runs(program: Path) -> bool:
-    """Whether a program starts here: one from a closure may be for another machine."""
-    try:
-        process.run([program, "--version"], what="trying GRUB")
-    except HostError:
-        return False
-    return True
