@@ -66,12 +66,19 @@ class Raw:
     Where its reader has gone, as in `| head`, that is no news to anybody: the fault is "".
     """
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: TextIO | None, twin: "Raw | None" = None) -> None:
+        """`twin` writes to the same stream: what fails for one has failed for both."""
         self._stream = stream
-        self.fault: str | None = "it is closed" if stream is None else None
+        closed = ["it is closed"] if stream is None else []
+        self._faults: list[str] = closed if twin is None else twin._faults
         if isinstance(stream, io.TextIOWrapper) and not stream.closed:
             # Its encoding need not have all characters.
             stream.reconfigure(errors="backslashreplace")
+
+    @property
+    def fault(self) -> str | None:
+        """Why nothing more is taken."""
+        return self._faults[0] if self._faults else None
 
     def write(self, text: str) -> int:
         """Write text, unless the stream has failed before."""
@@ -118,7 +125,7 @@ class Raw:
 
     def _fail(self, why: str) -> None:
         """Take nothing more; what the stream still holds shall not be an error at exit."""
-        self.fault = why
+        self._faults.append(why)
         with suppress(OSError, ValueError):
             null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
             os.dup2(null, self.fileno())
@@ -149,7 +156,7 @@ class Console:
 
     def __init__(self) -> None:
         self.out, self.err = Printer(sys.stdout), Printer(sys.stderr)
-        self.bars = Raw(sys.stderr)
+        self.bars = Raw(sys.stderr, self.err)
         self.is_result, self.prints_json = True, False
 
     @contextmanager
