@@ -47,6 +47,7 @@ class Bootspec:
     # After the first initrd, for systemd-boot: files of the store, or on the partition with the
     # entry, there without a slash before them.
     extra_initrds: tuple[str, ...] = ()
+    unread: str = ""  # why its document is not what it was read from, though there is one
     specialisations: tuple[tuple[str, "Bootspec"], ...] = ()  # by name; these have none themselves
 
 

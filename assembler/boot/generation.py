@@ -96,11 +96,12 @@ def read_system(store: Store, system: str) -> Bootspec | None:
 
     None for one that has neither that nor both kernel and initrd. Raises RequestError.
     """
+    unread = ""
     if _is_there(store, f"{system}/{DOCUMENT}"):
         try:
             return read_bootspec(store, system)
         except UnknownVersionError as error:
-            log.warning("%s: the links in %s are read instead", error, system)
+            unread = str(error)
     problems: list[str] = []
     spec = _from_links(store, system, problems)
     names = _names(store, f"{system}/specialisation") if spec is not None else []
@@ -113,7 +114,9 @@ def read_system(store: Store, system: str) -> Bootspec | None:
             specialisations.append((name, found))
     if problems:
         raise RequestError(problems)
-    return None if spec is None else replace(spec, specialisations=tuple(specialisations))
+    if spec is None:
+        return None
+    return replace(spec, unread=unread, specialisations=tuple(specialisations))
 
 
 def _generation(store: Store, number: int, spec: Bootspec, epoch: int) -> Generation:
@@ -177,7 +180,9 @@ def _from_links(store: Store, system: str, problems: list[str]) -> Bootspec | No
 
 
 def _warn(store: Store, generation: Generation) -> None:
-    """Tell what an entry will lack that NixOS's own installer would have given it."""
+    """Tell what an entry was not read from, or lacks of what NixOS would give it."""
+    if unread := generation.bootspec.unread:
+        log.warning("generation %d: %s: its links are read instead", generation.number, unread)
     whole = [("", generation.bootspec)]
     inner = [
         (f", specialisation {name!r}", spec) for name, spec in generation.bootspec.specialisations
