@@ -42,6 +42,12 @@ def test_an_entry() -> None:
     )
 
 
+def test_quotes_keep_spaces_in_options() -> None:
+    text = 'linux /k\noptions init=/a b="c init=/d"\noptions e\n'
+    [entry] = read_entries(Files({(1, "/loader/entries/x.conf"): text}), (1,))
+    assert entry.loads[0].arguments == ("init=/a", 'b="c init=/d"', "e")
+
+
 def test_an_efi_program() -> None:
     files = {(1, "/loader/entries/x.conf"): "efi /EFI/tool.efi\n"}
     [entry] = read_entries(Files(files), (1,))

@@ -98,7 +98,9 @@ def _read(reader: GrubReader, number: int, path: str) -> Lines:
 
 
 def _loads(number: int, lines: Lines) -> list[Load]:
-    options = " ".join(value for key, value in lines if key == "options").split()
+    # As the kernel splits them, for which double quotes keep spaces (next_arg() in lib/cmdline.c).
+    line = " ".join(value for key, value in lines if key == "options")
+    options = re.findall(r'(?:[^\s"]|"[^"]*"?)+', line)
     loads = []
     for key, value in lines:
         place = Location(number, plain_path(value))
