@@ -8,7 +8,7 @@ from assembler.regular import open_file
 from assembler.store.paths import STORE, AbsentError, Store, store_path_of
 
 _PATH = re.compile(rf"{STORE}/[0-9a-z]{{32}}-[\w+\-.?=]+(?:/[\w+\-.?=@]+)*", re.ASCII)
-_MAX_SCRIPT = 1 << 22  # bytes
+_HEAD, _MAX_SCRIPT = 1 << 12, 1 << 22  # bytes
 _MAX_FILES = 64  # that are followed from one program to the next
 
 
