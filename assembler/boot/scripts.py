@@ -42,7 +42,10 @@ def read_script(store: Store, path: str, *, whole: bool = False) -> str:
         if store_path_of(real) is None or not store.is_file(real):
             return ""
         with open_file(store.host(real)) as file:
-            content = file.read(_MAX_SCRIPT)
+            content = file.read(_HEAD)
+            if b"\0" in content and not whole:
+                return ""
+            content += file.read(_MAX_SCRIPT)
     except RequestError as error:
         if whole and not isinstance(error, AbsentError):
             raise
