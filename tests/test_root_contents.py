@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import stat
 from pathlib import Path
 from typing import Any
@@ -442,6 +443,51 @@ def test_a_file_and_a_directory_of_one_name_are_refused(tmp_path: Path) -> None:
         f"/srv/y is brought by two rows, as different things: {tmp_path}/a for /srv, and "
         f"{tmp_path}/b for /srv/y",
     ]
+
+
+SOURCES = ("", "x", "x/f", "y", "y/f", "link")
+TARGETS = ("/a", "/a/x", "/a/x/f", "/a/y", "/a/x/x", "/a/y/f", "/var", "/var/log", "/var/log/f")
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from(SOURCES), st.sampled_from(TARGETS), st.integers(1, 9)),
+        unique_by=lambda row: row[1],
+        max_size=5,
+    ),
+    random=st.randoms(use_true_random=False),
+)
+@settings(max_examples=60)
+def test_rows_mean_the_same_in_any_order(
+    rows: list[tuple[str, str, int]], random: random.Random
+) -> None:
+    """And what a row names is its, or all are refused."""
+
+    def result(rows: list[Row]) -> dict[bytes, tuple[object, ...]] | list[str]:
+        tree = Tree()
+        tree.add(b"/var/log", Directory(0o700))
+        try:
+            add_contents(tree, Scanner(tree), rows, 1)
+        except RequestError as error:
+            return list(error.problems)
+        return {
+            path: (type(found), found.uid, found.mode, getattr(found, "data", None))
+            for path, found in tree.walk()
+        }
+
+    with directory() as place:
+        (place / "x").mkdir()
+        (place / "y").mkdir()
+        (place / "x/f").write_bytes(b"one")
+        (place / "y/f").write_bytes(b"two")
+        (place / "link").symlink_to("x")
+        given = [Row(str(place / source), target, uid=uid) for source, target, uid in rows]
+        found = result(given)
+        random.shuffle(given)
+        assert result(given) == found
+        for row in given:
+            if isinstance(found, dict):
+                assert found[row.target.encode()][1] == row.uid
 
 
 def test_what_the_kernel_makes_up_is_refused(tmp_path: Path) -> None:
