@@ -377,7 +377,8 @@ def test_a_directory_of_the_system_keeps_its_mode_where_none_is_given(tmp_path: 
     tree.add(b"/root/.cache", Directory(0o700))
     (tmp_path / "d/.cache").mkdir(parents=True)
     (tmp_path / "d").chmod(0o555)
-    added(tmp_path, tree, row(source="$/d", target="/tmp"), row(source="$/d", target="/root"))
+    rows = row(source="$/d", target="/tmp", mode="F600"), row(source="$/d", target="/root")
+    added(tmp_path, tree, *rows)
     modes = [directory_at(tree, path).mode for path in (b"/tmp", b"/root", b"/root/.cache")]
     assert modes == [0o1777, 0o700, 0o700]
 

@@ -62,11 +62,10 @@ class _Placer:
         existing = holder.children.get(name)
         path = above + b"/" + name
         if isinstance(existing, Directory) and isinstance(found, Directory):
-            kept = (
-                existing.mode if row.mode is None and not self._bringer(row, path) else found.mode
-            )
+            if not row.has_directory_mode and not self._bringer(row, path):
+                found.mode = existing.mode
             _take_over(existing, found)
-            existing.mode, existing.xattrs = kept, found.xattrs
+            existing.xattrs = found.xattrs
             self._merge(row, path, existing, found)
         else:
             self._put(row, _Meeting(path, holder, found))

@@ -24,9 +24,9 @@ class Row:
     xattrs: Xattrs = ()  # of the source itself, not of what is below a directory
 
     @property
-    def is_directory(self) -> bool:
-        """Whether the source is a directory, and no link to one."""
-        return os.path.isdir(self.source) and not os.path.islink(self.source)
+    def has_directory_mode(self) -> bool:
+        """Whether the row says what mode a directory has."""
+        return any("D" in change.kinds for change in self.mode or ())
 
     def reaches(self, path: str) -> bool:
         """Whether the row puts something at or below the image's absolute `path`."""
