@@ -163,6 +163,16 @@ def test_long_names_that_mtools_finds_no_place_for(tmp_path: Path) -> None:
             make(tmp_path, names)
 
 
+def test_a_root_directory_that_cannot_grow(tmp_path: Path) -> None:
+    names = [f"file{number}.x" for number in range(511)]
+    make(tmp_path, names, 20 * MIB)
+    assert fat_problems(fat([*names, "more"], 20 * MIB)) == [
+        "the ESP has too many files beside each other at its top: take a --boot-size of 33.0 MiB "
+        "or more"
+    ]
+    assert not fat_problems(fat([*names, "more"]))
+
+
 def test_too_many_names_of_one_character() -> None:
     names = [f"d/{char}" for char in "日本語中国"]
     assert fat_problems(fat(names[:4])) == []

@@ -6,7 +6,7 @@ Sizes follow mkfs.fat.c of dosfstools 4.2 (setup_tables) and Microsoft's FAT spe
 
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,10 @@ _DOS_EPOCH = 315532800  # 1980-01-01 00:00 UTC, the first time that FAT can hold
 _FATS = 2
 _ENTRY = 32  # bytes of a directory entry
 _ENTRY_NAME = 13  # characters of a long name that fit an additional entry
-_SHORT_NAME = re.compile(r"[A-Z0-9_-]{1,8}(\.[A-Z0-9_-]{1,3})?")
+# mtools notes in a flag that a part is in lower case.
+_SHORT_NAME = re.compile(
+    r"(?:[A-Z0-9_-]{1,8}|[a-z0-9_-]{1,8})(?:\.(?:[A-Z0-9_-]{1,3}|[a-z0-9_-]{1,3}))?"
+)
 _FAT16_ROOT_ENTRIES = 512
 
 # Bytes of the smallest that can be made, by bytes of a sector: below, there are too few clusters.
@@ -99,6 +102,8 @@ def fat_problems(fat: Fat) -> list[str]:
         if directory or geometry.bits == 32:  # FAT16's root directory has a place of its own
             entries = 2 + sum(_entries(name) for name in names)  # `.` and `..`, or the label
             needed += ceil_div(entries * _ENTRY, cluster)
+    if geometry.bits == 16:
+        problems += _root_problems(fat.what, _directories(files)[""])
     missing = (needed - geometry.clusters) * cluster
     if missing <= 0:
         return problems
@@ -126,6 +131,17 @@ def _long_name_problems(what: str, files: Mapping[str, Source], cluster: int) ->
                 )
             used += needed
     return problems
+
+
+def _root_problems(what: str, names: Collection[str]) -> list[str]:
+    """Why the root directory of a FAT16, which cannot grow, has no place for its names."""
+    entries = 1 + sum(map(_entries, names))  # 1 for the label
+    if entries <= _FAT16_ROOT_ENTRIES:
+        return []
+    return [
+        f"the {what} has too many files beside each other at its top: take a --boot-size of "
+        f"{format_size(_FAT32_FROM)} or more"
+    ]
 
 
 def _length(source: Source) -> int:
