@@ -153,12 +153,13 @@ def _grub(
     esp: dict[str, Source] = {
         platform.removable_path: core for platform, core in cores.items() if platform.is_efi
     }
+    # As grub-install leaves them; check-image compares them with what is started.
+    boot |= {f"grub/{one}/core.efi": (core, 0o644) for one, core in cores.items() if one.is_efi}
     if loader.signed is not None:
         esp |= loader.signed.files(places.boot.uuid, f"{places.boot_path}/grub")
     bios = None
     if Platform.BIOS in cores:
         bios = loader.grubs[Platform.BIOS].boot_img, cores[Platform.BIOS]
-        # As grub-install leaves it; check-image compares with it what the boot sector loads.
         boot[f"grub/{Platform.BIOS}/core.img"] = cores[Platform.BIOS], 0o644
     own = {name: source for name, (source, _) in boot.items()}
     match _own_partition(spec, loader):

@@ -86,7 +86,8 @@ def made_up_kernel(size: int, *, stub: bool = False) -> bytes:
     setup[0x1F1] = 1  # sectors after the first
     setup[0x1F4:0x1F8] = ((size - len(setup)) // 16).to_bytes(4, "little")
     setup[0x1FE:0x200] = b"\x55\xaa"
-    setup[0x202:0x206] = b"HdrS"
+    setup[0x202:0x208] = b"HdrS\0\2"  # of a protocol before anything tells what is compressed
+    setup[0x20E:0x210] = bytes(2)  # of no release
     return bytes(setup) + os.urandom(size - len(setup))
 
 

@@ -53,14 +53,17 @@ def read_program(path: Path) -> EfiProgram:
             raise PeError(f"it is for a machine that we do not know ({found})")
         machine = _MACHINES[found]
         start = int.from_bytes(head[_PE_OFFSET_AT : _PE_OFFSET_AT + 4], "little")
-        place = _certificate_table(head[start + _OPTIONAL_HEADER :], machine)
+        place = certificate_table(head[start + _OPTIONAL_HEADER :], found)
         return EfiProgram(path, machine, place is not None and _is_sound(file, size, *place))
 
 
-def _certificate_table(header: bytes, machine: Machine) -> tuple[int, int] | None:
-    """Where a program's signatures are, by its optional header: offset and size, or None."""
+def certificate_table(header: bytes, machine: str) -> tuple[int, int] | None:
+    """Where a program's signatures are, by its optional header: offset and size, or None.
+
+    `machine` is as `Pe` has it. Raises PeError for what is no EFI application.
+    """
     kind = _MAGICS.get(int.from_bytes(header[:2], "little"))
-    expected = "PE32" if machine is Machine.IA32 else "PE32+"
+    expected = "PE32" if machine == Machine.IA32.names.words else "PE32+"
     if kind != expected:
         raise PeError(f"it is not an EFI program (no {expected} header)")
     if int.from_bytes(header[_SUBSYSTEM_AT : _SUBSYSTEM_AT + 2], "little") != _EFI_APPLICATION:

@@ -6,10 +6,13 @@ Initial RAM disks: Documentation/driver-api/early-userspace/buffer-format.rst, i
 lib/decompress.c. Device trees: Devicetree Specification, 5.2.
 """
 
+import re
+import struct
 import zlib
-from collections.abc import Callable
 from io import BytesIO
 from typing import BinaryIO
+
+from assembler.boot.unpack import PayloadError, Unpack, Unpacked, unpacker
 
 _CHUNK = 1 << 20
 _IMAGES = {b"ARMd": "arm64", b"RSC\x05": "riscv64"}
@@ -21,15 +24,14 @@ _MAGIC = 8  # bytes that tell an archive
 _CPIO = (b"070701", b"070702")
 _CPIO_HEADER = 110
 _CPIO_END = b"TRAILER!!!\0"
-_ZSTD = b"\x28\xb5\x2f\xfd"
-_XZ = b"\xfd7zXZ\0"
-_XZ_END = b"YZ"
-# bzip2, LZMA, LZO and LZ4, which are known by their beginning alone.
-_OTHERS = (b"BZh", b"\x5d\x00\x00", b"\x89LZO\0", b"\x02\x21\x4c\x18")
+# Magic number, and thirteen numbers of eight digits each.
+_CPIO_NUMBERS = re.compile(rb"07070[12][0-9A-Fa-f]{104}")
+_MAX_FILES = 1_000_000  # in a cpio archive
+_MAX_ARCHIVES = 1000
 
-
-class PayloadError(ValueError):
-    """It is not what it should be, or not whole: in a few words, without its name."""
+_BZIMAGE_HEADER = 4096  # bytes, which hold the headers of boot.rst and of PE
+_RELEASE = 128  # bytes
+_WITHOUT_CHECKSUM = (6, 16)  # the release of Linux from which on a bzImage has none
 
 
 def check_kernel(header: bytes, size: int | None = None) -> str | None:
@@ -64,7 +66,7 @@ def check_initrd_start(header: bytes, size: int) -> None:
     if at == size:
         raise PayloadError("it holds nothing but zeros")
     if size == len(header) or len(header) - at >= _MAGIC:
-        _walker(BytesIO(header), at)
+        _unpacker(BytesIO(header), at)
 
 
 def check_devicetree(header: bytes, size: int) -> None:
@@ -79,8 +81,7 @@ def check_devicetree(header: bytes, size: int) -> None:
 def check_initrd(file: BinaryIO) -> None:
     """Walk through the archives of an initial RAM disk, as the kernel will unpack them.
 
-    Uncompressed ones, gzip and zstd are followed to their ends, of xz the end is looked for, and
-    of others the beginning. Raises PayloadError.
+    All are followed to their ends; LZO is known by its beginning alone. Raises PayloadError.
     """
     size = file.seek(0, 2)
     if size == 0:
@@ -88,30 +89,95 @@ def check_initrd(file: BinaryIO) -> None:
     at = _after_padding(file, 0)
     if at is None:
         raise PayloadError("it holds nothing but zeros")
-    while at is not None:
-        end = _walker(file, at)(file, at, size)
+    for _ in range(_MAX_ARCHIVES):
+        end = _unpacker(file, at)(file, at, size).end
         if end > size:
             raise PayloadError(f"it is cut short: {size} bytes, and an archive goes on")
         at = _after_padding(file, end)
+        if at is None:
+            return
+    raise PayloadError(f"it has more than {_MAX_ARCHIVES} archives")
 
 
-_Walker = Callable[[BinaryIO, int, int], int]
+def check_whole_kernel(file: BinaryIO) -> None:
+    """Read a Linux kernel to its end: its checksum, and what it will decompress of itself.
+
+    A bzImage has a checksum up to Linux 6.15 (arch/x86/boot/tools/build.c there), and a compressed
+    part, as an EFI zboot image has; others have neither. Raises PayloadError.
+    """
+    size = file.seek(0, 2)
+    file.seek(0)
+    header = file.read(_BZIMAGE_HEADER)
+    check_kernel(header, size)
+    if header[:2] == b"MZ" and header[4:8] == b"zimg":
+        _check_compressed(file, *struct.unpack_from("<II", header, 8), tail=False)
+    elif header[0x202:0x206] == b"HdrS" and header[0x206:0x208] >= b"\x08\x02":
+        if _has_checksum(file, header):
+            _check_checksum(file, header, size)
+        start = ((header[0x1F1] or 4) + 1) * 512
+        offset, length = struct.unpack_from("<II", header, 0x248)
+        _check_compressed(file, start + offset, length, tail=True)
 
 
-def _walker(file: BinaryIO, at: int) -> _Walker:
+def _check_compressed(file: BinaryIO, start: int, length: int, *, tail: bool) -> None:
+    """Unpack what a kernel holds; in a bzImage the last four bytes tell how much it is."""
+    size, end = file.seek(0, 2), start + length
+    if not length or end > size:
+        raise PayloadError(f"it is cut short: {size} bytes of {end}")
+    file.seek(start)
+    unpack = unpacker(file.read(_MAGIC))
+    if unpack is None:
+        raise PayloadError(f"what it should decompress, from byte {start} on, is not compressed")
+    found = unpack(file, start, end)
+    if found.end > end:
+        raise PayloadError(f"what it should decompress goes on beyond its byte {end}")
+    if tail and found.size is not None:
+        file.seek(end - 4)
+        told = int.from_bytes(file.read(4), "little")
+        if told != found.size & 0xFFFFFFFF:
+            raise PayloadError(f"it decompresses to {found.size} bytes, not to {told}")
+
+
+def _has_checksum(file: BinaryIO, header: bytes) -> bool:
+    """Whether a bzImage tells of itself that it is of a release that has a checksum."""
+    at = int.from_bytes(header[0x20E:0x210], "little")
+    if not at:
+        return False
+    file.seek(0x200 + at)
+    release = re.match(rb"(\d{1,3})\.(\d{1,3})[^ ]{0,80} \(", file.read(_RELEASE))
+    return release is not None and (int(release[1]), int(release[2])) < _WITHOUT_CHECKSUM
+
+
+def _check_checksum(file: BinaryIO, header: bytes, size: int) -> None:
+    """Compare a bzImage's last four bytes with the CRC-32 of all before them.
+
+    A signature comes behind these, and changes two fields of the PE header, which were 0.
+    """
+    place = int.from_bytes(header[0x3C:0x40], "little") + 24
+    changed: dict[int, int] = {}
+    if header[:2] == b"MZ" and place + 152 <= len(header):
+        wide = header[place : place + 2] == b"\x0b\x02"
+        certificates = place + (144 if wide else 128)
+        changed = {place + 64: 4, certificates: 8}
+        size = int.from_bytes(header[certificates : certificates + 4], "little") or size
+    file.seek(0)
+    start = bytearray(file.read(min(_BZIMAGE_HEADER, max(0, size - 4))))
+    for at, length in changed.items():
+        start[at : at + length] = bytes(len(start[at : at + length]))
+    crc, left = zlib.crc32(start), size - 4 - len(start)
+    while left > 0 and (chunk := file.read(min(left, _CHUNK))):
+        crc, left = zlib.crc32(chunk, crc), left - len(chunk)
+    if left or file.read(4) != (crc ^ 0xFFFFFFFF).to_bytes(4, "little"):
+        raise PayloadError("its checksum is wrong: it is damaged")
+
+
+def _unpacker(file: BinaryIO, at: int) -> Unpack:
     """What finds the end of the archive that begins at a byte."""
     file.seek(at)
     magic = file.read(_MAGIC)
-    if magic.startswith(_CPIO):
-        return _cpio_end
-    if magic.startswith((b"\x1f\x8b", b"\x1f\x9e")):
-        return _gzip_end
-    if magic.startswith(_ZSTD):
-        return _zstd_end
-    if magic.startswith(_XZ):
-        return _xz_end
-    if magic.startswith(_OTHERS):
-        return lambda _file, _at, size: size
+    found = _cpio_end if magic.startswith(_CPIO) else unpacker(magic)
+    if found is not None:
+        return found
     what = "it is not an initial RAM disk" if at == 0 else f"what is at its byte {at} is no archive"
     raise PayloadError(f"{what} (it begins with {magic[:4].hex(' ')})")
 
@@ -127,68 +193,22 @@ def _after_padding(file: BinaryIO, at: int) -> int | None:
     return None
 
 
-def _cpio_end(file: BinaryIO, at: int, size: int) -> int:
-    while at < size:
+def _cpio_end(file: BinaryIO, at: int, size: int) -> Unpacked:
+    for _ in range(_MAX_FILES):
+        if at >= size:
+            return Unpacked(size + 1, None)
         file.seek(at)
         header = file.read(_CPIO_HEADER)
         if len(header) < _CPIO_HEADER:
-            return size + 1
-        if not header.startswith(_CPIO):
+            return Unpacked(size + 1, None)
+        if not _CPIO_NUMBERS.fullmatch(header):
             raise PayloadError(f"its cpio archive is damaged at byte {at}")
-        try:
-            data, name = int(header[54:62], 16), int(header[94:102], 16)
-        except ValueError:
-            raise PayloadError(f"its cpio archive is damaged at byte {at}") from None
+        data, name = int(header[54:62], 16), int(header[94:102], 16)
         if name == len(_CPIO_END) and file.read(name) == _CPIO_END:
-            return at + _CPIO_HEADER + name
+            return Unpacked(at + _CPIO_HEADER + name, None)
         at += _four(_CPIO_HEADER + name) + _four(data)
-    return size + 1
+    raise PayloadError(f"its cpio archive has more than {_MAX_FILES} files")
 
 
 def _four(number: int) -> int:
     return (number + 3) & ~3
-
-
-def _gzip_end(file: BinaryIO, at: int, size: int) -> int:
-    """The end of a gzip member (RFC 1952), decompressed for its length and checksum."""
-    file.seek(at)
-    decompressor = zlib.decompressobj(wbits=31)
-    try:
-        while not decompressor.eof:
-            chunk = decompressor.unconsumed_tail or file.read(_CHUNK)
-            if not chunk:
-                return size + 1
-            decompressor.decompress(chunk, _CHUNK)  # zeros grow a thousandfold
-    except zlib.error as error:
-        raise PayloadError(f"it does not decompress: {error}") from None
-    return file.tell() - len(decompressor.unused_data)
-
-
-def _zstd_end(file: BinaryIO, at: int, size: int) -> int:
-    """The end of a zstd frame (RFC 8878, 3.1.1), by the sizes that its blocks tell."""
-    file.seek(at + 4)
-    descriptor = file.read(1)
-    if not descriptor:
-        return size + 1
-    flags = descriptor[0]
-    single = flags >> 5 & 1
-    content_size = (single, 2, 4, 8)[flags >> 6]
-    at += 5 + (1 - single) + (0, 1, 2, 4)[flags & 3] + content_size
-    last = False
-    while not last:
-        file.seek(at)
-        header = file.read(3)
-        if len(header) < 3:
-            return size + 1
-        block = int.from_bytes(header, "little")
-        last, kind = bool(block & 1), block >> 1 & 3
-        if kind == 3:
-            raise PayloadError(f"its zstd frame is damaged at byte {at}")
-        at += 3 + (1 if kind == 1 else block >> 3)
-    return at + 4 * (flags >> 2 & 1)
-
-
-def _xz_end(file: BinaryIO, at: int, size: int) -> int:
-    """The end of the file, unless no xz stream ends there (the .xz file format, 2.1.2)."""
-    file.seek(max(at, size - 4096))
-    return size if file.read().rstrip(b"\0").endswith(_XZ_END) else size + 1

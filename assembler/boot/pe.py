@@ -9,7 +9,10 @@ _DOS_MAGIC = b"MZ"
 _PE_OFFSET_AT = 0x3C
 _PE_MAGIC = b"PE\0\0"
 _COFF = struct.Struct("<HHIIIHH")  # machine, sections, time, symbols, symbols, optional, flags
-_SECTION = struct.Struct("<8sIIII16x")  # name, virtual size, address, raw size, raw offset
+# Name, size and address in memory, size and offset in the file, flags.
+_SECTION = struct.Struct("<8sIIII12xI")
+_ENTRY_AT = 16  # in the optional header
+_EXECUTABLE = 0x20000000  # IMAGE_SCN_MEM_EXECUTE
 _MAX_SECTIONS = 96  # what Windows loads; no EFI program comes near
 
 MACHINES = {machine.names.pe: machine.names.words for machine in Machine}
@@ -21,11 +24,14 @@ class PeError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A section's place in the file, in bytes."""
+    """A section's place in the file and in memory, in bytes."""
 
     name: str
     offset: int
     size: int
+    address: int
+    memory: int  # its size there
+    executable: bool
 
     @property
     def end(self) -> int:
@@ -35,10 +41,14 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Pe:
-    """The machine that a program is for, by a name of `MACHINES`, and its sections."""
+    """The machine that a program is for, by a name of `MACHINES`, and its sections.
+
+    `entry` is the address in memory where it begins to run.
+    """
 
     machine: str
     sections: tuple[Section, ...]
+    entry: int
 
     def section(self, name: str) -> Section | None:
         """The first section of a name."""
@@ -64,9 +74,13 @@ def read_pe(data: bytes, size: int | None = None) -> Pe:
         raise PeError("its table of sections is cut short")
     sections = []
     for index in range(count):
-        name, _, _, raw, offset = _SECTION.unpack_from(data, table + index * _SECTION.size)
+        name, memory, address, raw, offset, flags = _SECTION.unpack_from(
+            data, table + index * _SECTION.size
+        )
         text = name.rstrip(b"\0").decode("ascii", errors="replace")
         if raw and offset + raw > size:
             raise PeError(f"it is cut short: {size} bytes, but section {text} needs {offset + raw}")
-        sections.append(Section(text, offset, raw))
-    return Pe(MACHINES[number], tuple(sections))
+        executable = bool(flags & _EXECUTABLE)
+        sections.append(Section(text, offset, raw, address, memory, executable))
+    entry = data[start + 4 + _COFF.size + _ENTRY_AT :][:4]
+    return Pe(MACHINES[number], tuple(sections), int.from_bytes(entry, "little"))

@@ -1,7 +1,7 @@
-"""Compare a disk's boot code for BIOS with the files that GRUB keeps of it in the image.
+"""Compare a disk's boot code with the files that GRUB keeps of it in the image.
 
-grub-install leaves boot.img and core.img beside GRUB's modules, some builds put all of GRUB's files
-there. What may differ: GRUB, util/setup.c and util/mkimage.c.
+grub-install leaves boot.img and core.img, or core.efi, beside GRUB's modules, some builds put all
+of GRUB's files there. What may differ: GRUB, util/setup.c and util/mkimage.c.
 """
 
 import struct
@@ -13,8 +13,9 @@ from assembler.check.grub_menu import Location, location_words
 from assembler.check.grub_reader import UnreadableError
 from assembler.units import SECTOR
 
-_PLATFORM = "i386-pc"
+_BIOS = "i386-pc"
 _MAX_FILE = 1 << 20  # bytes; core.img has less than half of it
+_EFI_COPIES = ("core.efi", "grub.efi")
 
 # Bytes of boot.img that are the disk's or are set by grub-bios-setup: include/grub/i386/pc/boot.h.
 _BOOT_FIELDS = (
@@ -36,7 +37,7 @@ def check_boot_code(disk: Disk, home: Location, sector: bytes, core: bytes) -> N
 
     What is not there is not compared. Raises BrokenError.
     """
-    known = _Files(disk, home)
+    known = _Files(disk, home, _BIOS)
     boot, first, decompressor = (
         known.read(name) for name in ("boot.img", "diskboot.img", "lzma_decompress.img")
     )
@@ -52,19 +53,32 @@ def check_boot_code(disk: Disk, home: Location, sector: bytes, core: bytes) -> N
         _compare(words, core[SECTOR:], there, _DECOMPRESSOR_FIELDS, known.words(name))
 
 
-class _Files:
-    """GRUB's files for BIOS in a directory of an image."""
+def check_efi_core(disk: Disk, home: Location, platform: str, program: bytes) -> None:
+    """Compare an unsigned GRUB for EFI with its copies below `home`; raises BrokenError.
 
-    def __init__(self, disk: Disk, home: Location) -> None:
+    A copy of another length is of another build, such as one for another ESP.
+    """
+    known = _Files(disk, home, platform)
+    for name in _EFI_COPIES:
+        copy = known.read(name, len(program) + 1)
+        if len(copy) == len(program):
+            _compare("it", program, copy, (), known.words(name))
+
+
+class _Files:
+    """GRUB's files for a platform, in a directory of an image."""
+
+    def __init__(self, disk: Disk, home: Location, platform: str) -> None:
         self._reader = disk.reader
         self._home = home
+        self._platform = platform
 
-    def read(self, name: str) -> bytes:
-        """A file, empty where there is none."""
+    def read(self, name: str, limit: int = _MAX_FILE) -> bytes:
+        """A file, at most `limit` bytes of it, empty where there is none."""
         if self._home.number is None:
             return b""
         try:
-            return self._reader.read(self._home.number, self._path(name), _MAX_FILE)
+            return self._reader.read(self._home.number, self._path(name), limit)
         except UnreadableError:
             return b""
 
@@ -74,7 +88,7 @@ class _Files:
         return location_words(self._reader.file_systems, place)
 
     def _path(self, name: str) -> str:
-        return f"{self._home.path.rstrip('/')}/{_PLATFORM}/{name}"
+        return f"{self._home.path.rstrip('/')}/{self._platform}/{name}"
 
 
 def _code_of(core: bytes) -> tuple[bytes, bytes]:

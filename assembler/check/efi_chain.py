@@ -6,12 +6,16 @@ Names: UEFI specification, 3.5.1.1. shim starts the file beside itself that its 
 (shim, README.md).
 """
 
+from contextlib import suppress
+
 from assembler.boot.core_image import CoreImageError, read_efi_core
 from assembler.boot.machine import Machine
-from assembler.boot.pe import Pe, PeError, read_pe
+from assembler.boot.pe import PeError
+from assembler.check.boot_code import check_efi_core
 from assembler.check.chain import BrokenError, Chain, Disk, Trail
+from assembler.check.efi_code import Program, check_program
 from assembler.check.entries import EntryReader
-from assembler.check.grub_chain import start_grub, walk_menu
+from assembler.check.grub_chain import prefix_of, start_grub, walk_menu
 from assembler.check.grub_reader import UnreadableError
 from assembler.check.loader_entries import default_of, read_entries
 from assembler.check.part import Part
@@ -25,6 +29,7 @@ _MAX_TABLE = 1 << 16  # bytes
 _ESP_TYPES = (str(PartitionType.ESP.value), "ef")  # in a GPT, in an MBR
 _XBOOTLDR = str(PartitionType.XBOOTLDR.value)
 _SYSTEMD_BOOT = b"LoaderInfo: systemd-boot"
+_COPY = "/EFI/systemd/systemd-boot{}.efi"
 _SHIM = b"UEFI shim"
 
 
@@ -115,27 +120,42 @@ def _judge(walked: list[tuple[str, Trail]]) -> None:
 
 def _walk(trail: Trail, disk: Disk, esp: Part, path: str, machine: str) -> None:
     directory = path.rpartition("/")[0]
-    program, pe = _program(disk, esp, path, machine)
-    if _SHIM in program:
+    program = _program(disk, esp, path, machine)
+    if _SHIM in program.data:
         trail.links.append(f"{esp.where}, {path} (shim)")
         directory = _after_fallback(trail, disk, esp, directory, machine)
         path = f"{directory}/grub{_SUFFIXES[machine]}.efi"
-        program, pe = _program(disk, esp, path, machine)
+        program = _program(disk, esp, path, machine)
     where = f"{esp.where}, {path}"
-    if _SYSTEMD_BOOT in program:
+    if _SYSTEMD_BOOT in program.data:
         trail.links.append(f"{where} (systemd-boot)")
+        _compare_copies(disk, esp, path, program, machine)
         _walk_entries(trail, disk, esp, machine)
         return
     try:
-        core = read_efi_core(program)
+        core = read_efi_core(program.data)
     except CoreImageError as error:
-        if b"GRUB" in program and pe.section("mods") is not None:
+        if b"GRUB" in program.data and program.pe.section("mods") is not None:
             raise BrokenError(f"{where}: {error}") from None
         trail.links.append(f"{where} (neither GRUB nor systemd-boot, not followed)")
         return
     trail.links.append(f"{where} (GRUB)")
     shell = start_grub(disk, core, started_from=esp.number, directory=directory)
+    if not program.signed:  # else its signature tells whether it is whole
+        try:
+            check_efi_core(disk, prefix_of(shell), core.platform, program.data)
+        except BrokenError as error:
+            raise BrokenError(f"{where}: {error}") from None
     walk_menu(trail, disk, core.platform, shell)
+
+
+def _compare_copies(disk: Disk, esp: Part, path: str, program: Program, machine: str) -> None:
+    """Compare systemd-boot with its other copy, which `bootctl install` makes."""
+    for other in (f"{_DIRECTORY}/BOOT{_SUFFIXES[machine]}.EFI", _COPY.format(_SUFFIXES[machine])):
+        with suppress(UnreadableError):
+            copy = disk.reader.read(esp.number, other)
+            if len(copy) == len(program.data) and copy != program.data:
+                raise BrokenError(f"{esp.where}: {path} and {other} differ")
 
 
 def _after_fallback(trail: Trail, disk: Disk, esp: Part, directory: str, machine: str) -> str:
@@ -157,23 +177,21 @@ def _after_fallback(trail: Trail, disk: Disk, esp: Part, directory: str, machine
         if name.upper() != "BOOT/" and disk.reader.exists(esp.number, f"{directory}/{table}"):
             text = disk.reader.read(esp.number, f"{directory}/{table}", _MAX_TABLE)
             path = f"{directory}/{text.decode('utf-16', errors='replace').partition(',')[0]}"
-            program, _ = _program(disk, esp, path, machine)
             trail.links.append(f"{path} (shim)")
-            if _SHIM not in program:
+            if _SHIM not in _program(disk, esp, path, machine).data:
                 raise BrokenError(f"{esp.where}, {path}: it is not shim")
             return directory
     raise BrokenError(f"{esp.where}: fallback finds no {table} in any directory of /EFI")
 
 
-def _program(disk: Disk, esp: Part, path: str, machine: str) -> tuple[bytes, Pe]:
+def _program(disk: Disk, esp: Part, path: str, machine: str) -> Program:
     try:
-        program = disk.reader.read(esp.number, path)
-        pe = read_pe(program)
+        program = check_program(disk.reader.read(esp.number, path), loader=True)
     except (UnreadableError, PeError) as error:
         raise BrokenError(f"{esp.where}, {path}: {error}") from None
-    if pe.machine != machine:
-        raise BrokenError(f"{esp.where}, {path}: it is for {pe.machine}, not for {machine}")
-    return program, pe
+    if program.pe.machine != machine:
+        raise BrokenError(f"{esp.where}, {path}: it is for {program.pe.machine}, not for {machine}")
+    return program
 
 
 def _walk_entries(trail: Trail, disk: Disk, esp: Part, machine: str) -> None:

@@ -9,16 +9,21 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from assembler.boot.machine import Machine
-from assembler.boot.payload import PayloadError, check_initrd, check_kernel
+from assembler.boot.payload import check_initrd, check_kernel, check_whole_kernel
 from assembler.boot.pe import PeError, read_pe
+from assembler.boot.unpack import PayloadError
 from assembler.check.chain import BrokenError, Disk, ForeignError, Trail
+from assembler.check.efi_code import check_program
 from assembler.check.grub_menu import Entry, Load, Location, location_words
 from assembler.check.grub_reader import FileSystem, UnreadableError
 from assembler.units import format_size
 
 _HEADER = 4096  # bytes: what check_kernel looks at, and more
+_EFI_PROGRAM = b"MZ"
+_MAX_PROGRAM = 128 << 20  # bytes, which are held in memory
 _STORE = "/nix/store/"
 _HASHED = re.compile(r"/nix/store/[0-9a-z]{32}-[^/]+/")
 # Where a generation has its kernel: in the store, or where NixOS copies those.
@@ -114,10 +119,10 @@ class EntryReader:
             copy = self.disk.reader.copy(load.place.number, path)
             size = copy.stat().st_size
             with copy.open("rb") as file:
-                if not load.command.startswith("initrd"):
+                if load.is_kernel:
                     self._check_header(load, file.read(_HEADER), size)
-                elif copy not in self.disk.whole:
-                    check_initrd(file)
+                if copy not in self.disk.whole:
+                    self._check_whole(load, file, size)
                     self.disk.whole.add(copy)
         except _ForeignKernelError as error:
             loader = "systemd-boot" if self.efi else "GRUB"
@@ -145,6 +150,24 @@ class EntryReader:
             if machine not in (None, _MACHINES[self.machine]):
                 words = f"it is a kernel for {machine}, not for {self.machine}"
                 raise _ForeignKernelError(words, machine or "another machine")
+
+    def _check_whole(self, load: Load, file: BinaryIO, size: int) -> None:
+        """Read a kernel or an initial RAM disk to its end; raises PayloadError."""
+        if load.command.startswith("initrd"):
+            check_initrd(file)
+        if not load.is_kernel:
+            return
+        if load.command not in _OTHERS_KERNELS:
+            check_whole_kernel(file)
+        elif not self.efi:
+            return
+        file.seek(0)
+        if file.read(2) == _EFI_PROGRAM and size <= _MAX_PROGRAM:
+            file.seek(0)
+            try:
+                check_program(file.read(), loader=False)
+            except PeError as error:
+                raise PayloadError(str(error)) from None
 
     def _init(self, entry: Entry, kernel: Location) -> list[str]:
         """The program that the kernel is told to start, which must be in a root."""
