@@ -1,6 +1,8 @@
 """Core images are read back as grub-mkimage made them, and damaged ones are refused."""
 
 import shlex
+import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from assembler.boot.core_image import (
     Block,
     CoreImage,
     CoreImageError,
+    _read_modules,
     read_bios_core,
     read_blocklist,
     read_efi_core,
@@ -199,3 +202,19 @@ def test_any_bytes_give_an_error(data: bytes, start: bytes) -> None:
     for reader in (read_bios_core, read_efi_core):
         with pytest.raises(CoreImageError):
             reader(start + data)
+
+
+@pytest.mark.parametrize("fill", [b"\0" * 16, b"\0" + b"\1" * 15, b"\0" * 15 + b"\1", b"mimg" * 4])
+def test_made_up_ones_end_soon(fill: bytes) -> None:
+    """In their sectors an LZMA stream may begin at many places, and none is whole."""
+    core = bytearray(fill * (1 << 15))
+    struct.pack_into("<QHH", core, 500, 2049, 800, 0x820)
+    struct.pack_into("<QHH", core, 488, 0, 0, 0)
+    core[512:513] = b"\xea"
+    struct.pack_into("<IIII", core, 520, 400_000, 16 << 20, 0, 0)
+    begun = time.process_time()
+    with pytest.raises(CoreImageError):
+        read_bios_core(bytes(core))
+    with pytest.raises(CoreImageError):
+        _read_modules("x86_64-efi", fill * (1 << 20))
+    assert time.process_time() - begun < 20

@@ -26,6 +26,9 @@ _DECOMPRESSOR = struct.Struct(
 _ALIGNMENT = 16  # of the compressed data: .p2align 4
 _MAX_DECOMPRESSOR = 8 << 10  # bytes: it has some 1,000
 _MAX_UNCOMPRESSED = 16 << 20  # the decompressor works above 1 MiB; real ones have some 500 KiB
+_MAX_WORK = 64 << 20  # bytes to decompress in search of the compressed part
+_MAX_OBJECTS = 10_000  # behind the kernel; GRUB has some 300 modules
+_MAX_MARKS = 10_000  # places that look like the list of these
 
 # The header of an .lzma file, as Python wants it; lc=3, lp=0, pb=2 and the dictionary are
 # those of compress_kernel_lzma in util/mkimage.c.
@@ -151,9 +154,12 @@ def _decompress_from(
     core: bytes, places: range, compressed: int, size: int
 ) -> tuple[bytes | None, int | None]:
     """Look for the compressed part at some places: what was in it, and where it ends."""
+    tries = max(4, _MAX_WORK // size)
     for at in places:
-        # The first byte of an LZMA stream is 0, so few places are tried.
-        if at % _ALIGNMENT == 0 and core[at : at + 1] == b"\0":
+        # The first byte of an LZMA stream is 0, those behind it are not, so few places are tried.
+        start = core[at : at + _ALIGNMENT]
+        if tries and at % _ALIGNMENT == 0 and start[:1] == b"\0" and any(start):
+            tries -= 1
             image = _decompress(core[at : at + compressed], size)
             if image is not None:
                 return image, at + compressed
@@ -191,7 +197,9 @@ def _read_modules(platform: str, image: bytes) -> CoreImage:
 def _objects(image: bytes, narrow: bool) -> Iterator[tuple[int, bytes]]:
     """The objects behind GRUB's kernel, each with its type."""
     start, end = _module_area(image, narrow)
-    while start < end:
+    for _ in range(_MAX_OBJECTS):
+        if start >= end:
+            return
         if end - start < _OBJECT.size:
             raise CoreImageError("its list of modules is damaged")
         kind, size = _OBJECT.unpack_from(image, start)
@@ -199,13 +207,16 @@ def _objects(image: bytes, narrow: bool) -> Iterator[tuple[int, bytes]]:
             raise CoreImageError("its list of modules is damaged")
         yield kind, image[start + _OBJECT.size : start + size]
         start += size
+    raise CoreImageError(f"it claims to have more than {_MAX_OBJECTS} modules")
 
 
 def _module_area(image: bytes, narrow: bool) -> tuple[int, int]:
     """Where the objects begin and end; the magic number is in the kernel's code as well."""
     info = _INFO_32 if narrow else _INFO_64
     at = image.find(_MAGIC)
-    while at >= 0 and len(image) - at >= info.size:
+    for _ in range(_MAX_MARKS):
+        if at < 0 or len(image) - at < info.size:
+            break
         offset, size = info.unpack_from(image, at)
         if offset == info.size and offset <= size <= len(image) - at:
             return at + offset, at + size

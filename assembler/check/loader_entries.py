@@ -6,14 +6,15 @@ which the first is the default: config_entry_compare in systemd, src/boot/efi/bo
 
 import re
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
+from assembler.check.glob import matches
 from assembler.check.grub_menu import Entry, Load, Location, plain_path
 from assembler.check.grub_reader import GrubReader, UnreadableError
 
 _DIRECTORY = "/loader/entries"
 _CONFIG = "/loader/loader.conf"
 _MAX_FILE = 1 << 16  # bytes
+_MAX_ENTRIES = 1000
 _COUNTERS = re.compile(r"\+([0-9]{1,9})(?:-[0-9]{1,9})?(?=\.conf$)")  # systemd, boot counting
 
 Lines = list[tuple[str, str]]
@@ -21,11 +22,16 @@ Lines = list[tuple[str, str]]
 
 def read_entries(reader: GrubReader, numbers: tuple[int, ...]) -> list[Entry]:
     """The entries in some partitions, as the menu has them. Raises UnreadableError."""
-    found = [
-        _File(number, name, _read(reader, number, f"{_DIRECTORY}/{name}"))
+    names = [
+        (number, name)
         for number in numbers
         for name in reader.names(number, _DIRECTORY)
         if name.endswith(".conf")
+    ]
+    if len(names) > _MAX_ENTRIES:
+        raise UnreadableError(f"there are more than {_MAX_ENTRIES} entries")
+    found = [
+        _File(number, name, _read(reader, number, f"{_DIRECTORY}/{name}")) for number, name in names
     ]
     # Each sort leaves what it finds equal in the order of those before it.
     found.sort(key=lambda one: _rank(one.identifier), reverse=True)
@@ -56,7 +62,7 @@ def default_of(reader: GrubReader, number: int, entries: list[Entry]) -> Entry |
     for pattern in patterns:
         for one in entries:
             if any(
-                fnmatchcase(name, pattern)
+                matches(name, pattern)
                 for name in (one.identity, one.identity.removesuffix(".conf"))
             ):
                 return one
