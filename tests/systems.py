@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import struct
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,13 +77,20 @@ def make_system(
 def made_up_kernel(size: int, *, stub: bool = False) -> bytes:
     """Random bytes that say of themselves that they are a Linux kernel (boot.rst), and whole.
 
-    With a `stub` for EFI it is a program in Microsoft's PE format as well, of no sections.
+    With a `stub` for EFI it is a program in Microsoft's PE format as well, of one section.
     """
     setup = bytearray(os.urandom(1024))
     if stub:
         setup[:2] = b"MZ"
         setup[0x3C:0x40] = (0x40).to_bytes(4, "little")
-        setup[0x40:0x58] = b"PE\0\0" + (0x8664).to_bytes(20, "little")
+        optional = bytearray(240)
+        struct.pack_into("<H14xI", optional, 0, 0x20B, 0x1000)  # PE32+, where it begins
+        struct.pack_into("<I8xH38xI", optional, 56, 0x1000 + size, 10, 16)  # an EFI application
+        coff = struct.pack("<HHIIIHH", 0x8664, 1, 0, 0, 0, len(optional), 0)
+        place = (size - len(setup), 0x1000, size - len(setup), len(setup))
+        section = struct.pack("<8sIIII12xI", b".text", *place, 0x60000020)
+        header = b"PE\0\0" + coff + optional + section
+        setup[0x40 : 0x40 + len(header)] = header
     setup[0x1F1] = 1  # sectors after the first
     setup[0x1F4:0x1F8] = ((size - len(setup)) // 16).to_bytes(4, "little")
     setup[0x1FE:0x200] = b"\x55\xaa"
