@@ -22,11 +22,12 @@ class Need:
     directory: Path
     name: str
     size: int = 0
+    remedy: str = "make room there"
 
 
 def temporary(directory: Path, size: int = 0) -> Need:
     """What is to be written into TMPDIR, which `directory` is."""
-    return Need(directory, f"TMPDIR ({directory})", size)
+    return Need(directory, f"TMPDIR ({directory})", size, "set TMPDIR to a directory with room")
 
 
 def free(directory: Path) -> int | None:
@@ -54,7 +55,8 @@ def require_room(needs: Sequence[Need]) -> None:
             names = " and ".join(need.name for need in together)
             one = "has" if len(together) == 1 else "are on one disk, which has"
             lines.append(
-                f"{names} {one} {format_size(room)} free, and {format_size(size)} are needed"
+                f"{names} {one} {format_size(room)} free, and {format_size(size)} are needed: "
+                f"{together[-1].remedy}"
             )
     if lines:
         raise HostError(*lines)
@@ -86,5 +88,5 @@ def _full(need: Need) -> list[str]:
         room = free(need.directory)
         if room is not None and room < _FULL:
             wanted = f", and {format_size(need.size)} are needed" if need.size else ""
-            return [f"{need.name} is full: {format_size(room)} are free{wanted}; make room there"]
+            return [f"{need.name} is full: {format_size(room)} are free{wanted}: {need.remedy}"]
     return []

@@ -331,11 +331,12 @@ def more_data(run: Run) -> list[str]:
     return ["--contents", str(contents)]
 
 
-def test_the_disk_of_the_image_is_full(run: Run, as_root: AsRoot) -> None:
-    """Though the data go there long after the copy, when nobody waits for them."""
+def test_the_disk_of_the_image_is_too_small(run: Run, as_root: AsRoot) -> None:
     place, mount = small_disk(run, "12m")
-    line = inside(run, as_root, mount, "--out", str(place / "disk.raw"), *more_data(run))
-    assert f"the image cannot be written, {place} has 0 B free: make room there" in line
+    done = changed(run, as_root, mount, "--out", str(place / "disk.raw"), *more_data(run))
+    assert done.returncode == 1
+    assert f"assemble: the disk of --out ({place}) has 12.0 MiB free, and " in done.stderr
+    run.assert_clean()
 
 
 def test_the_disk_of_the_cache_is_full(run: Run, as_root: AsRoot) -> None:
@@ -344,15 +345,16 @@ def test_the_disk_of_the_cache_is_full(run: Run, as_root: AsRoot) -> None:
     assert f"there is no room to build the appliance in {place}: make some, or set " in line
 
 
-def test_the_disk_of_tmpdir_is_full(run: Run, as_root: AsRoot) -> None:
+def test_the_disk_of_tmpdir_is_too_small(run: Run, as_root: AsRoot) -> None:
     place, mount = small_disk(run, "8m")
     done = changed(run, as_root, mount, *more_data(run), TMPDIR=str(place))
     assert done.returncode == 1
     [line] = [one for one in done.stderr.splitlines() if one.startswith("assemble: ")]
     # 16 MiB of data, and what GRUB has in /boot/grub
-    full = re.escape(f"TMPDIR ({place}) is full: the payload for the appliance takes ")
-    assert re.search(full + r"2\d\.\d MiB;", line)
-    assert line.endswith("; set TMPDIR to a directory with room")
+    needed = (
+        re.escape(f"TMPDIR ({place}) has ") + r"[678]\.\d MiB free, and 2\d\.\d MiB are needed: "
+    )
+    assert re.search(needed + "set TMPDIR to a directory with room$", line)
     run.assert_clean()
 
 

@@ -399,17 +399,28 @@ def wait_until_it_writes(out: Path) -> None:
     time.sleep(0.2)
 
 
+@pytest.mark.parametrize("foreseen", [True, False])
 def test_a_full_disk_leaves_what_was_there(
-    demo_system: str, tmp_path: Path, as_root: AsRoot
+    demo_system: str, tmp_path: Path, as_root: AsRoot, foreseen: bool
 ) -> None:
+    """Unforeseen, as where another program fills it meanwhile."""
     mount = tmp_path / "small"
     mount.mkdir()
     as_root("mount", "-t", "tmpfs", "-o", "size=40m,mode=1777", "tmpfs", mount)
     try:
         (mount / "disk.raw").write_bytes(b"precious")
-        done = run(ASSEMBLE, "--out", mount / "disk.raw", "--system", demo_system)
+        blind = "" if foreseen else "import assembler.pipeline as p; p.require_room = print;"
+        script = f"{blind}import assembler.main as m; m.assemble_main()"
+        python = [sys.executable, "-c", script]
+        done = run(*python, "--out", mount / "disk.raw", "--system", demo_system, "-q")
         assert done.returncode == 1
-        assert "No space left on device" in done.stderr
+        disk = f"assemble: the disk of --out ({mount})"
+        if foreseen:
+            assert done.stderr.startswith(f"{disk} has 4")
+        else:
+            first, second = done.stderr.splitlines()
+            assert first.startswith(f"{disk} is full: ")
+            assert second.endswith(": No space left on device")
         assert "Traceback" not in done.stderr
         assert (mount / "disk.raw").read_bytes() == b"precious"
         assert [path.name for path in mount.iterdir()] == ["disk.raw"]
@@ -422,7 +433,7 @@ def test_grub_finds_its_files_in_a_subvolume(system: System, tmp_path: Path) -> 
     options = ["--filesystem", "btrfs", "--subvolume", "@=/", "--subvolume", "nix=/nix"]
     done = assemble(system, out, *options, "--accelerator", "tcg", "--progress")
     for step in ("making the payload", "starting the appliance", "writing btrfs"):
-        assert re.search(rf"{step}: +[0-9]+%\|", done.stderr)
+        assert re.search(rf"{step} +[0-9]+% \|", done.stderr)
     listed = run("grub-fstest", out, "ls", "(loop0,gpt3)/@/boot/grub/").stdout.split()
     assert "grub.cfg" in listed
     menu = run("grub-fstest", out, "cat", "(loop0,gpt3)/@/boot/grub/grub.cfg").stdout

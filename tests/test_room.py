@@ -56,7 +56,7 @@ def test_needs_on_one_disk_are_added(tmp_path: Path, monkeypatch: pytest.MonkeyP
         require_room([out, tmp])
     assert str(caught.value) == (
         f"the disk of --out (/x) and TMPDIR ({tmp_path}) are on one disk, which has 3.0 MiB free, "
-        "and 4.0 MiB are needed"
+        "and 4.0 MiB are needed: set TMPDIR to a directory with room"
     )
 
 
@@ -67,7 +67,7 @@ def test_the_full_disk_is_named_before_what_failed(
     with pytest.raises(HostError) as caught, watched(Need(tmp_path, "the disk", 2 * MIB)):
         raise HostError("copying: it failed")
     assert caught.value.lines == (
-        "the disk is full: 12.0 KiB are free, and 2.0 MiB are needed; make room there",
+        "the disk is full: 12.0 KiB are free, and 2.0 MiB are needed: make room there",
         "copying: it failed",
     )
     with pytest.raises(HostError, match="x: No space left"), watched(Need(tmp_path, "the disk")):

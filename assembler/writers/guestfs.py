@@ -6,7 +6,6 @@ makes the file system and unpacks them, as many at once as it has processors.
 
 import re
 import shlex
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from tarfile import BLOCKSIZE
@@ -16,11 +15,11 @@ from assembler.appliance.accelerator import Accelerator
 from assembler.appliance.mounts import TARGET, UNMOUNT, device, disk, mount
 from assembler.appliance.resources import processors
 from assembler.appliance.session import Appliance, Disk
-from assembler.errors import HostError
 from assembler.progress import Progress, Step
+from assembler.room import temporary, watched
 from assembler.root.tree import Tree
 from assembler.scratch import scratch_directory
-from assembler.units import KIB, MIB, format_size
+from assembler.units import KIB, MIB
 from assembler.writers import mke2fs
 from assembler.writers.archive import RECORD
 from assembler.writers.payload import write_payload
@@ -74,8 +73,9 @@ class GuestfsWriter:
     def write(self, image: Path, target: FileSystem, tree: Tree, progress: Progress) -> None:
         """Make `target`, which is partition `target.partition` of `image`, and fill it."""
         with scratch_directory() as scratch:
-            with progress.step("making the payload", total=target.data) as step:
-                archives = _make_payload(Path(scratch), target, tree, step)
+            tmp = temporary(process.temporary_directory(), target.data)
+            with progress.step("making the payload", total=target.data) as step, watched(tmp):
+                archives = write_payload(Path(scratch), tree, processors(), step)
             disks = [Disk(image, sector_size=target.sector_size)]
             disks += [Disk(archive, read_only=True) for archive in archives]
             memory = target.inodes * _PER_INODE
@@ -88,22 +88,6 @@ class GuestfsWriter:
                 with progress.step(f"checking {target.kind}"):
                     _check(appliance, target)
                     appliance.shutdown()
-
-
-def _make_payload(directory: Path, target: FileSystem, tree: Tree, step: Step) -> list[Path]:
-    """Write the archives that the tree travels in; a full disk is told with what it should have."""
-    full = HostError(
-        f"TMPDIR ({process.temporary_directory()}) is full: the payload for the appliance takes "
-        f"{format_size(target.data)}; set TMPDIR to a directory with room"
-    )
-    if shutil.disk_usage(directory).free < target.data:
-        raise full
-    try:
-        return write_payload(directory, tree, processors(), step)
-    except HostError as error:
-        if shutil.disk_usage(directory).free >= MIB:
-            raise
-        raise full from error
 
 
 def mkfs(target: FileSystem) -> str:
