@@ -92,18 +92,28 @@ def _explain(error: BaseException) -> tuple[int, list[str]]:
             return int(error.code or 0), []
         case AssembleError():
             return error.exit_status, [*error.lines]
-        case OSError():
-            return 1, [reason(error)]
-        case MemoryError():
-            return 1, ["this host has not enough memory"]
-        case RuntimeError() if _NO_THREADS in str(error):
-            return 1, [
-                "this host lets us start no more threads: raise the limit of the user's processes "
-                "(ulimit -u), or that of the container (pids.max)"
-            ]
+    if fault := _host_fault(error):
+        return 1, [fault]
     log.debug("where it happened:", exc_info=error)
     bug = InternalError(f"{type(error).__name__}: {error}")
     return 1, [*bug.lines, "-vv tells where it happened"]
+
+
+def _host_fault(error: BaseException) -> str:
+    """What an error of Python's says of this host; empty where it says more of us."""
+    match error:
+        case FileNotFoundError(filename=None):  # nothing else fails so
+            return "the working directory is gone: go to another one"
+        case OSError():
+            return reason(error)
+        case MemoryError():
+            return "this host has not enough memory"
+        case RuntimeError() if _NO_THREADS in str(error):
+            return (
+                "this host lets us start no more threads: raise the limit of the user's processes "
+                "(ulimit -u), or that of the container (pids.max)"
+            )
+    return ""
 
 
 class _Handler(logging.Handler):

@@ -14,7 +14,7 @@ for _number in range(3):
     try:
         os.fstat(_number)
     except OSError:
-        os.open(os.devnull, os.O_RDWR)
+        os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # for the programs we start
 
 try:
     from assembler.cli import assemble_main, check_image_main, prepare_root_main

@@ -214,7 +214,7 @@ def _failure(
 
 Done = subprocess.CompletedProcess[bytes]
 Running = subprocess.Popen[bytes]
-PIPE = subprocess.PIPE
+PIPE, DEVNULL = subprocess.PIPE, subprocess.DEVNULL
 
 
 def start(
@@ -225,7 +225,7 @@ def start(
     stderr: int | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Running:
-    """Start a program that runs beside us, reading from and writing to our descriptors, or PIPE.
+    """Start a program that runs beside us, reading from and writing to our descriptors, PIPE or DEVNULL.
 
     It is in a process group of its own: an interrupt from the terminal reaches us, and we end it.
     Raises HostError.

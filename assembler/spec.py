@@ -63,6 +63,8 @@ class RootSpec:
         """One line for each thing that cannot be right."""
         lines = []
         elsewhere = self.brings_files
+        if not elsewhere and not os.path.isdir(self.store.root):
+            lines.append(f"--store {self.store.root} is not a directory")
         for option, path in (
             ("--system ", self.system),
             *(("--additional-path ", path) for path in self.additional_paths),

@@ -95,6 +95,7 @@ def test_closed_streams_give_no_number_to_another_file(tmp_path: Path) -> None:
         "import assembler.main, os, sys\n"
         f"handle = os.open({str(tmp_path / 'image')!r}, os.O_CREAT | os.O_WRONLY)\n"
         "os.write(1, b'printed'); os.write(2, b'printed')\n"
+        "assert all(map(os.get_inheritable, range(3)))\n"
         "sys.exit(handle < 3)\n"
     )
     command = ["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', sys.executable, "-c", script]

@@ -51,7 +51,13 @@ def test_an_image_is_finished_whoever_can_be_told(
     done = run(redirected, "assemble", "--out", out, *system.options)
     assert done.returncode == 0
     assert done.stderr.splitlines()[-1:] == ([line] if line else [])
-    assert done.stdout.startswith(f"{out}\n") is (redirected == "2>/dev/full")
+    told = done.stdout.splitlines()
+    assert told[:1] == ([str(out)] if redirected == "2>/dev/full" else [])
+    if told:
+        assert " MiB, 3 partitions, " in told[1]
+        assert told[1].endswith(" used on disk")
+        command = told.index("to try it out, without a change to it:") + 1
+        assert told[command].startswith("  qemu-system-x86_64 ")
     assert os.listdir(tmp_path) == ["disk.raw"]
     assert subprocess.run(["cmp", out, image]).returncode == 0
 

@@ -33,7 +33,10 @@ class Copier:
         self._workers: list[process.Running] = []
         try:
             for _ in range(workers):
-                self._workers.append(process.start(command, stdin=requests, stdout=reports))
+                worker = process.start(
+                    command, stdin=requests, stdout=reports, stderr=process.DEVNULL
+                )
+                self._workers.append(worker)
         except BaseException:
             self._end_workers()
             raise
