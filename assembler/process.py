@@ -225,7 +225,7 @@ def start(
     stderr: int | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Running:
-    """Start a program that runs beside us, with our descriptors, or PIPE or DEVNULL, as its streams.
+    """Start a program that runs beside us; its streams are our descriptors, PIPE or DEVNULL.
 
     It is in a process group of its own: an interrupt from the terminal reaches us, and we end it.
     Raises HostError.
