@@ -73,6 +73,7 @@ class Disk:
     # No setting for the serial port, on which GRUB's menu is to appear, and a specialisation.
     special: bool = False
     params: tuple[str, ...] = ()  # further kernel parameters
+    root: str = ""  # how the demo's fstab names the root; empty: by its label
     # What the installer says when told to install; a second generation then takes over.
     installing: tuple[str, ...] = ()
 
@@ -99,6 +100,8 @@ class Disk:
         """What to tell the demo's expression."""
         loader = "systemd-boot" if self.boot_loader == "systemd-boot" else "grub"
         parameters = {"bootLoader": loader, "boot": self.boot, "efi": self.efi}
+        if self.root:
+            parameters["rootDevice"] = self.root
         if self.params:
             parameters["moreParams"] = json.dumps(self.params)
         if self.special:
@@ -118,6 +121,12 @@ class Disk:
 LEGACY = Disk("legacy", efi="no", special=True, installing=(GRUB_BIOS,))
 HYBRID = Disk("hybrid", efi="both")
 HYBRID_ESP = Disk("hybrid", boot="esp", efi="both")
+BY_NAME = Disk(
+    "efi",
+    boot="esp",
+    root="/dev/disk/by-partlabel/disk-main-root",
+    params=("root=PARTLABEL=disk-main-root",),
+)
 
 ROWS: list[tuple[Disk, Firmware]] = [
     (Disk("legacy+gpt", efi="no", installing=(GRUB_BIOS,)), "bios"),
@@ -127,7 +136,7 @@ ROWS: list[tuple[Disk, Firmware]] = [
     (HYBRID_ESP, "bios"),
     (HYBRID_ESP, "efi"),
     (Disk("efi"), "efi"),
-    (Disk("efi", boot="esp"), "efi"),
+    (BY_NAME, "efi"),
     (Disk("efi", sector_size=4096), "efi"),
     (Disk("efi", "systemd-boot", boot="esp", params=tuple(BY_GRUB)), "efi"),
     (Disk("efi", "systemd-boot", boot="esp", sector_size=4096), "efi"),

@@ -11,6 +11,7 @@
   dynamic,
   systemPath,
   bootLoader,
+  rootDevice,
   boot,
   efi,
   grubExtraConfig,
@@ -103,7 +104,7 @@ assert bootLoader == "systemd-boot" -> boot != "root";
   inherit grub;
 
   fstab =
-    line "nixos" "/" "auto defaults 0 1"
+    "${rootDevice} / auto defaults 0 1\n"
     + (if boot == "xbootldr" then line "BOOT" "/boot" fat else "")
     + (if efi == "no" && boot != "esp" then "" else line "ESP" esp fat);
 

@@ -20,6 +20,8 @@
   bootModules ? "virtio_pci virtio_blk virtio_scsi sd_mod nvme ext4 xfs",
   # "grub" or "systemd-boot"
   bootLoader ? "grub",
+  # How /etc/fstab names the root.
+  rootDevice ? "/dev/disk/by-label/nixos",
   # Where /boot lies: in the "root", or on the "esp" or the "xbootldr" partition.
   boot ? "root",
   # Whether GRUB is for "no" UEFI, "both" UEFI and BIOS, or UEFI "only", in the words of NixOS.
@@ -212,6 +214,7 @@ let
       dynamic
       systemPath
       bootLoader
+      rootDevice
       boot
       efi
       grubExtraConfig

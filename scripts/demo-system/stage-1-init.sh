@@ -34,6 +34,11 @@ done < /modules
 tries=0
 while :; do
   case $root in
+    PARTLABEL=*)
+      device=$(grep -lx "PARTNAME=${root#PARTLABEL=}" /sys/class/block/*/uevent)
+      device=${device%/uevent}
+      device=/dev/${device##*/}
+      ;;
     *=*) device=$(findfs "$root" 2>/dev/null) ;;
     *) device=$root ;;
   esac
