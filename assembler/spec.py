@@ -239,8 +239,8 @@ class Spec:
             lines.append(f"--label {self.label!r} is not 1 to {longest} printable bytes")
         if self.disk_guid is not None and not self.partition_table.is_gpt:
             lines.append(
-                f"--disk-guid is for a GPT, and --partition-table {self.partition_table} is none: "
-                "an MBR has a signature, which --root-partuuid SIGNATURE-NN gives it"
+                f"--disk-guid is for a GPT, which --partition-table {self.partition_table} does "
+                "not make; the signature of an MBR comes from --root-partuuid SIGNATURE-NN"
             )
         if self.writer == "direct" and self.file_system != "ext4":
             lines.append(

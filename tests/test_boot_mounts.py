@@ -218,6 +218,11 @@ def test_what_may_be_on_another_disk() -> None:
     assert found.problems == found.doubts == []
 
 
+def test_a_boot_partition_that_is_not_mounted_is_told() -> None:
+    (doubt,) = comparison("efixbootldr", [ROOT, "LABEL=ESP /efi vfat x"]).doubts
+    assert doubt.startswith("the system does not mount the boot partition at /boot: ")
+
+
 def test_a_machine_comes_up_without_what_is_optional() -> None:
     found = comparison("hybrid", [ROOT, "LABEL=twelve-chars /boot vfat nofail"])
     assert found.problems == []

@@ -164,7 +164,7 @@ def test_what_the_disk_cannot_be_is_refused_before_anything_is_written(tmp_path:
     assert done.returncode == 2
     assert done.stderr.endswith(
         "the system mounts / from LABEL=b, but --label is a: the root file system can have one "
-        "label only\n"
+        "label only; leave --label out\n"
     )
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from assembler.appliance.accelerator import Accelerator
+from assembler.appliance.mounts import device
 from assembler.errors import HostError
 from assembler.progress import Progress
 from assembler.root.tree import Directory, Tree, regular
@@ -20,6 +21,7 @@ from assembler.writers.guestfs import GuestfsWriter
 from assembler.writers.protocol import FileSystem, Subvolume
 from conftest import AsRoot
 from tests import readback
+from tests.helpers import output
 from tests.trees import (
     OFFSET,
     SEED,
@@ -146,3 +148,19 @@ def test_an_xattr_that_cannot_be_set_is_an_error(tmp_path: Path) -> None:
     tree.add(b"/ping", regular(b"x")._replace(xattrs=bad))
     with pytest.raises(HostError, match=r"unpacking .*Cannot set 'security\.capability'"):
         write(tmp_path / "image", tree, "ext4")
+
+
+@pytest.mark.parametrize("kind", ["ext4", "btrfs", "xfs", "f2fs"])
+def test_a_file_system_has_the_names_that_it_is_told(tmp_path: Path, kind: str) -> None:
+    """The command for the appliance, run here on a file."""
+    label, image = "a $b'\"c", tmp_path / "file-system"
+    with image.open("wb") as file:
+        file.truncate(GIB)
+    target = FileSystem(
+        offset=0, size=GIB, inodes=100, label=label, uuid=SEED, hash_seed=SEED, epoch=1, kind=kind
+    )
+    command = guestfs.mkfs(target).replace(device(0), str(image))
+    output("sh", "-c", f"PATH=/usr/sbin:/sbin:$PATH; {command}")
+    for tag, name in (("LABEL", label), ("UUID", str(SEED))):
+        found = output("/sbin/blkid", "--probe", "-o", "value", "-s", tag, image)
+        assert found.decode().rstrip("\n") == name

@@ -77,6 +77,12 @@ def compare(mounts: Sequence[Mount], claims: Claims) -> Comparison:
     for mount in later:
         found.take_other(mount)
     found.miss_subvolumes(mounts)
+    place = disk.boot_place or _BOOT
+    if disk.layout.xbootldr is not None and mounts and place not in [one.place for one in mounts]:
+        found.result.doubts.append(
+            f"the system does not mount the {Role.BOOT} at {place}: what a rebuild writes there, "
+            "no boot loader reads"
+        )
     return found.result
 
 

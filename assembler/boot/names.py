@@ -110,8 +110,10 @@ class Claims:
             return
         claim = self.taken.setdefault((role, name.tag), Claim(name, who))
         if claim.name != name:
+            option = claim.who.split(" ")[0]
+            remedy = f"; leave {option} out" if option.startswith("--") else ""
             self.problems.append(
-                f"{who}, but {claim.who}: the {role} can have one {_WORDS[name.tag]} only"
+                f"{who}, but {claim.who}: the {role} can have one {_WORDS[name.tag]} only{remedy}"
             )
 
     @property
