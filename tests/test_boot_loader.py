@@ -277,15 +277,6 @@ def test_other_loaders_need_nothing(system: System, loader: str) -> None:
     assert not find(system, Table.EFI, loader).grubs
 
 
-def test_a_boot_partition_that_is_not_mounted_is_told(
-    system: System, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        find(system, Table.LEGACY_BOOT)
-    [warning] = caplog.messages
-    assert warning.startswith("the system does not mount the boot partition at /boot: its next")
-
-
 def test_what_grub_does_not_load_is_told(system: System, caplog: pytest.LogCaptureFixture) -> None:
     file = system.host(f"{system.toplevel}/boot.json")
     document = json.loads(file.read_text())

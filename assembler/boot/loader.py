@@ -163,11 +163,6 @@ class _Search:
 
     def grub(self, loader: Loader) -> Loader:
         """Add what is particular to GRUB."""
-        if self.wanted.table.has_boot_partition and loader.mounts.boot is None:
-            log.warning(
-                "the system does not mount the boot partition at /boot: its next rebuild writes "
-                "another menu than the one that GRUB reads"
-            )
         for one in loader.generations:
             if not one.version:
                 log.warning("generation %d is not in GRUB's menu: no nixos-version", one.number)
