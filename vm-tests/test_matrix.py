@@ -167,6 +167,8 @@ def make(
     """Makes an image as a Disk describes it, unless it is the one that was made last."""
     assert os.geteuid() != 0, "an image made by root proves nothing"
     out = tmp_path_factory.mktemp("matrix") / "disk.raw"
+    file, contents = out.with_name("file"), out.with_name("contents.json")
+    file.write_text("of the contents")
     last: list[Made] = []
 
     def make(disk: Disk) -> Made:
@@ -177,6 +179,10 @@ def make(
             if disk.installing:
                 second = demo_variant(**disk.parameters, label="23.05.second")
                 argv += ["--additional-path", second]
+            targets = [f"{place}/row" for place in sorted(disk.mounts or {"/boot"})]
+            rows = [{"source": str(file), "target": target} for target in targets]
+            contents.write_text(json.dumps(rows))
+            argv += ["--contents", contents]
             subprocess.run([*argv, *disk.options], check=True, timeout=600)
             last.append(Made(disk, out, system, second))
         return last[-1]
@@ -195,6 +201,8 @@ def check(machine: Machine, made: Made, firmware: Firmware) -> None:
     assert set(run("sed -n 's/^[^ ]* \\([^ ]*\\) vfat .*/\\1/p' /proc/mounts").split()) == (
         made.disk.mounts
     )
+    for place in made.disk.mounts or {"/boot"}:
+        assert run(f"cat {place}/row") == "of the contents"
     size = run("cat /sys/block/vda/queue/logical_block_size")
     assert size == str(made.disk.sector_size)
     said = BY_GRUB if made.disk.boot_loader == "grub" else {}
