@@ -41,6 +41,18 @@ def test_a_theme_that_has_no_end_is_refused(store: StoreRoot) -> None:
         find_theme(store, THEME)
 
 
+def test_a_theme_of_links_that_multiply_is_refused(store: StoreRoot) -> None:
+    for level in range(40):
+        for side in ("a", "b"):
+            link(store, f"{THEME}-{level}/{side}", f"{THEME}-{level + 1}")
+    put(store, f"{THEME}-40/file")
+    with pytest.raises(RequestError, match=f"{THEME}-0 has more than 10000 files"):
+        find_theme(store, f"{THEME}-0")
+    put(store, f"{THEME}{'/a' * 1500}/file")
+    with pytest.raises(RequestError, match=f"{THEME} has more than 10000 files, or is too deep"):
+        find_theme(store, THEME)
+
+
 def test_what_is_no_file_is_refused(store: StoreRoot) -> None:
     put(store, f"{THEME}/a")
     with pytest.raises(RequestError, match=f"{THEME} is not a file"):

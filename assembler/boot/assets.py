@@ -8,6 +8,9 @@ from assembler.boot.lookup import resolve
 from assembler.errors import HostError, RequestError, reason
 from assembler.store.paths import Store
 
+_MAX_FILES = 10_000  # in a theme; the largest known has some hundreds
+_MAX_DEPTH = 50  # directories in each other
+
 
 @dataclass(frozen=True, slots=True)
 class StoreFile:
@@ -34,14 +37,22 @@ def find_theme(store: Store, path: str) -> tuple[StoreFile, ...]:
     if store.is_file(resolve(store, path)):
         raise RequestError(f"{path} is not a directory")
     try:
-        return tuple(sorted(_walk(store, path, "", ()), key=lambda file: file.name))
+        return tuple(sorted(_walk(store, path, "", (), []), key=lambda file: file.name))
     except OSError as error:
         raise HostError(f"cannot read {reason(error)}") from None
 
 
-def _walk(store: Store, path: str, name: str, above: tuple[str, ...]) -> Iterator[StoreFile]:
-    """The files at or below `path`, which has the `name` below the first; `above` are all dirs."""
+def _walk(
+    store: Store, path: str, name: str, above: tuple[str, ...], seen: list[str]
+) -> Iterator[StoreFile]:
+    """The files at or below `path`, which has the `name` below the first.
+
+    `above` are the directories that it lies in, `seen` gets all paths.
+    """
     real = resolve(store, path)
+    seen.append(real)
+    if len(seen) > _MAX_FILES or len(above) > _MAX_DEPTH:  # links can make few directories many
+        raise RequestError(f"{seen[0]} has more than {_MAX_FILES} files, or is too deep")
     if store.is_file(real):
         yield StoreFile(name, real, store.host(real).stat().st_mode & 0o777)
         return
@@ -49,4 +60,4 @@ def _walk(store: Store, path: str, name: str, above: tuple[str, ...]) -> Iterato
         raise RequestError(f"{path} leads to a directory above it")
     for entry in os.listdir(store.host(real)):
         below = f"{name}/{entry}" if name else entry
-        yield from _walk(store, f"{real}/{entry}", below, (*above, real))
+        yield from _walk(store, f"{real}/{entry}", below, (*above, real), seen)
