@@ -185,6 +185,21 @@ def test_a_bare_file_system(tmp_path: Path) -> None:
     assert "ext4, " in lines[1]
 
 
+def test_a_menu_for_a_grub_from_outside(tmp_path: Path) -> None:
+    """As on a disk without a partition table, which another disk's GRUB starts."""
+    files = root_files(menu())
+    build(tmp_path / "disk", Table.NONE, files)
+    where = "GRUB from outside: the ext4, /boot/grub/grub.cfg"
+    assert walked(tmp_path / "disk") == [f"{where} -> 1 entry", ENTRY]
+    files[KERNEL] = files[KERNEL][:-100]
+    shutil.rmtree(tmp_path)
+    tmp_path.mkdir()
+    build(tmp_path / "disk", Table.NONE, files)
+    found = fault(tmp_path / "disk")
+    assert found.startswith("GRUB from outside: entry 'NixOS - Default': the ext4, ")
+    assert "bzImage: it is cut short" in found
+
+
 def test_fallback_between_shim_and_grub(tmp_path: Path) -> None:
     """A shim that finds fallback beside itself starts nothing else (fallback.c)."""
     stub = f"search.fs_uuid {ROOT_UUID} root\nconfigfile ($root)/boot/grub/grub.cfg\n"
