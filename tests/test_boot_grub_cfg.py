@@ -324,6 +324,11 @@ def test_a_serial_console_of_the_kernel_is_grubs_too(extra: str, expected: bool)
     assert (SERIAL in text) == expected
 
 
+def test_a_submenu_of_nothing_is_left_out() -> None:
+    assert titles(text_of(GrubConfig(configuration_limit=0))) == ["NixOS"]
+    assert titles(text_of(generations=(replace(PLAIN, version=""),))) == ["NixOS"]
+
+
 def test_without_initrd() -> None:
     one = replace(PLAIN, bootspec=replace(PLAIN.bootspec, initrd=None))
     assert "  initrd" not in text_of(generations=(one,))

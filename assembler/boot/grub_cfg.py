@@ -210,9 +210,12 @@ class _Menu:
         return self.drives.store_drive + quote(self.places.locate(path))
 
     def all_configurations(self, generations: Sequence[Generation]) -> Iterator[str]:
-        """The submenu with the generations, the newest first."""
+        """The submenu with the generations, the newest first; GRUB takes none that is empty."""
+        listed = listed_generations(self.config, generations)
+        if not listed:
+            return
         yield f"submenu {quote_title(f'{_NAME} - All configurations')} --class submenu {{"
-        for one in listed_generations(self.config, generations):
+        for one in listed:
             name, suffix = f"{_NAME} - Configuration {one.number}", f" ({one.date} - {one.version})"
             yield from self.entries(name, suffix, one, self.config.sub_entry_options, nested=True)
         yield "}"
