@@ -154,7 +154,7 @@ def _warn(found: Comparison) -> None:
         log.warning("%s", doubt)
     if found.others:
         log.warning(
-            "%s: that is not on this disk, and a machine without another one does not come up, "
-            "unless the option nofail lets it",
-            " and ".join(map(str, found.others)),
+            "%s: that is not on this disk; where it is on no other disk either, the machine comes "
+            "up late or not at all, unless there is the option nofail",
+            ", ".join(map(str, found.others)),
         )

@@ -93,6 +93,7 @@ def test_what_is_escaped_comes_back(source: str, place: str, kind: str) -> None:
         ("tank/srv /srv zfs", True),
         ("/dev/vdb none swap", True),
         ("/var/swapfile none swap", False),
+        ("/dev/zram0 none swap", False),
         ("tmpfs /tmp tmpfs", False),
         ("server:/x /srv nfs4", False),
         ("//server/x /srv cifs", False),

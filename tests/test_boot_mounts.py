@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assembler.boot.boot_mounts import boot_mounts
 from assembler.boot.fstab import parameter_mounts, parse_fstab
-from assembler.boot.mounts import Comparison, boot_mounts, compare
+from assembler.boot.mounts import Comparison, compare
 from assembler.boot.names import Claims, Disk, Role
 from assembler.disk.layout import PartitionType, Table, shape
 from assembler.spec import LABEL_MAX

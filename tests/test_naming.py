@@ -119,7 +119,7 @@ def test_other_mounts_are_one_warning(store: StoreRoot, caplog: pytest.LogCaptur
     decide(store, system(store, "0", "\n".join(rows)))
     (record,) = caplog.records
     assert record.getMessage().startswith(
-        "the system mounts /srv from /dev/vdb1 and the system swaps to LABEL=swap: that is not on "
+        "the system mounts /srv from /dev/vdb1, the system swaps to LABEL=swap: that is not on "
     )
 
 

@@ -20,6 +20,7 @@ _WITHOUT_DISK = re.compile(
     r"|cifs|smb3|9p|virtiofs|ceph|glusterfs|afs|autofs|vboxsf|prl_fs|vmhgfs|fuse(?:\..*)?|.*fs\.fuse"
     r"|sshfs|davfs|bindfs|mergerfs|unionfs|squashfs|erofs|iso9660|udf"
 )
+_IN_MEMORY = re.compile("/dev/(?:zram|ram|loop)[0-9]")
 _AUTOMATIC = ("gpt-auto", "gpt-auto-force")  # root=: systemd finds it by its partition's type
 _BY_FSTAB = ("", "fstab")
 
@@ -71,7 +72,9 @@ class Mount:
         """Whether there must be a disk for it."""
         if self.is_bind or all(map(_WITHOUT_DISK.fullmatch, self.kinds)):
             return False
-        return not self.source.startswith("/") or self.source.startswith("/dev/")
+        if self.source.startswith("/"):
+            return self.source.startswith("/dev/") and not _IN_MEMORY.match(self.source)
+        return True
 
     @property
     def subvolume(self) -> str | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from assembler.boot.boot_files import InstalledGrub
+from assembler.boot.boot_mounts import BootMounts, boot_mounts
 from assembler.boot.efi import find_signed, find_systemd_boot, systemd_boot_programs
 from assembler.boot.efi_chain import EspFiles, Signed, given
 from assembler.boot.fstab import read_mounts
@@ -19,7 +20,6 @@ from assembler.boot.grub import (
 )
 from assembler.boot.grub_config import GrubConfig, Image, find_grub_config, read_grub_config
 from assembler.boot.machine import SYSTEMS, Machine
-from assembler.boot.mounts import BootMounts, boot_mounts
 from assembler.boot.systemd_boot import stub_problems
 from assembler.boot.systemd_boot_settings import SystemdBootSettings
 from assembler.disk.layout import Table, shape

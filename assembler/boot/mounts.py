@@ -1,61 +1,19 @@
 """Compare what a system mounts with the disk that it is put on."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from assembler.boot.boot_mounts import BOOT, BootMounts, boot_mounts, is_esp_place
 from assembler.boot.devices import Device, Foreign, Named, Node, udev_encode
 from assembler.boot.fstab import Mount
 from assembler.boot.names import Claims, Disk, Role
-from assembler.disk.layout import Layout, Partition, Table
+from assembler.disk.layout import Partition, Table
 
 _ROOT = "/"
-_BOOT = "/boot"
 _STORE = ("/nix", "/nix/store")
-# Where systems mount an EFI system partition that is not /boot.
-_ESP = re.compile(r".*/(?:efi|esp)[^/]*", re.IGNORECASE)
 _FOR_ESP = [table for table in Table if table.boots_efi]
 _FOR_BOOT = [table for table in Table if table.boots_efi or table.has_boot_partition]
 _NEEDED = (_ROOT, *_STORE)  # a machine without them does not come up, whatever their options
-
-
-@dataclass(frozen=True, slots=True)
-class BootMounts:
-    """Where a system mounts the FAT partitions of its disk."""
-
-    esp: Mount | None = None  # the EFI system partition
-    boot: Mount | None = None  # the partition for kernels
-
-    def role_at(self, place: str) -> Role | None:
-        """What is mounted at a place."""
-        if self.esp is not None and self.esp.place == place:
-            return Role.ESP
-        return Role.BOOT if self.boot is not None and self.boot.place == place else None
-
-    @property
-    def boot_is_esp(self) -> bool:
-        """Whether /boot is the EFI system partition."""
-        return self.role_at(_BOOT) is Role.ESP
-
-
-def boot_mounts(
-    layout: Layout, mounts: Sequence[Mount], esp_place: str = "", boot_place: str = ""
-) -> BootMounts:
-    """Which of a system's mounts are the FAT partitions of a disk.
-
-    Where there is a partition for kernels, that is /boot; else /boot is the ESP. The places are
-    where the boot loader's installer has them, empty where it does not tell.
-    """
-    fats = [mount for mount in mounts if mount.is_fat and not mount.is_bind]
-    boot = _first(fats, re.compile(re.escape(boot_place or _BOOT)))
-    esp = _first(fats, re.compile(re.escape(esp_place))) or _first(fats, _ESP)
-    if layout.xbootldr is not None:
-        return BootMounts(None if layout.esp is None else esp, boot)
-    return BootMounts(None if layout.esp is None else boot or esp)
-
-
-def _first(mounts: Sequence[Mount], place: re.Pattern[str]) -> Mount | None:
-    return next((mount for mount in mounts if place.fullmatch(mount.place)), None)
 
 
 @dataclass(slots=True)
@@ -77,7 +35,7 @@ def compare(mounts: Sequence[Mount], claims: Claims) -> Comparison:
     for mount in later:
         found.take_other(mount)
     found.miss_subvolumes(mounts)
-    place = disk.boot_place or _BOOT
+    place = disk.boot_place or BOOT
     if disk.layout.xbootldr is not None and mounts and place not in [one.place for one in mounts]:
         found.result.doubts.append(
             f"the system does not mount the {Role.BOOT} at {place}: what a rebuild writes there, "
@@ -104,7 +62,7 @@ class _Comparing:
             self._store(mount)
         elif (role := self.boots.role_at(mount.place)) is not None:
             self._on(role, mount)
-        elif mount.place == _BOOT:
+        elif mount.place == BOOT:
             self._no_boot(mount)
         else:
             return self._no_esp(mount)
@@ -171,7 +129,7 @@ class _Comparing:
 
     def _no_boot(self, mount: Mount) -> None:
         """Compare a /boot that is no partition of this disk."""
-        if (mount.subvolume, _BOOT) in self.disk.subvolumes and mount.may_be("btrfs"):
+        if (mount.subvolume, BOOT) in self.disk.subvolumes and mount.may_be("btrfs"):
             self._on(Role.ROOT, mount)
             return
         table = self.disk.layout.table
@@ -186,7 +144,7 @@ class _Comparing:
         Tells whether it was one; further ones are mirrors on other disks.
         """
         esp, table = self.boots.esp, self.disk.layout.table
-        if not mount.is_fat or mount.is_bind or not _ESP.fullmatch(mount.place):
+        if not mount.is_fat or mount.is_bind or not is_esp_place(mount.place):
             return False
         if esp is None and not mount.is_optional:  # or a system is for disks of several kinds
             self._tell(
@@ -194,13 +152,13 @@ class _Comparing:
                 f"there is no EFI system partition with --partition-table {table}: "
                 f"{_take(_FOR_ESP)}, or {_leave(mount)}",
             )
-        elif esp is not None and esp.place == _BOOT and mount.device != esp.device:
+        elif esp is not None and esp.place == BOOT and mount.device != esp.device:
             self._tell(
                 mount,
-                f"{_BOOT} is the only FAT with --partition-table {table}: take "
+                f"{BOOT} is the only FAT with --partition-table {table}: take "
                 f"--partition-table {Table.EFIXBOOTLDR}, or {_leave(mount)}",
             )
-        return esp is None or esp.place == _BOOT
+        return esp is None or esp.place == BOOT
 
     def _on(self, role: Role, mount: Mount) -> bool:
         """Compare a mount with the partition that it should be; tells whether it can be that."""
