@@ -101,8 +101,10 @@ image {{
 @pytest.fixture
 def probe(tmp_path: Path) -> Path:
     """A Nix file whose output tells where its builder ran."""
-    script = "/usr/bin/id -u > $out; /bin/cat /proc/self/uid_map /proc/net/dev >> $out; "
+    script = (
+        "/usr/bin/id -u > $out; /bin/cat /proc/self/uid_map /proc/net/dev >> $out; "
         "echo / /* >> $out"
+    )
     file = tmp_path / "probe.nix"
     file.write_text(
         'derivation { name = "probe"; system = "x86_64-linux"; builder = "/bin/bash"; '
