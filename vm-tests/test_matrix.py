@@ -34,7 +34,7 @@ BOOT_SECONDS = 180
 COMMAND_SECONDS = 60
 MEMORY = 256  # MiB
 INSTALL_MEMORY = 512  # GRUB's own installer puts 280 modules into it, and Nix its database
-KERNEL_PARAMS = ["console=ttyS0,115200", "panic=-1", "loglevel=4"]
+KERNEL_PARAMS = ["console=ttyS0,115200", "panic=-1", "loglevel=4", "no_timer_check"]
 SECURE_MEMORY = 512  # with less, Linux does not come up after a Secure Boot
 
 SPECIALISATION = "calm"

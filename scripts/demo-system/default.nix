@@ -12,6 +12,8 @@
     "console=ttyS0,115200"
     "panic=-1"
     "loglevel=4"
+    # On a busy host an emulated timer can be late, which Linux takes for a broken one: it panics.
+    "no_timer_check"
   ],
   # Further ones, a list as JSON.
   moreParams ? "[]",
