@@ -145,7 +145,7 @@ def _require_tools(spec: Spec) -> None:
     if spec.partition_table is not Table.NONE:
         missing += table.problems()
     if spec.partition_table is not Table.NONE or spec.loader != "none":
-        missing += process.require("grub-fstest")  # which walks boot chains
+        missing += process.require("grub-fstest", "grub-script-check")  # for boot chains
     if spec.sector_size != SECTOR:
         missing += process.require("fdisk")
     if not spec.writes_in_appliance:

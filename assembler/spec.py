@@ -209,6 +209,11 @@ class Spec:
                 f"--partition-table {table} is for BIOS, too, which does not start systemd-boot: "
                 "take efi or efixbootldr, or --boot-loader grub"
             )
+        elif loader == "systemd-boot" and table is Table.EFIXBOOTLDR and self.sector_size != SECTOR:
+            lines.append(
+                f"--sector-size {self.sector_size}: systemd-boot finds no kernels in an XBOOTLDR "
+                "partition of such a disk: take --partition-table efi, or --boot-loader grub"
+            )
         if self.sector_size != SECTOR and table.boots_bios:
             lines.append(
                 f"--partition-table {table} is for BIOS, which starts no disk with --sector-size "

@@ -108,9 +108,19 @@ def test_names_times_and_identity(tmp_path: Path) -> None:
     assert hidden == OFFSET // SECTOR
 
 
-def test_a_time_that_fat_cannot_hold_becomes_1980(tmp_path: Path) -> None:
-    image = make(tmp_path / "disk.raw", fat(epoch=1))
-    assert "1980-01-01" in tool("mdir", "-i", f"{image}@@{OFFSET}", "::/").decode()
+@pytest.mark.parametrize(
+    ("epoch", "shown"),
+    [
+        (1, "1980-01-01"),
+        (2**31, "2038-01-19"),
+        (4354819199, "2107-12-31  23:59"),
+        (4354819200, "2107-12-31  23:59"),
+        (2**34, "2107-12-31  23:59"),
+    ],
+)
+def test_times_that_fat_cannot_hold(tmp_path: Path, epoch: int, shown: str) -> None:
+    image = make(tmp_path / "disk.raw", fat(epoch=epoch))
+    assert shown in tool("mdir", "-i", f"{image}@@{OFFSET}", "::/").decode()
 
 
 def test_nothing_is_written_outside(tmp_path: Path) -> None:

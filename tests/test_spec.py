@@ -157,6 +157,11 @@ def test_table_and_boot_loader_suit_each_other(
             "take efi or efixbootldr",
         ),
         (
+            {"table": Table.EFIXBOOTLDR, "boot_loader": "systemd-boot", "sector_size": 4096},
+            "--sector-size 4096: systemd-boot finds no kernels in an XBOOTLDR partition of such a "
+            "disk: take --partition-table efi, or --boot-loader grub",
+        ),
+        (
             {"table": Table.LEGACY, "efi_binaries": (Path("/shim.efi"),)},
             "--efi-binary is for --boot-loader grub and a partition table with an EFI system "
             "partition: efi, efixbootldr or hybrid",

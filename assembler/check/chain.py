@@ -7,6 +7,7 @@ from pathlib import Path
 
 from assembler.check.grub_reader import GrubReader
 from assembler.check.part import Part
+from assembler.units import SECTOR
 
 
 class BrokenError(Exception):
@@ -29,6 +30,7 @@ class Disk:
     table: str  # gpt or dos, by sfdisk's names
     partitions: tuple[Part, ...]
     reader: GrubReader
+    sector_size: int = SECTOR  # bytes
     whole: set[Path] = field(default_factory=set)  # copies of files that were found to be whole
 
 

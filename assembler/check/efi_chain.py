@@ -20,6 +20,7 @@ from assembler.check.grub_reader import UnreadableError
 from assembler.check.loader_entries import default_of, read_entries
 from assembler.check.part import Part
 from assembler.disk.layout import PartitionType
+from assembler.units import SECTOR
 
 _DIRECTORY = "/EFI/BOOT"
 _PROGRAMS = {one.boot_program.rpartition("/")[2]: one.names.words for one in Machine}
@@ -196,7 +197,8 @@ def _program(disk: Disk, esp: Part, path: str, machine: str) -> Program:
 
 def _walk_entries(trail: Trail, disk: Disk, esp: Part, machine: str) -> None:
     boot = [part for part in disk.partitions if part.type_guid == _XBOOTLDR]
-    parts = [esp, *boot]
+    # systemd-boot looks for a GPT in units of 512 bytes (systemd, src/boot/efi/part-discovery.c).
+    parts = [esp, *(boot if disk.sector_size == SECTOR else [])]
     try:
         entries = read_entries(disk.reader, tuple(part.number for part in parts))
     except UnreadableError as error:
@@ -204,7 +206,10 @@ def _walk_entries(trail: Trail, disk: Disk, esp: Part, machine: str) -> None:
     default = default_of(disk.reader, esp.number, entries)
     if default is None:
         where = " or ".join(part.where for part in parts)
-        raise BrokenError(f"there are no entries in loader/entries in {where}")
+        size = f"sectors of {disk.sector_size} bytes"
+        unseen = boot and disk.sector_size != SECTOR
+        why = f"; systemd-boot does not find those in {boot[0].where} on {size}" if unseen else ""
+        raise BrokenError(f"there are no entries in loader/entries in {where}{why}")
     count = len(entries)
     trail.links.append(f"{count} {'entry' if count == 1 else 'entries'} in loader/entries")
     EntryReader(disk, machine, efi=True).check(trail, entries, default)

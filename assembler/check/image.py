@@ -123,7 +123,7 @@ def _walk(
     parts = [part for part in table.parts if part.type_guid != _BIOS_BOOT]
     spans = [Span(part.number, part.start, part.size) for part in parts]
     reader = GrubReader(image, scratch, spans, table.sector_size)
-    disk = Disk(image, table.kind, table.parts, reader)
+    disk = Disk(image, table.kind, table.parts, reader, table.sector_size)
     if not table.kind:
         bare = walk_bare(disk)
         return () if bare is None else (bare,)

@@ -150,7 +150,7 @@ def _faults(image: Path) -> list[str]:
         ok=_STATUSES,
         limit=_LIMIT,
     )
-    said = (done.stderr + done.stdout).decode(errors="replace")
+    said = (done.stderr + done.stdout).decode(errors="replace").replace(f"{image}:", "")
     # A damaged backup table is told on stderr, and is no error to sfdisk.
     if done.returncode == 0 and "No errors detected" in said and not done.stderr:
         return []

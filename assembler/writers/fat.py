@@ -18,6 +18,7 @@ from assembler.units import KIB, MIB, SECTOR, ceil_div, format_size, round_up
 from assembler.writers.fat_names import name_problems, stand_ins, units, with_one_case
 
 _DOS_EPOCH = 315532800  # 1980-01-01 00:00 UTC, the first time that FAT can hold, in seconds
+_DOS_END = 4354819198  # 2107-12-31 23:59:58 UTC, the last one
 _FATS = 2
 _ENTRY = 32  # bytes of a directory entry
 _ENTRY_NAME = 13  # characters of a long name that fit an additional entry
@@ -41,7 +42,7 @@ class Fat:
 
     The keys of `files` are paths like `EFI/BOOT/BOOTX64.EFI`; directories on the way are made.
     `volume_id` has 32 bits, `label` at most 11 characters. `epoch` is in seconds and taken as
-    1980 when it is before. `what` is its name in messages.
+    1980 when it is before, as 2107 when it is after. `what` is its name in messages.
     """
 
     offset: int
@@ -207,7 +208,7 @@ def _fill(image: Path, fat: Fat) -> None:
     """
     drive = f"{image}@@{fat.offset}"
     env = {
-        "SOURCE_DATE_EPOCH": str(max(_DOS_EPOCH, fat.epoch)),
+        "SOURCE_DATE_EPOCH": str(min(max(_DOS_EPOCH, fat.epoch), _DOS_END)),
         "HOME": "/nonexistent",  # for no ~/.mtoolsrc
         "MTOOLS_SKIP_CHECK": "1",
     }
