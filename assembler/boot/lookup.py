@@ -44,11 +44,10 @@ def host_tree(store: Store, path: str) -> Path:
 
 def _links(top: Path) -> Iterator[str]:
     """All symlinks at or below a path of this host."""
-    if os.path.islink(top):
-        yield str(top)
-        return
-    for directory, directories, files in os.walk(top):
-        for name in (*directories, *files):
-            path = os.path.join(directory, name)
-            if os.path.islink(path):
-                yield path
+    pending = [str(top)]
+    while pending:
+        here = pending.pop()
+        if os.path.islink(here):
+            yield here
+        elif os.path.isdir(here):
+            pending += (os.path.join(here, name) for name in os.listdir(here))

@@ -26,6 +26,7 @@ _GROUPS = {
     "utmp": 29, "adm": 55, "keys": 96, "users": 100, "input": 174, "kvm": 302, "render": 303,
     "sgx": 304, "shadow": 318, "nixbld": 30000, "nogroup": 65534,
 }  # fmt: skip
+_MAX_READ = 1 << 24  # bytes, far more than any list of users has
 _SYSUSERS = "etc/sysusers.d"
 _DOCUMENTS = ("-users-groups.json", "-userborn.json")
 
@@ -127,7 +128,8 @@ def _sysusers(text: str) -> Accounts:
 def _read(store: Store, path: str) -> str:
     """A small file of the closure, empty where there is none; bytes that are not UTF-8 stay."""
     try:
-        return store.host(store.resolve(path)).read_text(errors="surrogateescape")
+        with store.host(store.resolve(path)).open("rb") as file:
+            return file.read(_MAX_READ).decode(errors="surrogateescape")
     except AbsentError:
         return ""
     except OSError as error:

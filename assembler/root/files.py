@@ -110,7 +110,8 @@ class Files:
         node = self._node(path)
         if node is not None and path not in self._whole:
             try:
-                target.parent.mkdir(parents=True, exist_ok=True)
+                for directory in reversed(target.parents):  # mkdir stumbles over very many
+                    directory.mkdir(exist_ok=True)
                 _take_out(node, target)
             except OSError as error:
                 raise HostError(f"taking files out of the export: {reason(error)}") from None

@@ -11,6 +11,8 @@ from assembler.root.modes import Mode
 from assembler.root.tree import Xattrs
 from assembler.store.paths import AbsentError, Store, follow, store_path_of
 
+_MAX_READ = 1 << 24  # bytes, far more than any file has that is looked into
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -54,7 +56,7 @@ def rows_with(rows: Sequence[Row], path: str) -> list[Row]:
 
 
 def read_target(rows: Sequence[Row], store: Store, path: str) -> bytes | None:
-    """The bytes that the image has at an absolute `path` because of its contents.
+    """The bytes that the image has at an absolute `path` because of its contents, up to 16 MiB.
 
     Links are followed as the image will. None where the rows put no file there. Raises
     RequestError for a link that leads out of the closure, HostError for what cannot be read.
@@ -79,7 +81,10 @@ def read_target(rows: Sequence[Row], store: Store, path: str) -> bytes | None:
         file = store.host(real)
         if store_path_of(real) is None:
             file = Path(next((row.source_of(real) or "" for row in rows_with(rows, real)), ""))
-        return file.read_bytes() if file.is_file() else None
+        if not file.is_file():
+            return None
+        with file.open("rb") as opened:
+            return opened.read(_MAX_READ)
     except AbsentError:
         return None
     except OSError as error:
