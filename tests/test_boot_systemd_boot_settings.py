@@ -80,6 +80,18 @@ def test_any_text_is_a_builder_or_none(text: str) -> None:
     parse_settings("/b", builder() + text)
 
 
+@pytest.mark.filterwarnings("error")
+def test_escapes_that_python_warns_of() -> None:
+    assert parse_settings("/b", builder() + 'PATTERN = "a\\.conf"\n') is not None
+
+
+@pytest.mark.parametrize("operator", ["/", "=="])
+def test_constants_that_are_nested_without_end(operator: str) -> None:
+    text = f"EFI_SYS_MOUNT_POINT = {operator.join(['x'] * 3000)}\n"
+    found = parse_settings("/b", builder(BY_NUMBER, editor="True") + text)
+    assert found is None or found.esp == "/boot"
+
+
 @pytest.mark.parametrize("text", ["(" * 100_000, "-" * 100_000, "f(" * 90, "\0", "if\n" * 99])
 def test_what_python_cannot_parse(text: str) -> None:
     assert parse_settings("/b", text) is None

@@ -1,6 +1,7 @@
 """Read constants out of a Python program, which is parsed and never run."""
 
 import ast
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 
@@ -9,6 +10,7 @@ Names = Mapping[str, Value]
 
 # How many lines this Python may fail to parse; a program for a later one may have a few.
 _MAX_ERRORS = 20
+_NOT_CONSTANT = (ValueError, RecursionError)
 _CALLS: Mapping[str, Callable[[Value], Value]] = {"Path": str, "str": str, "int": int, "bool": bool}
 
 
@@ -18,15 +20,16 @@ def parse(text: str) -> ast.Module:
     Nothing is left of what is no Python at all.
     """
     lines = text.split("\n")
-    for _ in range(_MAX_ERRORS):
-        try:
-            return ast.parse("\n".join(lines))
-        except SyntaxError as error:
-            if error.lineno is None or not 0 < error.lineno <= len(lines):
+    with warnings.catch_warnings(action="ignore"):  # about escapes in strings
+        for _ in range(_MAX_ERRORS):
+            try:
+                return ast.parse("\n".join(lines))
+            except SyntaxError as error:
+                if error.lineno is None or not 0 < error.lineno <= len(lines):
+                    break
+                lines[error.lineno - 1] = ""
+            except (ValueError, RecursionError, MemoryError):
                 break
-            lines[error.lineno - 1] = ""
-        except (ValueError, RecursionError, MemoryError):
-            break
     return ast.Module([], [])
 
 
@@ -47,7 +50,7 @@ def assigned(statements: Iterable[ast.AST], names: Names) -> dict[str, Value]:
     for statement in statements:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                with suppress(ValueError):
+                with suppress(*_NOT_CONSTANT):
                     found[name] = evaluate(value, found)
     return found
 
@@ -62,10 +65,10 @@ def written(statements: Iterable[ast.stmt], names: Names) -> Iterator[str]:
             case ast.With(body=body):
                 yield from written(body, names)
             case ast.If(test=test, body=body, orelse=orelse):
-                with suppress(ValueError):
+                with suppress(*_NOT_CONSTANT):
                     yield from written(body if evaluate(test, names) else orelse, names)
             case ast.Expr(ast.Call(func=ast.Attribute(attr="write"), args=[argument])):
-                with suppress(ValueError):
+                with suppress(*_NOT_CONSTANT):
                     yield str(evaluate(argument, names))
 
 
