@@ -1,5 +1,6 @@
 """The boot chain of an image of each kind is walked, and the first broken link is named."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from assembler.check.image import Report, check_image
+from assembler.check.image import Report, check_image, describe, facts, verdict
 from assembler.disk.layout import Table
 from tests.boot_images import (
     EARLY,
@@ -547,3 +548,53 @@ def test_the_command_names_the_link(image: Path) -> None:
     link = of_entry(KERNEL, f"file `{KERNEL}' not found")
     assert done.stdout.splitlines()[-1] == f"unsound: BIOS: {link}; UEFI: {link}"
     assert "1 entry -> broken" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            menu().replace("bzImage", "bz\0Image"),
+            "it has a NUL byte, where GRUB stops to read the line",
+        ),
+        (menu() + "menuentry x {\n  linux /k\n", "syntax error in line "),
+        (menu() + "submenu all { }\n", "syntax error in line "),
+        (menu() + "submenu all {\n  set a=b\n}\n", "its submenu 'all' has no entries"),
+        (
+            menu() + "source /boot/grub/grub.cfg\n" * 3,
+            "configurations read one another without end",
+        ),
+        (
+            "".join(f"if [ -e /x{at} ]; then true; fi\n" for at in range(5000)) + menu(),
+            "it asks for more work than any menu needs",
+        ),
+    ],
+)
+def test_menus_that_are_wrong(tmp_path: Path, text: str, words: str) -> None:
+    core = core_image(tmp_path, "i386-pc")
+    build(tmp_path / "disk", Table.LEGACY, root_files(text), core=core)
+    assert words in fault(tmp_path / "disk")
+
+
+def test_what_an_image_says_controls_no_terminal(tmp_path: Path) -> None:
+    text = menu().replace("NixOS - Default", "Nix\x1b[31mOS\x1b]0;pwn\x07\x9b")
+    core = core_image(tmp_path, "i386-pc")
+    build(tmp_path / "disk", Table.LEGACY, root_files(text), core=core)
+    report = check_image(tmp_path / "disk")
+    assert report.sound
+    lines = [*describe(report), verdict(report)]
+    assert all(line.isprintable() for line in lines)
+    assert any(r"Nix\x1b[31mOS\x1b]0;pwn\x07" in line for line in lines)
+    write(tmp_path / "disk", 1, KERNEL, b"\x1b[31m")
+    told = verdict(check_image(tmp_path / "disk"))
+    assert told.startswith("unsound: BIOS: ")
+    assert told.isprintable()
+
+
+def test_facts_are_json(tmp_path: Path) -> None:
+    core = core_image(tmp_path, "i386-pc")
+    build(tmp_path / "disk", Table.LEGACY, root_files(menu()), core=core)
+    found = json.loads(json.dumps(facts(check_image(tmp_path / "disk"))))
+    assert (found["path"], found["sound"], found["faults"]) == (str(tmp_path / "disk"), True, [])
+    assert [part["number"] for part in found["partitions"]] == [1]
+    assert [chain["firmware"] for chain in found["chains"]] == ["BIOS"]

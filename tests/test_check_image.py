@@ -219,6 +219,25 @@ def test_code_that_was_written_over(image: Path, place: int, words: str) -> None
     assert words in only_fault(check_image(image))
 
 
+@pytest.mark.parametrize("place", [0x600, 0x20000, 0x58000])
+def test_an_efi_program_that_is_not_as_it_was_built(image: Path, place: int) -> None:
+    """GRUB leaves a copy of its core image beside its modules, in the root."""
+    esp = start(image, 1)
+    with image.open("rb") as file:
+        file.seek(esp)
+        fat = file.read(64 << 20)
+    program = subprocess.run(
+        ["mtype", "-i", f"{image}@@{esp}", "::/EFI/BOOT/BOOTX64.EFI"],
+        capture_output=True,
+        check=True,
+    ).stdout
+    damage(image, esp + fat.index(program) + place, b"\x5a\xa5" * 4)
+    assert (
+        "/EFI/BOOT/BOOTX64.EFI: it differs from partition 3 (ext4), "
+        f"/boot/grub/x86_64-efi/core.efi, from byte {place:#x} on"
+    ) in only_fault(check_image(image))
+
+
 def test_an_efi_program_that_was_removed(image: Path) -> None:
     esp = f"{image}@@{start(image, 1)}"
     for name in ("BOOTX64.EFI", "BOOTIA32.EFI"):
