@@ -138,6 +138,16 @@ def test_a_pattern_puts_what_it_finds_into_the_target(tmp_path: Path) -> None:
     ]
 
 
+def test_a_pattern_may_bring_empty_places_for_mounts(tmp_path: Path) -> None:
+    for name in ("proc", "run", "etc"):
+        (tmp_path / "root" / name).mkdir(parents=True)
+    rows = row(source="$/root/*", target="/")
+    assert [item.target for item in read(tmp_path, rows)] == ["/etc", "/proc", "/run"]
+    (tmp_path / "root/run/x").touch()
+    [told] = problems(tmp_path, rows)
+    assert told.startswith("row 1: the target /run cannot be seen in the machine")
+
+
 def test_a_pattern_may_fill_the_root(tmp_path: Path) -> None:
     assert [item.target for item in read(tmp_path, row(source="$/fi*", target="/"))] == ["/file"]
 

@@ -30,11 +30,10 @@ _TAKEN = {
     STORE: "is in the store: use --additional-path",
     "/nix/var/nix": "is Nix's own, its database and profiles: use --additional-path, --generation "
     "or --channel",
-    **dict.fromkeys(
-        ("/dev", "/proc", "/run", "/sys"),
-        "cannot be seen in the machine, which mounts a file system of its own there",
-    ),
 }
+_HIDDEN = ("/dev", "/proc", "/run", "/sys")
+_BELOW_HIDDEN = tuple(f"{place}/" for place in _HIDDEN)
+_HIDES = "cannot be seen in the machine, which mounts a file system of its own there"
 
 
 def read_contents(file: Path, store: Store, accounts: Accounts) -> list[Row]:
@@ -110,6 +109,8 @@ class _Reader:
             for taken, fault in _TAKEN.items():
                 if _reaches(place, found, taken):
                     self._tell(number, f"the target {place} {fault}")
+            if place.startswith(_BELOW_HIDDEN) or (place in _HIDDEN and not _is_empty(found)):
+                self._tell(number, f"the target {place} {_HIDES}")
             rows.append(Row(found, place))
         return rows if len(self.problems) == before else []
 
@@ -255,6 +256,14 @@ def _is_name(given: object) -> TypeGuard[str]:
     try:
         return isinstance(given, str) and given != "" and b"\0" not in os.fsencode(given)
     except UnicodeEncodeError:
+        return False
+
+
+def _is_empty(source: str) -> bool:
+    """Whether a source is an empty directory, as places to mount something are."""
+    try:
+        return not os.path.islink(source) and not os.listdir(source)
+    except OSError:  # a file, or what is told as unreadable
         return False
 
 
