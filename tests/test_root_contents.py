@@ -331,12 +331,17 @@ def refusal(tmp_path: Path, tree: Tree, *rows: dict[str, Any]) -> list[str]:
 def test_what_this_program_makes_is_not_replaced(tmp_path: Path) -> None:
     tree = Tree()
     tree.add(b"/etc/NIXOS", regular(b""))
+    tree.add(b"/etc/empty", regular(b""))
     tree.add(b"/bin/sh", symlink(b"/nix/store/bash"))
-    tree.add(b"/boot/grub/grub.cfg", regular(b""))
+    tree.add(b"/boot/grub/grub.cfg", regular(b"menu"))
     (tmp_path / "d/grub").mkdir(parents=True)
     (tmp_path / "d/grub/grub.cfg").touch()
     (tmp_path / "sh").symlink_to("/nix/store/bash")
-    added(tmp_path, tree, row(source="$/sh", target="/bin/sh"))
+    same = (
+        row(source="$/sh", target="/bin/sh"),
+        row(source="$/d/grub/grub.cfg", target="/etc/empty"),
+    )
+    added(tmp_path, tree, *same)
     rows = [row(target="/bin/sh"), row(source="$/d", target="/boot"), row(target="/etc/NIXOS")]
     assert refusal(tmp_path, tree, *rows) == [
         f"{path} is made by this program, and cannot be replaced"

@@ -113,7 +113,11 @@ class _Placer:
         path, holder, found = meeting
         other = self._bringer(row, path)
         if other is None:
-            if _is_same_link(existing, found):
+            if (
+                isinstance(existing, Node)
+                and isinstance(found, Node)
+                and _is_same_at_sight(existing, found)
+            ):
                 return ""
             what = "is a directory of the system"
             if isinstance(existing, Node):
@@ -152,19 +156,19 @@ def _take_over(existing: Directory, found: Directory) -> None:
     existing.mtime = found.mtime
 
 
-def _is_same_link(one: Node | Directory, other: Node | Directory) -> bool:
-    """Whether two are symlinks with one target."""
-    if isinstance(one, Directory) or isinstance(other, Directory):
+def _is_same_at_sight(one: Node, other: Node) -> bool:
+    """Whether two nodes are the same without a look at files: one link, or nothing."""
+    if one.kind != other.kind or one.size != other.size:
         return False
-    return one.kind == other.kind == stat.S_IFLNK and one.data == other.data
+    return one.size == 0 or (one.kind == stat.S_IFLNK and one.data == other.data)
 
 
 def _is_same(one: Node, other: Node) -> bool:
     """Whether two nodes that tell their host paths have one content; raises HostError."""
-    if one.kind != other.kind or one.size != other.size:
+    if _is_same_at_sight(one, other):
+        return True
+    if one.kind != other.kind or one.size != other.size or one.kind == stat.S_IFLNK:
         return False
-    if one.kind == stat.S_IFLNK:
-        return _is_same_link(one, other)
     here, there = (os.fsdecode(origin(node.data, b"")[0]) for node in (one, other))
     try:
         return os.path.samefile(here, there) or filecmp.cmp(here, there, shallow=False)
