@@ -22,7 +22,6 @@ from benchlib.measure import Finished, Measured, run
 
 _REPOSITORY = Path(__file__).parents[2]
 _COMMAND = "from assembler.cli import assemble_main; assemble_main()"
-_STEP = re.compile(r"^([^:\n]+): (\d+\.\d\d) s$", re.MULTILINE)
 
 FLOOR = "floor: sendfile to one file"
 MKE2FS = "mke2fs -d"
@@ -71,8 +70,13 @@ def send(path: str, size: int, target: int) -> None:
 def assemble(load: Load, out: Path, *options: str) -> Finished:
     """Run the command `assemble` of this very repository; raises HostError."""
     where: list[process.Arg] = ["--out", out, "--store", load.root, "--system", load.system]
-    argv: list[process.Arg] = [sys.executable, "-c", _COMMAND, "--no-progress", *where, *options]
+    argv: list[process.Arg] = [sys.executable, "-c", _COMMAND, "--json", *where, *options]
     return run(argv, env={"PYTHONPATH": str(_REPOSITORY)})
+
+
+def seconds_of_steps(done: Finished) -> dict[str, float]:
+    """How long each step took, of what `assemble` printed."""
+    return {name: float(seconds) for name, seconds in json.loads(done.stdout)["seconds"].items()}
 
 
 @dataclass(slots=True)
@@ -86,9 +90,9 @@ class Assemble:
     def run(self, out: Path) -> list[Measured]:
         """Assemble the image."""
         done = assemble(self.load, out)
-        steps = {name: float(seconds) for name, seconds in _STEP.findall(done.stderr)}
+        steps = seconds_of_steps(done)
         if "writing ext4" not in steps:
-            raise HostError(f"assemble did not say how long it wrote:\n{done.stderr}")
+            raise HostError(f"assemble did not say how long it wrote: {done.stdout}")
         steps["start, end and all between the steps"] = done.seconds - sum(steps.values())
         for name, seconds in steps.items():
             self.steps.setdefault(name, []).append(seconds)
@@ -104,8 +108,8 @@ class Guestfs(Assemble):
     def run(self, out: Path) -> list[Measured]:
         """Assemble the image."""
         done = assemble(self.load, out, "--writer", "guestfs", "--accelerator", "tcg")
-        for name, seconds in _STEP.findall(done.stderr):
-            self.steps.setdefault(name, []).append(float(seconds))
+        for name, seconds in seconds_of_steps(done).items():
+            self.steps.setdefault(name, []).append(seconds)
         return [Measured(GUESTFS, done.seconds, done.peak)]
 
 

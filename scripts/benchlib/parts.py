@@ -15,7 +15,7 @@ from assembler.store import live
 from assembler.store.paths import StoreRoot
 from assembler.units import BLOCK, GIB, MIB
 from benchlib.closure import Load, Shape, copy_live, make_up
-from benchlib.contestants import Assemble, Contestant, Make, assemble, send
+from benchlib.contestants import Assemble, Contestant, Make, assemble, seconds_of_steps, send
 from benchlib.measure import Elsewhere, Finished, Measured
 from benchlib.room import (
     file_system,
@@ -128,7 +128,7 @@ def _assemble_once(shape: Shape, directory: Path | None) -> Finished:
             touch_memory(scratch / "out", load.data + load.inodes * BLOCK)
         done = assemble(load, scratch / "out")
         say(
-            "".join(f"  {line}\n" for line in done.stderr.splitlines())
+            "".join(f"  {name}: {one:.2f} s\n" for name, one in seconds_of_steps(done).items())
             + f"  peak {done.peak / MIB:.1f} MiB, {done.seconds:.2f} s in all"
         )
         return done
