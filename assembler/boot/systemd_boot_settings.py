@@ -92,13 +92,12 @@ def parse_settings(path: str, text: str) -> SystemdBootSettings | None:
     esp = str(names.get("EFI_SYS_MOUNT_POINT", next(iter(places), "")))
     template = str(names.get("BOOT_ENTRY", ""))
     own = SystemdBootSettings()
+    usual = _OLD_DIRECTORY if template else own.directory
     return SystemdBootSettings(
         builder=path,
         esp=esp,
         boot=str(names.get("BOOT_MOUNT_POINT", esp)),
-        directory=str(names.get("NIXOS_DIR", _OLD_DIRECTORY if template else own.directory)).strip(
-            "/"
-        ),
+        directory=str(names.get("NIXOS_DIR", usual)).strip("/"),
         distro_name=str(names.get("DISTRO_NAME", next(iter(titles), own.distro_name))).strip(),
         timeout=[line for line in lines if line.startswith("timeout ")],
         rest=[line for line in lines if not line.startswith("timeout ")],
