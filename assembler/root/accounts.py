@@ -37,7 +37,7 @@ Ids = Mapping[str, int | None]  # by name; None: the machine chooses one at its 
 class Accounts:
     """The ids of users and groups by their names.
 
-    `whole` tells whether a name that is missing is a name that nobody has.
+    `whole` is false where those of the system are not known.
     """
 
     users: Ids = field(default_factory=lambda: _USERS)

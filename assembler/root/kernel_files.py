@@ -16,7 +16,7 @@ _KINDS = frozenset(
 def kernel_fault(path: str, status: os.stat_result) -> str:
     """Why what is at a host path cannot be copied: it is made up by the kernel; else empty.
 
-    A regular file is also told by content that its size denies. Raises OSError.
+    A regular file of size 0 that has content is one, too. Raises OSError.
     """
     kind = _file_systems().get(status.st_dev)
     if kind is None and stat.S_ISREG(status.st_mode) and status.st_size == 0:

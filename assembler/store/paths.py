@@ -59,7 +59,7 @@ class Store(Protocol):
         """Follow every symlink as the image will see it.
 
         Raises AbsentError where nothing is there, RequestError where a link leads out of the
-        closure: what is there on this host is nobody's business.
+        closure, since other files of this host are not read.
         """
 
     def is_file(self, path: str) -> bool:
@@ -135,7 +135,8 @@ def locate(store: Store, path: str) -> Path:
     """Where on this host the image's `path` lies, which a user names.
 
     Links are followed as the image will follow them, a last one only to a directory. From a path
-    of the closure they may lead to no other path. There may be nothing. Raises RequestError.
+    of the closure they may lead only to paths of the closure. There may be nothing. Raises
+    RequestError.
     """
     here = locate_link(store, path)
     with suppress(RequestError):  # a link that leads anywhere else is taken as it is
@@ -157,7 +158,10 @@ def locate_link(store: Store, path: str) -> str:
 
 
 def _reach(store: Store, path: str) -> Callable[[str], bool]:
-    """Where links may lead from a path that a user names: out of the closure only from outside."""
+    """Where links may lead from a path that a user names.
+
+    From a path of the closure into the closure, from any other anywhere in the store.
+    """
     top = store_path_of(path)
     return store.knows if top is not None and store.knows(top) else lambda _path: True
 
