@@ -12,7 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from assembler.errors import HostError, RequestError
+from assembler.errors import HostError, RequestError, reason
 from assembler.root.accounts import MAX_ID, Accounts, Ids, parse_database, parse_id
 from assembler.root.kernel_files import kernel_fault
 from assembler.root.modes import Mode, parse_mode
@@ -139,12 +139,11 @@ class _Reader:
         if not found:
             self._tell(number, f"the source {source} does not exist")
         for path in found:
-            kind = stat.S_IFMT(os.lstat(path).st_mode)
-            if kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
-                self._tell(number, f"{path} is a device, pipe or socket")
-            elif not os.access(path, os.R_OK, follow_symlinks=kind != stat.S_IFLNK):
-                self._tell(number, f"the source {path} may not be read")
-            elif fault := kernel_fault(path, os.lstat(path)):
+            try:
+                fault = _source_fault(path)
+            except OSError as error:
+                fault = f"cannot read {reason(error)}"
+            if fault:
                 self._tell(number, fault)
         return found
 
@@ -235,6 +234,17 @@ class _Reader:
         if room < 0:
             self._tell(number, f"xattrs are {-room} bytes more than ext4 can hold")
         return tuple(result)
+
+
+def _source_fault(path: str) -> str:
+    """Why what is at a host path cannot be copied; empty where it can. Raises OSError."""
+    status = os.lstat(path)
+    kind = stat.S_IFMT(status.st_mode)
+    if kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
+        return f"{path} is a device, pipe or socket"
+    if not os.access(path, os.R_OK, follow_symlinks=kind != stat.S_IFLNK):
+        return f"the source {path} may not be read"
+    return kernel_fault(path, status)
 
 
 def _xattr_value(name: str, value: object) -> bytes:
