@@ -1,6 +1,5 @@
 """The user's own files: `--contents`, rows as nixpkgs' make-disk-image takes them."""
 
-import base64
 import glob
 import json
 import os
@@ -17,12 +16,9 @@ from assembler.root.accounts import MAX_ID, Accounts, Ids, parse_database, parse
 from assembler.root.kernel_files import kernel_fault
 from assembler.root.modes import Mode, parse_mode
 from assembler.root.rows import Row, read_target
-from assembler.root.tree import Xattrs
+from assembler.root.xattrs import read_xattrs
 from assembler.store.paths import STORE, Store, locate, locate_link
 
-# Extended attributes have one block, with a header and an entry for each, names and values being
-# padded to 4 bytes (Linux Documentation/filesystems/ext4/attributes.rst).
-_XATTR_ROOM, _XATTR_ENTRY = 4096 - 32 - 4, 16 + 3 + 3
 _KEYS = frozenset(("source", "target", "user", "group", "mode", "xattrs"))
 _NAME_MAX = 255  # bytes in a file name, in ext4 as in Linux
 # What a row may not touch, nor what is below: why.
@@ -121,7 +117,9 @@ class _Reader:
         uid = self._id(number, raw.get("user"), "user", known.users, whole=known.whole)
         gid = self._id(number, raw.get("group"), "group", known.groups, whole=known.whole)
         mode = self._mode(number, raw.get("mode"))
-        xattrs = self._xattrs(number, raw.get("xattrs", {}))
+        xattrs, problems = read_xattrs(raw.get("xattrs", {}))
+        for problem in problems:
+            self._tell(number, problem)
         for row in rows:
             if xattrs and os.path.islink(row.source):
                 self._tell(number, f"{row.source} is a symlink, which has no xattrs")
@@ -219,22 +217,6 @@ class _Reader:
         )
         return None
 
-    def _xattrs(self, number: int, given: object) -> Xattrs:
-        """Extended attributes: name → text, `0x…` hexadecimal or `0s…` base64, as getfattr(1)."""
-        if not isinstance(given, dict):
-            self._tell(number, "xattrs is not an object")
-            return ()
-        result = []
-        for name, value in sorted(given.items()):
-            try:
-                result.append((name, _xattr_value(name, value)))
-            except ValueError as error:
-                self._tell(number, f"the extended attribute {name}: {error}")
-        room = _XATTR_ROOM - sum(_XATTR_ENTRY + len(name) + len(value) for name, value in result)
-        if room < 0:
-            self._tell(number, f"xattrs are {-room} bytes more than ext4 can hold")
-        return tuple(result)
-
 
 def _source_fault(path: str) -> str:
     """Why what is at a host path cannot be copied; empty where it can. Raises OSError."""
@@ -245,20 +227,6 @@ def _source_fault(path: str) -> str:
     if not os.access(path, os.R_OK, follow_symlinks=kind != stat.S_IFLNK):
         return f"the source {path} may not be read"
     return kernel_fault(path, status)
-
-
-def _xattr_value(name: str, value: object) -> bytes:
-    if name.partition(".")[0] not in ("user", "security", "trusted"):
-        raise ValueError("its name starts with none of user., security., trusted.")
-    if not name.partition(".")[2] or "\0" in name or len(name.encode()) > _NAME_MAX:
-        raise ValueError(f"its name is not 1 to {_NAME_MAX} bytes without NUL")
-    if not isinstance(value, str):
-        raise ValueError("its value is not a string")
-    if value.startswith("0x"):
-        return bytes.fromhex(value[2:])
-    if value.startswith("0s"):
-        return base64.b64decode(value[2:], validate=True)
-    return value.encode()
 
 
 def _is_name(given: object) -> TypeGuard[str]:
