@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 _CLEAR = "\r\033[K"  # the terminal's line (ECMA-48, EL)
-_BAR = "{desc} {percentage:3.0f}% |{bar}| {amounts}"
+_BAR, _NO_BAR = "{desc} {percentage:3.0f}% |{bar}| {amounts}", "{desc} {percentage:3.0f}% {amounts}"
+_NARROW = 60  # columns, below which a bar has no room beside the name and the amounts
 
 
 class Step:
@@ -87,12 +88,18 @@ def _make_bar(stream: Stream, name: str, total: int, unit: str) -> "tqdm[Never]"
         def format_dict(self) -> dict[str, Any]:
             facts = super().format_dict
             sizes = [format_size(int(facts["n"])), format_size(total)] if unit == "B" else []
-            return {**facts, "ncols": columns_of(stream), "amounts": " of ".join(sizes)}
+            columns = columns_of(stream)
+            form = _BAR if columns >= _NARROW else _NO_BAR
+            return {
+                **facts,
+                "ncols": columns,
+                "bar_format": form,
+                "amounts": " of ".join(sizes),
+            }
 
     return Bar(
         total=total,
         desc=printable(name),
-        bar_format=_BAR,
         file=stream,
         leave=False,
     )

@@ -14,10 +14,10 @@ from assembler.plan import Plan
 from assembler.units import SECTOR
 
 _QEMU = {
-    Machine.X64: ("qemu-system-x86_64", "-cpu", "max", "-m", "1G", "-snapshot"),
+    Machine.X64: (["qemu-system-x86_64", "-cpu", "max", "-m", "1G"], ["-snapshot"]),
     Machine.AA64: (
-        *("qemu-system-aarch64", "-machine", "virt"),
-        *("-cpu", "max", "-m", "1G", "-snapshot"),
+        ["qemu-system-aarch64", "-machine", "virt"],
+        ["-cpu", "max", "-m", "1G", "-snapshot"],
     ),
 }
 # Where distributions put UEFI firmware as QEMU's -bios takes it, code and variables in one file.
@@ -40,7 +40,7 @@ def qemu_words(plan: Plan, image: Path) -> list[list[str]]:
     if machine is None or machine not in _QEMU:
         return []
     table = plan.layout.table
-    groups = [[*_QEMU[machine]]]
+    groups = [*_QEMU[machine]]
     if plan.spec.loader != "none" and table.boots_bios and machine is Machine.X64:
         pass  # QEMU's own firmware is a BIOS
     elif plan.spec.loader != "none" and table.boots_efi:

@@ -267,7 +267,7 @@ def kill(run: Run, child: "subprocess.Popen[str]", moment: str, deed: Callable[[
         run.wait_for_qemu()
     else:
         for line in child.stderr:
-            if line.startswith("starting the appliance: "):
+            if line.startswith("writing ext4 ("):
                 break
     deed()
 
