@@ -35,6 +35,7 @@ BY_GRUB = {
     "]]": "]]",
     "}": "}",
     "t.apostrophe=a'b": r"t.apostrophe=a\'b",
+    r"t.mixed=\"a\";b\ c": r'"t.mixed=\\\"a\\\";b\\ c"',
     't.inch=5"': r"t.inch=5\"",
     "t.last=\\": r"t.last=\\",
 }

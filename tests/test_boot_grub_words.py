@@ -53,6 +53,10 @@ def test_parameters_are_words_wherever_the_configuration_ends_one() -> None:
     assert kernel_words([]) == []
 
 
+def test_many_words_take_no_longer() -> None:
+    assert kernel_words(["a\\ " * 20_000 + "a;"])[-1].endswith("a;'")
+
+
 @settings(max_examples=200, deadline=None)
 @given(params=st.lists(words, max_size=3))
 def test_whatever_the_parameters_they_are_arguments_of_one_command(params: list[str]) -> None:

@@ -18,7 +18,7 @@ _WORD = (
 # One word of a line, else what the kernel would take for one.
 _PIECE = re.compile(
     rf"(?P<whole>(?!\#|\[\[(?![^ \t])|\]\](?![^ \t])){_WORD})(?![^ \t])"
-    r"|(?P<broken>(?:[^ \t\"]|\"[^\"]*\"|\")+)"
+    r"|(?P<broken>(?:\\.|[^ \t\"]|\"[^\"]*\"|\")+)"
 )
 
 
@@ -32,7 +32,7 @@ def kernel_words(params: Iterable[str]) -> list[str]:
     given (grub-core/lib/cmdline.c).
     """
     return [
-        match["whole"] or quote(re.sub(r'"([^"]*)"', r"\1", match["broken"]))
+        match["whole"] or quote(re.sub(r'(\\.)|"([^"]*)"', r"\1\2", match["broken"]))
         for match in _PIECE.finditer(" ".join(params))
     ]
 
