@@ -108,7 +108,7 @@ def test_a_systemd_boot_for_another_machine(tmp_path: Path, demo_system: str) ->
 
 def test_other_entries_of_systemd_boot(tmp_path: Path, demo_system: str) -> None:
     """Only those of the system itself must be whole."""
-    own = "title NixOS\nlinux /EFI/nixos/k.efi\n"
+    own = f"title NixOS\nlinux /EFI/nixos/k.efi\noptions init={INIT}\n"
     esp = {
         BOOTX64: SYSTEMD_BOOT.read_bytes(),
         "/EFI/nixos/k.efi": (Path(demo_system) / "kernel").read_bytes(),

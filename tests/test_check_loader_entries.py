@@ -105,3 +105,34 @@ def test_the_menu_is_in_the_order_of_systemd_boot() -> None:
 
 def test_without_entries() -> None:
     assert default_of(Files({}), 1, read_entries(Files({}), (1,))) is None
+
+
+def test_a_default_that_is_not_there() -> None:
+    files = Files(entries("nixos-1.conf") | {(1, "/loader/loader.conf"): "default nixos-2.conf\n"})
+    with pytest.raises(
+        UnreadableError, match=r"the default of loader\.conf, nixos-2\.conf, is not"
+    ):
+        default_of(files, 1, read_entries(files, (1,)))
+
+
+@pytest.mark.parametrize(
+    "pattern", ["@saved", "nixos-*.conf", "auto-windows", "[" * 15_000, "*.efi"]
+)
+def test_defaults_that_need_not_be_there(pattern: str) -> None:
+    files = Files(entries("a.conf") | {(1, "/loader/loader.conf"): f"default {pattern}\n"})
+    found = default_of(files, 1, read_entries(files, (1,)))
+    assert found is not None
+
+
+def test_a_line_of_nixos_that_systemd_boot_does_not_know() -> None:
+    text = ENTRY.replace("options init", "optionz init")
+    with pytest.raises(
+        UnreadableError, match=r"nixos-1\.conf has a line that begins with 'optionz'"
+    ):
+        read_entries(Files({(1, "/loader/entries/nixos-1.conf"): text}), (1,))
+    assert read_entries(Files({(1, "/loader/entries/other.conf"): text}), (1,))
+
+
+def test_more_entries_than_anyone_reads() -> None:
+    with pytest.raises(UnreadableError, match="there are more than 1000 entries"):
+        read_entries(Files(entries(*(f"{number}.conf" for number in range(1001)))), (1,))

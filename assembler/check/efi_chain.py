@@ -201,9 +201,9 @@ def _walk_entries(trail: Trail, disk: Disk, esp: Part, machine: str) -> None:
     parts = [esp, *(boot if disk.sector_size == SECTOR else [])]
     try:
         entries = read_entries(disk.reader, tuple(part.number for part in parts))
+        default = default_of(disk.reader, esp.number, entries)
     except UnreadableError as error:
         raise BrokenError(f"loader/entries: {error}") from None
-    default = default_of(disk.reader, esp.number, entries)
     if default is None:
         where = " or ".join(part.where for part in parts)
         size = f"sectors of {disk.sector_size} bytes"

@@ -173,6 +173,8 @@ class EntryReader:
         """The program that the kernel is told to start, which must be in a root."""
         init = _init_of(entry)
         if init is None:
+            if any(load.command == "linux" for load in entry.loads) and self._is_generation(entry):
+                raise BrokenError("its kernel is not told which init to start")
             return []
         for number, path in self._candidates(init, kernel):
             if self.disk.reader.exists(number, path):

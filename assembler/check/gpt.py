@@ -168,9 +168,12 @@ def _mbr_faults(image: Path, sectors: int, *, efi: bool) -> list[str]:
         sector = file.read(SECTOR).ljust(SECTOR, b"\0")
     if sector[-2:] != b"\x55\xaa":
         return ["the protective MBR has no signature 55 aa"]
+    protective = False
     for at in _MBR_ENTRIES:
         active, kind, first, length = _MBR_ENTRY.unpack_from(sector, at)
         if kind != _PROTECTIVE:
+            if any(sector[at : at + 16]) and (not kind or first + length > sectors):
+                return ["the MBR before the GPT has an entry for what is not on the disk"]
             continue
         if active not in (0, 0x80):
             return [f"the protective MBR's entry begins with {active:#04x}"]
@@ -178,5 +181,5 @@ def _mbr_faults(image: Path, sectors: int, *, efi: bool) -> list[str]:
             return ["the protective MBR's entry is active, so that UEFI passes over the GPT"]
         if first != 1 or length not in (min(sectors - 1, _MAX_LBA), _MAX_LBA):
             return [f"the protective MBR's entry is for {length} sectors from LBA {first} on"]
-        return []
-    return ["there is no protective MBR"]
+        protective = True
+    return [] if protective else ["there is no protective MBR"]

@@ -17,6 +17,16 @@ _MAX_FILE = 1 << 16  # bytes
 _MAX_ENTRIES = 1000
 _COUNTERS = re.compile(r"\+([0-9]{1,9})(?:-[0-9]{1,9})?(?=\.conf$)")  # systemd, boot counting
 
+_WILD = re.compile(r"[*?[\\]")
+_NIXOS = "nixos-"  # how the names of NixOS's own entries begin
+_KEYS = frozenset(
+    {
+        *("title", "version", "machine-id", "sort-key", "architecture", "options", "extra"),
+        *("linux", "initrd", "efi", "uki", "uki-url", "profile"),
+        *("devicetree", "devicetree-overlay", "tries-left", "tries-done"),
+    }
+)
+
 Lines = list[tuple[str, str]]
 
 
@@ -33,6 +43,10 @@ def read_entries(reader: GrubReader, numbers: tuple[int, ...]) -> list[Entry]:
     found = [
         _File(number, name, _read(reader, number, f"{_DIRECTORY}/{name}")) for number, name in names
     ]
+    for one in found:
+        odd = [key for key, _ in one.lines if key not in _KEYS and one.name.startswith(_NIXOS)]
+        if odd:  # systemd-boot passes over such a line
+            raise UnreadableError(f"{one.name} has a line that begins with {odd[0]!r}")
     # Each sort leaves what it finds equal in the order of those before it.
     found.sort(key=lambda one: _rank(one.identifier), reverse=True)
     found.sort(key=lambda one: _rank(one.value("version") if one.sort_key else ""), reverse=True)
@@ -50,7 +64,10 @@ def read_entries(reader: GrubReader, numbers: tuple[int, ...]) -> list[Entry]:
 
 
 def default_of(reader: GrubReader, number: int, entries: list[Entry]) -> Entry | None:
-    """The entry that starts by itself, after loader.conf where there is one."""
+    """The entry that starts by itself, after loader.conf where there is one.
+
+    Raises UnreadableError where that names one that is not there.
+    """
     try:
         lines = _read(reader, number, _CONFIG)
     except UnreadableError:
@@ -66,6 +83,8 @@ def default_of(reader: GrubReader, number: int, entries: list[Entry]) -> Entry |
                 for name in (one.identity, one.identity.removesuffix(".conf"))
             ):
                 return one
+    if entries and patterns[1].endswith(".conf") and not _WILD.search(patterns[1]):
+        raise UnreadableError(f"the default of loader.conf, {patterns[1]}, is not there")
     return next(iter(entries), None)
 
 
