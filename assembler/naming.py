@@ -1,7 +1,7 @@
 """Decide what the disk is called: by what the user asks for, and by what the system mounts."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -35,20 +35,18 @@ def decide_names(resolution: Resolution, store: Store) -> Names:
     main = _read(store, systems.pop(number))
     mounts = _mounts(store, spec.root.system, main)
     found = compare(mounts, claims)
-    faults = [*found.problems, *_automatic_faults(spec, claims.disk.layout, main)]
-    claims = _with_others(store, found, main, systems)
-    faults += claims.clashes()
-    if faults and not any("--partition-table" in fault for fault in faults):
-        faults += _other_tables(resolution, mounts)
+    faults = [*found.problems, *found.claims.clashes()]
+    faults += _automatic_faults(spec, claims.disk.layout, main)
     if spec.loader == "none":
         for fault in faults:
             log.warning("%s", fault)
-    else:
-        problems += faults
-    if problems:
-        raise RequestError(problems)
+        faults = []
+    elif faults and not any("--partition-table" in fault for fault in faults):
+        faults += _other_tables(resolution, mounts)
+    if problems or faults:
+        raise RequestError([*problems, *faults])
     _warn(found)
-    return claims.names
+    return _with_others(store, found.claims, main, systems).names
 
 
 def _claims(resolution: Resolution) -> Claims:
@@ -121,10 +119,10 @@ def _automatic_faults(spec: Spec, layout: Layout, bootspec: Bootspec | None) -> 
 
 
 def _with_others(
-    store: Store, found: Comparison, main: Bootspec | None, systems: dict[int, str]
+    store: Store, claims: Claims, main: Bootspec | None, systems: Mapping[int, str]
 ) -> Claims:
     """Add what generations and specialisations want besides; warns of those that contradict."""
-    claims, contradicting = found.claims, []
+    contradicting = []
     variants = list(_specialisations("", main))
     for number, system in sorted(systems.items()):
         spec = _read(store, system)
@@ -132,11 +130,11 @@ def _with_others(
         variants += _specialisations(f"generation {number}, ", spec)
     for name, system, spec in variants:
         other = compare(_mounts(store, system, spec), claims)
-        if other.problems:
-            contradicting.append(f"{name} ({other.problems[0]})")
+        if faults := [*other.problems, *other.claims.clashes()]:
+            contradicting.append(f"{name} ({faults[0]})")
         else:
             claims = other.claims
-    if contradicting and not found.problems:
+    if contradicting:
         log.warning("the disk is not what these mount: %s", "; ".join(contradicting))
     return claims
 

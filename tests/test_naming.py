@@ -139,11 +139,12 @@ def test_other_generations_that_contradict_are_one_warning(
     store: StoreRoot, caplog: pytest.LogCaptureFixture
 ) -> None:
     inner = system(store, "2", "LABEL=c / ext4 x\n")
-    top = system(store, "0", "LABEL=a / ext4 x\n", inner=inner)
+    clash = system(store, "3", "LABEL=a /boot vfat x\n")
+    top = system(store, "0", "LABEL=a / ext4 x\n", inner=inner, clash=clash)
     other = system(store, "1", "/dev/mapper/root / ext4 x\n")
     decide(store, top, ((1, other),))
     (record,) = caplog.records
-    for word in ("generation 1", "LUKS", "specialisation inner", "LABEL=c"):
+    for word in ("generation 1", "LUKS", "specialisation inner", "LABEL=c", "specialisation clash"):
         assert word in record.getMessage()
 
 
