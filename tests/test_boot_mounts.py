@@ -186,6 +186,7 @@ def test_what_a_disk_cannot_be(table: str, rows: list[str], word: str) -> None:
         (["root=LABEL=nixos rootflags=subvol=@"], (("@", "/"),), ""),
         (["LABEL=nixos / btrfs x"], (("nix", "/nix"),), ""),
         (["LABEL=nixos / btrfs x", "LABEL=nixos /top btrfs subvolid=5"], (), ""),
+        ([BTRFS, "LABEL=nixos /boot auto subvol=b"], (("@", "/"), ("b", "/boot")), ""),
         ([BTRFS], (), "take --subvolume @=/"),
         ([BTRFS, "LABEL=nixos /home btrfs subvol=@home"], (("@", "/"),), "--subvolume @home=/home"),
         ([BTRFS, "LABEL=nixos /nix btrfs subvol=@nix"], (("@", "/"),), "--subvolume @nix=/nix"),

@@ -40,7 +40,7 @@ def boot_mounts(
     Where there is a partition for kernels, that is /boot; else /boot is the ESP. The places are
     where the boot loader's installer has them, empty where it does not tell.
     """
-    fats = [mount for mount in mounts if mount.is_fat and not mount.is_bind]
+    fats = [one for one in mounts if one.is_fat and not one.is_bind and not one.subvolume]
     boot = _first(fats, lambda place: place == (boot_place or BOOT))
     esp = _first(fats, lambda place: place == esp_place) or _first(fats, is_esp_place)
     if layout.xbootldr is not None:
