@@ -72,12 +72,12 @@ class _Comparing:
         """Compare what may as well be on another disk."""
         if not mount.is_on_disk:
             return
-        made = (mount.subvolume, mount.place) in self.disk.subvolumes and mount.may_be("btrfs")
+        made = mount.place in [place for _, place in self.disk.subvolumes]
         device = mount.device
         role = Role.ROOT if made else self.ours.get(device)
         if role is Role.ROOT and not mount.is_swap:
-            self._on(Role.ROOT, mount)
-            self._subvolume(mount, mount.place)
+            if self._on(Role.ROOT, mount):
+                self._subvolume(mount, mount.place)
         elif role is None and self._lacks(device) and not mount.is_swap:
             self._tell(mount, f"this disk has no such partition: {_leave(mount)}, or add nofail")
         elif role is None and not mount.is_optional:
@@ -164,8 +164,8 @@ class _Comparing:
         """Compare a mount with the partition that it should be; tells whether it can be that."""
         kind = self.disk.kind_of(role)
         if mount.is_bind or not mount.is_on_disk:
-            what = "bind mount" if mount.is_bind else "/".join(mount.kinds)
-            self._tell(mount, f"a {what} is not on this disk: {self._advice(role, mount)}")
+            what = "a bind mount" if mount.is_bind else "/".join(mount.kinds)
+            self._tell(mount, f"{what} is not on this disk: {self._advice(role, mount)}")
         elif not (mount.is_fat if kind == "vfat" else mount.may_be(kind)):
             kinds = "/".join(mount.kinds)
             remedy = f'give fileSystems."{mount.place}" the fsType {kind}'
@@ -207,21 +207,20 @@ class _Comparing:
         """Compare which subvolume a mount shows with those that are made."""
         made = next((name for name, where in self.disk.subvolumes if where == place), "")
         wanted = mount.subvolume
-        if wanted == made or self.disk.kind != "btrfs":
-            if wanted and self.disk.kind != "btrfs":
-                self._tell(mount, f"subvol={wanted} is for btrfs: take --filesystem btrfs")
+        fault = ""
+        if self.disk.kind != "btrfs":
+            fault = f"subvol={wanted} is for btrfs: take --filesystem btrfs" if wanted else ""
         elif wanted is None:
-            self._tell(mount, "subvolumes have other numbers on each disk: take subvol=")
-        elif made:
-            self._tell(
-                mount,
+            fault = "subvolumes have other numbers on each disk: take subvol="
+        elif made and wanted != made:
+            fault = (
                 f"--subvolume puts {place} into {made}, and not {wanted or 'the top level'}: give "
-                f'fileSystems."{place}" the option subvol={made}',
+                f'fileSystems."{place}" the option subvol={made}'
             )
-        elif place != _ROOT and wanted == "":
-            return  # the whole file system once more
-        else:
-            self._tell(mount, f"there is no subvolume {wanted}: take --subvolume {wanted}={place}")
+        elif wanted and not made:
+            fault = f"there is no subvolume {wanted}: take --subvolume {wanted}={place}"
+        if fault:
+            self._tell(mount, fault)
 
     def _advice(self, role: Role, mount: Mount) -> str:
         label = udev_encode(self.result.claims.names.label(role))
