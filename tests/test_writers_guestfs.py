@@ -46,14 +46,16 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     assert [one.name for one in directory.iterdir() if one.suffix != ".log"] == []
 
 
-def write(image: Path, tree: Tree, kind: str, subvolumes: tuple[Subvolume, ...] = ()) -> None:
-    """Write a tree to a bare file system, without a partition table, of 1 GiB."""
+def write(
+    image: Path, tree: Tree, kind: str, subvolumes: tuple[Subvolume, ...] = (), size: int = GIB
+) -> None:
+    """Write a tree to a bare file system of `size` bytes, without a partition table."""
     with image.open("wb") as file:
-        file.truncate(GIB)
+        file.truncate(size)
     demand = measure(tree)
     target = FileSystem(
         offset=0,
-        size=GIB,
+        size=size,
         inodes=demand.inodes + 100,
         label="test",
         uuid=SEED,
@@ -133,10 +135,10 @@ def test_a_file_system_that_is_too_small_is_an_error(tmp_path: Path) -> None:
             file.write(bytes([1]) * MIB)
     tree = Tree()
     tree.root.children[b"holder"] = Directory(source=str(tmp_path))
-    for number in range(50):
+    for number in range(6):
         tree.add(b"/holder/%d" % number, host_file(big))
     with pytest.raises(HostError) as failure:
-        write(tmp_path / "image", tree, "ext4")
+        write(tmp_path / "image", tree, "ext4", size=100 * MIB)
     line = "the file system is full: give it more with --size or --additional-space; its log is "
     assert line in str(failure.value)
 

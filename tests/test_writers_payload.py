@@ -5,7 +5,7 @@ import random
 import stat
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assembler.progress import Step
@@ -43,6 +43,7 @@ def wanted(tree: Tree) -> dict[bytes, object]:
     return made
 
 
+@settings(max_examples=40)  # each is some runs of tar
 @given(random_trees(), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_unpacked_it_is_the_tree(tree: Tree, lanes: int, order: random.Random) -> None:
     with directory() as scratch:
