@@ -188,6 +188,7 @@ def test_what_a_disk_cannot_be(table: str, rows: list[str], word: str) -> None:
         (["LABEL=nixos / btrfs x", "LABEL=nixos /top btrfs subvolid=5"], (), ""),
         ([BTRFS, "LABEL=nixos /boot auto subvol=b"], (("@", "/"), ("b", "/boot")), ""),
         ([BTRFS], (), "take --subvolume @=/"),
+        (["LABEL=nixos / btrfs subvol=os/root"], (), "a name without a slash"),
         ([BTRFS, "LABEL=nixos /home btrfs subvol=@home"], (("@", "/"),), "--subvolume @home=/home"),
         ([BTRFS, "LABEL=nixos /nix btrfs subvol=@nix"], (("@", "/"),), "--subvolume @nix=/nix"),
         (

@@ -119,7 +119,7 @@ class _Comparing:
                 self._subvolume(mount, mount.place)
             return
         remedy = ""
-        if mount.subvolume and mount.may_be("btrfs") and mount.is_on_disk:
+        if mount.may_be("btrfs") and mount.is_on_disk and "/" not in (mount.subvolume or "/"):
             remedy = f", or take --filesystem btrfs --subvolume {mount.subvolume}={mount.place}"
         self._tell(
             mount,
@@ -219,6 +219,8 @@ class _Comparing:
             )
         elif wanted and not made:
             fault = f"there is no subvolume {wanted}: take --subvolume {wanted}={place}"
+            if "/" in wanted:
+                fault = "subvolumes are not made inside others: take a name without a slash"
         if fault:
             self._tell(mount, fault)
 
