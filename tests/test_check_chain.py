@@ -599,3 +599,26 @@ def test_facts_are_json(tmp_path: Path) -> None:
     assert (found["path"], found["sound"], found["faults"]) == (str(tmp_path / "disk"), True, [])
     assert [part["number"] for part in found["partitions"]] == [1]
     assert [chain["firmware"] for chain in found["chains"]] == ["BIOS"]
+
+
+@pytest.mark.parametrize("damaged", ["kernel", "initrd", "neither"])
+def test_copies_of_the_stores_files_are_compared_with_them(tmp_path: Path, damaged: str) -> None:
+    """NixOS's GRUB and systemd-boot read kernels that lie outside the store."""
+    files = root_files()
+    copies = {"kernel": KERNEL, "initrd": INITRD}
+    names = {one: f"/EFI/nixos/{'-'.join(path.split('/')[3:])}.efi" for one, path in copies.items()}
+    text = menu(names["kernel"], names["initrd"], f"--fs-uuid {FAT_UUID}")
+    esp = {names[one]: files[path] for one, path in copies.items()}
+    esp[BOOTX64] = core_image(tmp_path, "x86_64-efi")
+    files["/boot/grub/grub.cfg"] = text.encode()
+    if damaged != "neither":  # the copy in the store counts as well: one of both is wrong
+        data = files[copies[damaged]]
+        files[copies[damaged]] = made_up_kernel(len(data)) if damaged == "kernel" else data[::-1]
+    build(tmp_path / "disk", Table.EFI, files, esp=esp)
+    found = check_image(tmp_path / "disk").faults
+    if damaged == "neither":
+        assert found == ()
+    else:
+        words = f"it differs from {copies[damaged]} in partition 2 (ext4)"
+        assert len(found) == 1
+        assert found[0].endswith(f"{ON_FAT}, {names[damaged]}: {words}")

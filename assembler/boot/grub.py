@@ -20,6 +20,7 @@ from assembler.store.paths import AbsentError, Store, store_path_of
 log = logging.getLogger(__name__)
 
 _MKIMAGE = "grub-mkimage"
+_LIMIT = 300  # seconds: it takes less than one
 _MODULE_LIST = "moddep.lst"  # in every directory of modules
 _HOST_PREFIX = Path("/usr")
 
@@ -190,6 +191,7 @@ def make_core_image(grub: Grub, boot_uuid: str, file_system: str, prefix: str) -
         process.run(
             [grub.mkimage, "-O", grub.platform, *where, *modules],
             what=f"building GRUB's core image for {grub.platform}",
+            limit=_LIMIT,
         )
         return core.read_bytes()
 

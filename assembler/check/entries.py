@@ -8,7 +8,10 @@ a menu offers, such as other systems and ways to reboot, is the user's, and not 
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from filecmp import cmp
+from pathlib import Path
 from typing import BinaryIO
 
 from assembler.boot.machine import Machine
@@ -28,6 +31,8 @@ _STORE = "/nix/store/"
 _HASHED = re.compile(r"/nix/store/[0-9a-z]{32}-[^/]+/")
 # Where a generation has its kernel: in the store, or where NixOS copies those.
 _GENERATION = re.compile(r"/(?:[0-9a-z]{32}-[^/]+/|kernels/[^/]+$|EFI/nixos/)", re.IGNORECASE)
+# Such a copy: /boot/kernels of NixOS's GRUB, EFI/nixos of its systemd-boot.
+_COPY = re.compile(r".*/([0-9a-z]{32}-[^/]+)-([^/-]+?)(?:\.efi)?")
 _OTHERS_KERNELS = ("multiboot", "multiboot2", "chainloader")  # not Linux
 _MACHINES = {one.names.words: one.names.linux for one in Machine}
 
@@ -123,6 +128,7 @@ class EntryReader:
                     self._check_header(load, file.read(_HEADER), size)
                 if copy not in self.disk.whole:
                     self._check_whole(load, file, size)
+                    self._compare_with_store(load.place, copy)
                     self.disk.whole.add(copy)
         except _ForeignKernelError as error:
             loader = "systemd-boot" if self.efi else "GRUB"
@@ -168,6 +174,22 @@ class EntryReader:
                 check_program(file.read(), loader=False)
             except PeError as error:
                 raise PayloadError(str(error)) from None
+
+    def _compare_with_store(self, place: Location, copy: Path) -> None:
+        """Compare a file that NixOS copied to where a boot loader reads with the one in the store.
+
+        The copy is named after the store path and the file there. One of another size had secrets
+        appended. Raises PayloadError.
+        """
+        named = _COPY.fullmatch(place.path)
+        if named is None:
+            return
+        path = f"{_STORE}{named[1]}/{named[2]}"
+        for root in self._roots(place):
+            with suppress(UnreadableError):
+                own = self.disk.reader.copy(root.number, path)
+                if own.stat().st_size == copy.stat().st_size and not cmp(own, copy, shallow=False):
+                    raise PayloadError(f"it differs from {path} in {root.where}")
 
     def _init(self, entry: Entry, kernel: Location) -> list[str]:
         """The program that the kernel is told to start, which must be in a root."""
