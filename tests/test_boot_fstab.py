@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assembler.boot.fstab import (
@@ -71,6 +71,7 @@ def test_any_text_can_be_read(text: str) -> None:
 FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 
 
+@example("#", "#", "ext4")
 @given(FIELD, FIELD, st.sampled_from(["ext4", "vfat"]))
 def test_what_is_escaped_comes_back(source: str, place: str, kind: str) -> None:
     def escape(field: str) -> str:

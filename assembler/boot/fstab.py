@@ -104,9 +104,9 @@ def read_mounts(store: Store, system: str) -> list[Mount]:
 def parse_fstab(text: str) -> list[Mount]:
     """The rows of an fstab that have the first three fields."""
     mounts = []
-    for line in text.split("\n"):
-        row = [_unescape(field) for field in re.split(r"[ \t\r]+", line.strip(" \t\r"))]
-        if len(row) >= 3 and not row[0].startswith("#"):
+    for line in (line.strip(" \t\r") for line in text.split("\n")):
+        row = [_unescape(field) for field in re.split(r"[ \t\r]+", line)]
+        if len(row) >= 3 and not line.startswith("#"):
             options = _split(row[3]) if len(row) > 3 else ()
             mounts.append(Mount(row[0], _place(row[1]), _split(row[2]), options))
     return mounts
