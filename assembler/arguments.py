@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _PACKAGE = "assemble"
 _HANGING = 4  # columns by which the second line of a paragraph is indented
-_NARROW = 60  # columns
+_NARROW, _NARROWEST = 60, 24  # columns
 
 _STATUSES = """\
 0: it is done
@@ -40,11 +40,10 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, command: str, usage: str, description: str, *, makes: bool = True) -> None:
         """`makes` says that the command makes something, with sizes and times to choose."""
         variables = [*([_EPOCH] if makes else []), _TMPDIR]
-        columns = shutil.get_terminal_size().columns
         super().__init__(
             prog=command,
             usage=textwrap.fill(
-                f"{command} {usage}", columns - len("usage: "), subsequent_indent=" " * 7
+                f"{command} {usage}", _columns() - len("usage: "), subsequent_indent=" " * 7
             ),
             description=description,
             epilog="\n".join(
@@ -68,11 +67,16 @@ class Parser(argparse.ArgumentParser):
         print(message, end="", file=file)
 
 
+def _columns() -> int:
+    """The width of the terminal; what is narrower than any is taken for a mistake."""
+    return max(_NARROWEST, shutil.get_terminal_size().columns)
+
+
 class _Formatter(argparse.HelpFormatter):
     """Wraps each line of a text for itself; on a narrow terminal help stands below its option."""
 
     def __init__(self, prog: str) -> None:
-        width = shutil.get_terminal_size().columns - 2
+        width = _columns() - 2
         super().__init__(prog, max_help_position=24 if width > _NARROW else 6, width=width)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
@@ -100,6 +104,12 @@ def version(command: str) -> str:
     except metadata.PackageNotFoundError:  # run from where it was not installed
         number = "(version unknown)"
     return f"{_PACKAGE} {number}" if command == _PACKAGE else f"{command} ({_PACKAGE} {number})"
+
+
+def listed(words: Iterable[str]) -> str:
+    """Words as a sentence has them."""
+    *most, last = words
+    return f"{', '.join(most)} or {last}"
 
 
 def one_of(choices: Iterable[str]) -> Callable[[str], str]:

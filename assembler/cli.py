@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from assembler import options, pipeline, report
+from assembler import disk_options, options, pipeline, report
 from assembler.appliance.accelerator import Accelerator
 from assembler.arguments import Parser
 from assembler.check.image import check_image, describe, facts, verdict
@@ -36,9 +36,9 @@ def assemble_main(argv: Sequence[str] | None = None) -> NoReturn:
         )
         options.add_out_options(parser)
         goes_in = options.add_root_options(parser)
-        options.add_disk_options(parser, goes_in)
-        options.add_boot_options(parser)
-        options.add_writer_options(parser)
+        disk_options.add_disk_options(parser, goes_in)
+        disk_options.add_boot_options(parser)
+        disk_options.add_writer_options(parser)
         options.add_messages(parser)
         return _assemble(parser.parse_args(argv), console)
 

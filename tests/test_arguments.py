@@ -97,6 +97,15 @@ def test_a_wrong_argument_is_a_line_with_a_hint(
     assert err == [f"assemble: {line}", hint]
 
 
+def test_help_on_what_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1")
+    status, lines, err = said(capsys, "assemble", "--help")
+    assert (status, err) == (0, [])
+    assert len(lines) > 100
+
+
 def test_words_and_sectors() -> None:
     assert one_of(["a", "b"])("b") == "b"
     assert sector_size("4096") == 4096
