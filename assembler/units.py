@@ -4,9 +4,9 @@ import re
 
 SECTOR = 512  # bytes in a logical block address (LBA)
 BLOCK = 4096  # bytes in an ext4 block, as this tool makes them
-KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
 
-_FACTORS = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": 1 << 40}
+_FACTORS = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": TIB}
 _MAX_SIZE = (1 << 63) - 1  # bytes: off_t
 
 
@@ -23,8 +23,8 @@ def parse_size(text: str) -> int:
 
 
 def format_size(size: int) -> str:
-    """Write bytes as B, KiB, MiB or GiB, whichever keeps the number short."""
-    for factor, unit in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
+    """Write bytes as B, KiB, MiB, GiB or TiB, whichever keeps the number short."""
+    for factor, unit in ((TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
     return f"{size} B"

@@ -102,7 +102,7 @@ def test_a_disk_too_large_for_an_mbr_is_refused() -> None:
     with pytest.raises(RequestError) as caught:
         new_layout(Table.LEGACY, most + 1)
     assert str(caught.value) == (
-        "a disk of 2048.0 GiB is too large for an MBR, which ends at 2048.0 GiB: "
+        "a disk of 2.0 TiB is too large for an MBR, which ends at 2.0 TiB: "
         "take --partition-table legacy+gpt"
     )
     new_layout(Table.LEGACY_GPT, most + 1)

@@ -36,7 +36,8 @@ def test_parse_size_raises_nothing_but_value_error(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (5 << 30, "5.0 GiB")]
+    ("size", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (5 << 30, "5.0 GiB"), (8 << 40, "8.0 TiB")],
 )
 def test_format_size(size: int, text: str) -> None:
     assert format_size(size) == text
