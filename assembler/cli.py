@@ -87,6 +87,8 @@ def check_image_main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _assemble(given: argparse.Namespace, console: Console) -> int:
+    """Assemble an image, or tell what it would be."""
+    console.prints_json = given.json
     spec = Spec(
         root=_root_spec(given),
         out=given.out,
@@ -110,7 +112,6 @@ def _assemble(given: argparse.Namespace, console: Console) -> int:
         accelerator=Accelerator(given.accelerator),
     )
     progress = _progress(given, console)
-    console.prints_json = given.json
     if given.plan:
         with scratch_directory() as staging:
             plan = pipeline.plan(spec, progress, Path(staging))
