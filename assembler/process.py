@@ -82,7 +82,7 @@ def temporary_directory() -> Path:
         path = Path(os.path.realpath(given))
     except OSError as error:  # it is relative, and the working directory has gone
         raise HostError(f"TMPDIR {given}: {reason(error)}") from None
-    if os.path.isdir(path) and os.access(path, os.R_OK | os.W_OK | os.X_OK):
+    if os.path.isdir(path) and os.access(path, os.W_OK | os.X_OK):
         return path
     fault = "may not be written to" if os.path.isdir(path) else "is not a directory"
     raise HostError(f"TMPDIR {given} {fault}: set TMPDIR to a directory that you may write to")

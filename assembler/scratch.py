@@ -147,7 +147,11 @@ def _is_at(path: Path, handle: int) -> bool:
 
 def _remove_left_over(parent: Path) -> None:
     """Remove what killed runs of this user left in a directory."""
-    for name in filter(_NAME.fullmatch, os.listdir(parent)):
+    try:
+        names = os.listdir(parent)
+    except PermissionError:  # it may be written to all the same
+        return
+    for name in filter(_NAME.fullmatch, names):
         path = parent / name
         with suppress(OSError, HostError):  # it is another user's, or a child of its writes on
             handle = os.open(path, _DIRECTORY)

@@ -166,6 +166,14 @@ def test_no_place_for_a_scratch_directory_is_told(
         scratch_directory()
 
 
+def test_a_place_that_may_not_be_listed(tmp: Path) -> None:
+    tmp.chmod(0o300)
+    with scratch_directory() as name:
+        assert Path(name).is_dir()
+    tmp.chmod(0o700)
+    assert list(tmp.iterdir()) == []
+
+
 def test_a_disk_that_takes_no_directory_is_told(tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_args: object, **_options: object) -> None:
         raise OSError(28, "No space left on device", "/tmp/x")
