@@ -31,7 +31,6 @@ _ESP = PartitionType.ESP.value.bytes_le
 class _Header:
     """One of the two headers; LBAs and sizes as they are there."""
 
-    size: int
     reserved: int
     own: int
     other: int
@@ -41,8 +40,7 @@ class _Header:
     entries: int  # LBA of the array
     count: int
     entry_size: int
-    entries_checksum: int
-    array: bytes  # empty where it cannot be read
+    array: bytes
 
     def same(self, other: "_Header") -> bool:
         """Whether the two tell the same of the disk."""
@@ -108,10 +106,7 @@ def _read(image: Path, place: int, sector_size: int) -> _Header:
             raise _DamagedError(f"its {count} entries cannot be at LBA {entries}")
         if zlib.crc32(array) != entries_checksum:
             raise _DamagedError("the checksum of its entries is wrong")
-    return _Header(
-        size, reserved, own, other, first, last, guid, entries, count, entry_size,
-        entries_checksum, array,
-    )  # fmt: skip
+    return _Header(reserved, own, other, first, last, guid, entries, count, entry_size, array)
 
 
 def _header_faults(header: _Header, size: int, sector_size: int) -> list[str]:

@@ -56,6 +56,20 @@ class Entry:
         return " ".join(" > ".join(self.titles).split())
 
 
+@dataclass(slots=True)
+class Counter:
+    """Where in the menu the next entry goes."""
+
+    titles: tuple[str, ...]
+    numbers: tuple[int, ...]
+    count: int = 0
+
+    def next(self) -> int:
+        """The number of the next entry, from 0."""
+        self.count += 1
+        return self.count - 1
+
+
 def default_entry(entries: Sequence[Entry], wanted: str) -> Entry | None:
     """The entry that starts by itself: that of the variable `default`, else the first."""
     steps = (wanted or "0").split(">")

@@ -11,6 +11,7 @@ from itertools import dropwhile
 from assembler.check.grub_menu import (
     INITRD_COMMANDS,
     KERNEL_COMMANDS,
+    Counter,
     Entry,
     Load,
     Location,
@@ -93,13 +94,13 @@ class Shell:
         self, statements: Iterable[Statement], titles: tuple[str, ...], numbers: tuple[int, ...]
     ) -> None:
         """Run what may make a menu; what loads a kernel outside any entry counts as one."""
-        counter = _Counter(titles, numbers)
+        counter = Counter(titles, numbers)
         loads = self._run(statements, counter)
         if any(load.is_kernel for load in loads):
             at = (*numbers, counter.next())
             self.entries.append(Entry((*titles, "without a menu"), at, "", tuple(loads)))
 
-    def _run(self, statements: Iterable[Statement], menu: "_Counter | None") -> list[Load]:
+    def _run(self, statements: Iterable[Statement], menu: "Counter | None") -> list[Load]:
         loads: list[Load] = []
         with self.budget.deeper():
             for statement in statements:
@@ -113,7 +114,7 @@ class Shell:
                         loads += self._command(statement, menu)
         return loads
 
-    def _command(self, command: Command, menu: "_Counter | None") -> list[Load]:
+    def _command(self, command: Command, menu: "Counter | None") -> list[Load]:
         words = self._expand(command.words)
         if not words:
             return []
@@ -181,7 +182,7 @@ class Shell:
         return True
 
     def _entry(
-        self, name: str, arguments: list[str], block: tuple[Statement, ...], menu: "_Counter"
+        self, name: str, arguments: list[str], block: tuple[Statement, ...], menu: "Counter"
     ) -> None:
         title, identity = title_of(arguments)
         titles, numbers = (*menu.titles, title), (*menu.numbers, menu.next())
@@ -215,7 +216,7 @@ class Shell:
             for word in files
         ]
 
-    def _read_another(self, name: str, arguments: list[str], menu: "_Counter | None") -> None:
+    def _read_another(self, name: str, arguments: list[str], menu: "Counter | None") -> None:
         path = arguments[0] if arguments else f"{self.variables.get('prefix', '')}/grub.cfg"
         if path.startswith("(memdisk)"):
             path = self._after_memdisk()
@@ -275,16 +276,3 @@ class Shell:
 def _device(name: str) -> str:
     """A device without its brackets, as GRUB keeps its root (grub_env_write_root)."""
     return name[1:-1] if name.startswith("(") and name.endswith(")") else name
-
-
-@dataclass(slots=True)
-class _Counter:
-    """Where in the menu the next entry goes."""
-
-    titles: tuple[str, ...]
-    numbers: tuple[int, ...]
-    count: int = 0
-
-    def next(self) -> int:
-        self.count += 1
-        return self.count - 1
