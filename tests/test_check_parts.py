@@ -2,6 +2,7 @@
 
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,11 +90,11 @@ def test_counts_that_are_wrong(image: Path, made: dict[str, bytes]) -> None:
     assert check_ext4(image, PART).fault.startswith("e2fsck: ")
 
 
-@pytest.mark.parametrize("time", [2**31, 2**32 - 2])
-def test_an_ext4_from_the_future(image: Path, made: dict[str, bytes], time: int) -> None:
+@pytest.mark.parametrize("clock", [2**31, 2**32 - 2])
+def test_an_ext4_from_the_future(image: Path, made: dict[str, bytes], clock: int) -> None:
     image.write_bytes(made["ext4"])
     names = ("wtime", "mtime", "lastcheck")
-    requests = "".join(f"ssv {name} @{time}\n" for name in names)
+    requests = "".join(f"ssv {name} @{clock}\n" for name in names)
     script = f"open -w {image}?offset={START}\n{requests}close\n"
     output("/sbin/debugfs", "-f", "-", stdin=script.encode())
     assert check_ext4(image, PART).fault == ""
@@ -171,3 +172,14 @@ def test_a_program_is_killed_by_what_it_reads(
         "assembler.process.search_path", lambda: f"{tmp_path}:/usr/bin:/bin:/usr/sbin:/sbin"
     )
     assert ext4_fault(image, made["ext4"]) == "e2fsck: it was killed by signal 11"
+
+
+def test_a_file_that_is_taken_for_a_directory(
+    image: Path, tmp_path: Path, made: dict[str, bytes]
+) -> None:
+    """Over which fsck.fat may take hours."""
+    at = made["fat"].index(b"ONE        ", START) + 11 - START
+    begun = time.monotonic()
+    found = fat_fault(image, flipped(made["fat"], at), tmp_path)
+    assert found == "the FAT is damaged: EFI/one/ is no directory, though its entry says so"
+    assert time.monotonic() - begun < 5

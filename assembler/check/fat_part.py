@@ -13,7 +13,7 @@ from pathlib import Path
 from assembler import process
 from assembler.check.part import Part, time_limit
 from assembler.check.sparse import copy_sparse
-from assembler.disk.fat_directory import FatError, read_names
+from assembler.disk.fat_directory import DamagedFatError, FatError, read_names
 from assembler.errors import TooSlowError
 from assembler.units import MIB, SECTOR
 
@@ -38,12 +38,16 @@ def check_fat(image: Path, part: Part, scratch: Path, what: str) -> Part:
     copy = scratch / f"{part.number}.fat"
     copy_sparse(image, copy, part.start, part.size)
     try:
+        # First of all: for a file that is taken for a directory, fsck.fat may need hours.
+        names = _names_fault(copy)
         done = process.run(
             ["fsck.fat", "-n", copy],
             what="checking a FAT",
             ok=_STATUSES,
             limit=time_limit(_SECONDS, part.size, _RATE),
         )
+    except DamagedFatError as error:
+        return replace(part, fault=f"the FAT is damaged: {error}")
     except TooSlowError as error:
         return replace(part, fault=str(error).splitlines()[0])
     text = (done.stdout + done.stderr).decode(errors="backslashreplace")
@@ -52,7 +56,7 @@ def check_fat(image: Path, part: Part, scratch: Path, what: str) -> Part:
     if done.returncode or complaints:
         words = " ".join(" ".join(complaints or said[1:]).split())
         return replace(part, fault=f"fsck.fat: {words or _silent(done.returncode)}")
-    if fault := _boot_sector_fault(sector, part.size) or _names_fault(copy):
+    if fault := _boot_sector_fault(sector, part.size) or names:
         return replace(part, fault=fault)
     # The root directory takes a cluster in FAT32; EFI/BOOT/BOOTX64.EFI takes three more.
     used = _CLUSTERS.search("\n".join(said))
@@ -80,14 +84,20 @@ def _boot_sector_fault(sector: bytes, size: int) -> str:
 def _names_fault(fat: Path) -> str:
     """Whether a name beyond ASCII was written as if its bytes were characters.
 
-    So does mtools in a locale without UTF-8: menus then name files that are not there.
+    So does mtools in a locale without UTF-8: menus then name files that are not there. Raises
+    DamagedFatError.
     """
-    with suppress(FatError):
-        for one in read_names(fat, 0):
-            name = one.path.rpartition("/")[2]
-            with suppress(UnicodeError):
-                if (meant := name.encode("latin-1").decode()) != name:
-                    return f"the FAT has a file {name!r}, the UTF-8 of {meant!r} taken as Latin-1"
+    try:
+        found = read_names(fat, 0)
+    except DamagedFatError:
+        raise
+    except FatError:  # fsck.fat tells, or it is one of 12 bits
+        return ""
+    for one in found:
+        name = one.path.rpartition("/")[2]
+        with suppress(UnicodeError):
+            if (meant := name.encode("latin-1").decode()) != name:
+                return f"the FAT has a file {name!r}, the UTF-8 of {meant!r} taken as Latin-1"
     return ""
 
 

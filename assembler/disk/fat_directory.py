@@ -19,11 +19,17 @@ _LAST = 0x40  # flag of the entry with the end of a name, which comes first
 _DELETED = 0xE5
 _MAX_DIRECTORY = 1 << 21  # bytes: 65,536 entries
 _MAX_NAMES = 1 << 17
+_MAX_READ = 1 << 25  # bytes of directories in all, so that reading ends soon whatever is there
+_MAX_LONG = 20  # entries of a long name
 _FAT16_CLUSTERS, _FAT32_CLUSTERS = 4085, 65525  # how many make a FAT so large
 
 
 class FatError(ValueError):
     """What is read is no FAT file system of 16 or 32 bits, or a broken one."""
+
+
+class DamagedFatError(FatError):
+    """A directory is none: what it has is anything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,8 @@ class FatName:
 def read_names(image: Path, offset: int) -> list[FatName]:
     """All names in the FAT at `offset` (bytes) of an image.
 
-    Raises FatError for what is none, OSError for what cannot be read.
+    Raises DamagedFatError where a directory is none, FatError for what is no such FAT, OSError for
+    what cannot be read.
     """
     with image.open("rb") as file:
         fat = _Fat(file, offset)
@@ -50,6 +57,8 @@ def read_names(image: Path, offset: int) -> list[FatName]:
         seen = {fat.root}
         while pending:
             above, cluster = pending.pop()
+            if above and not fat.is_directory(cluster):
+                raise DamagedFatError(f"{above} is no directory, though its entry says so")
             for name, entries, inner in _entries(fat.places(cluster), fat):
                 path = f"{above}{name}"
                 found.append(FatName(path, entries))
@@ -86,6 +95,7 @@ class _Fat:
 
     def __init__(self, file: BinaryIO, offset: int) -> None:
         self._file = file
+        self._left = _MAX_READ
         boot = self._at(offset, 512)
         sector, self._per_cluster, reserved, tables, self._root_entries, small, _, of16 = (
             struct.unpack_from("<HBHBHHBH", boot, 11)
@@ -118,7 +128,15 @@ class _Fat:
             place = self._data + (cluster - 2) * self._cluster
             yield place, self._at(place, self._cluster)
             total += self._cluster
+            self._left -= self._cluster
+            if self._left < 0:
+                raise FatError("its directories are too large")
             cluster = self._next(cluster)
+
+    def is_directory(self, cluster: int) -> bool:
+        """Whether a directory below the root begins there: with entries for itself and its own."""
+        _, piece = next(self.places(cluster), (0, b""))
+        return [piece[at : at + 11] for at in (0, _ENTRY)] == [b".".ljust(11), b"..".ljust(11)]
 
     def first_cluster(self, entry: bytes) -> int:
         """The cluster that a directory entry leads to."""
@@ -153,7 +171,7 @@ def _entries(
             if entry[0] == _DELETED:
                 units, places = b"", []
             elif attributes & 0x3F == _LONG:
-                if entry[0] & _LAST:
+                if entry[0] & _LAST or len(places) == _MAX_LONG:
                     units, places = b"", []
                 units = b"".join(entry[at : at + size] for at, size in _PIECES) + units
                 places.insert(0, start + within)
