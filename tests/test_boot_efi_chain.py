@@ -192,7 +192,7 @@ def test_each_problem_is_told(copy: Copy, other: Path, tmp_path: Path) -> None:
     assert problems(text, absent, tmp_path, bare, grub, again) == [
         f"--efi-binary {text}: it is not an EFI program (no MZ header)",
         f"--efi-binary {absent}: No such file or directory",
-        f"--efi-binary {tmp_path}: Is a directory",
+        f"--efi-binary {tmp_path}: it is not a regular file",
         f"--efi-binary {bare} has no signature, though its name says so",
         f"--efi-binary {grub} and {again} are for the same machine and the same part: "
         "give one of them",

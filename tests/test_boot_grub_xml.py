@@ -90,7 +90,10 @@ def test_a_directory_is_told(tmp_path: Path) -> None:
     put(store, f"{PATH}/file")
     with pytest.raises(RequestError) as caught:
         read_settings(store, PATH)
-    assert str(caught.value) == f"GRUB's settings: cannot read {store.host(PATH)}: Is a directory"
+    assert (
+        str(caught.value)
+        == f"GRUB's settings: cannot read {store.host(PATH)}: it is not a regular file"
+    )
 
 
 @settings(max_examples=100)

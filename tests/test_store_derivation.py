@@ -57,7 +57,7 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     ]
     (tmp_path / DERIVATION[1:]).mkdir(parents=True)
     [line] = derivation_problems(StoreRoot(tmp_path), DERIVATION)
-    assert line.endswith("Is a directory")
+    assert line.endswith("it is not a regular file")
 
 
 def test_a_link_is_no_derivation(tmp_path: Path) -> None:
