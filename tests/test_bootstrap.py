@@ -1,6 +1,5 @@
 """What scripts/bootstrap asks of an administrator, all of it at once."""
 
-import getpass
 import os
 import re
 import socket
@@ -11,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from conftest import REPOSITORY
-from tests.helpers import directory
+from tests.helpers import directory, output
 
 PACKAGES = re.findall(
     r"^([\w.+-]+)", (REPOSITORY / "scripts/apt-packages").read_text(), re.MULTILINE
 )
 KERNEL = "linux-image-cloud-amd64"
-USER = getpass.getuser()
+USER = output("id", "-un").decode().strip()  # not what the environment tells
 
 
 class Host:
