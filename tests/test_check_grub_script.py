@@ -147,4 +147,7 @@ PIECES = st.sampled_from(
 
 @given(text=st.lists(PIECES).map(" ".join) | st.lists(PIECES).map("".join) | st.text())
 def test_any_text_is_survived(text: str) -> None:
-    parse(text)
+    try:
+        parse(text)
+    except ScriptError:
+        assert "\0" in text
