@@ -1,6 +1,7 @@
 """The users and groups of a system, wherever its closure has them."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,24 +39,39 @@ def accounts(store: StoreRoot, *more: str) -> Accounts:
     return read_accounts(store, [*infos, *map(info, more)], SYSTEM)
 
 
-def document(users: dict[str, int | None], groups: dict[str, int | None]) -> str:
+def document(
+    users: dict[str, int | None], groups: dict[str, int | None], system: Sequence[str] = ()
+) -> str:
     """As users-groups.nix writes it, and userborn.nix with other things beside these."""
     return json.dumps(
         {
             "mutableUsers": True,
-            "users": [{"name": n, "uid": i, "group": "users"} for n, i in users.items()],
+            "users": [
+                {"name": n, "uid": i, "group": "users", "isSystemUser": n in system}
+                for n, i in users.items()
+            ],
             "groups": [{"name": n, "gid": i, "members": []} for n, i in groups.items()],
         }
     )
 
 
-@pytest.mark.parametrize("name", ["users-groups.json", "userborn.json"])
-def test_users_of_the_configuration(store: StoreRoot, name: str) -> None:
+@pytest.mark.parametrize(("name", "bob"), [("users-groups.json", 1001), ("userborn.json", None)])
+def test_users_of_the_configuration(store: StoreRoot, name: str, bob: int | None) -> None:
     near = put(store, path_of(name, "5"), document({"alice": 1000, "bob": None}, {"app": 990}))
     found = accounts(store, near)
-    assert (found.users["alice"], found.users["bob"], found.groups["app"]) == (1000, None, 990)
+    assert (found.users["alice"], found.users["bob"], found.groups["app"]) == (1000, bob, 990)
     assert (found.users["root"], found.groups["nixbld"]) == (0, 30000)
     assert "eve" not in found.users
+
+
+def test_free_ids_are_given_as_at_the_first_boot(store: StoreRoot) -> None:
+    users = {"alice": None, "app": None, "bob": 1001, "carol": None, "db": 999, "eve": None}
+    groups = {"app": None, "web": None, "x": 998}
+    text = document(users, groups, system=["app", "eve"])
+    found = accounts(store, put(store, path_of("users-groups.json", "5"), text))
+    expected = {"alice": 1000, "app": 998, "bob": 1001, "carol": 1002, "db": 999, "eve": 997}
+    assert {name: found.users[name] for name in users} == expected
+    assert {name: found.groups[name] for name in groups} == {"app": 999, "web": 997, "x": 998}
 
 
 def test_users_that_systemd_makes(store: StoreRoot) -> None:

@@ -28,7 +28,10 @@ _GROUPS = {
 }  # fmt: skip
 _MAX_READ = 1 << 24  # bytes, far more than any list of users has
 _SYSUSERS = "etc/sysusers.d"
-_DOCUMENTS = ("-users-groups.json", "-userborn.json")
+_ALLOCATED = "-users-groups.json"
+_DOCUMENTS = (_ALLOCATED, "-userborn.json")
+# Where NixOS's update-users-groups.pl looks for free ids, in this order.
+_NORMAL, _SYSTEM = range(1000, 30000), range(999, 399, -1)
 
 Ids = Mapping[str, int | None]  # by name; None: the machine chooses one at its first boot
 
@@ -88,9 +91,15 @@ def _document(path: str, text: str) -> Accounts:
     """The accounts in users-groups.json or userborn.json."""
     try:
         document = json.loads(text)
-        return Accounts(
-            dict(_entries(document["users"], "uid")), dict(_entries(document["groups"], "gid"))
-        )
+        users = dict(_entries(document["users"], "uid"))
+        groups = dict(_entries(document["groups"], "gid"))
+        if path.endswith(_ALLOCATED):
+            system = {one["name"] for one in document["users"] if one.get("isSystemUser")}
+            users = _allocate(
+                users, {name: _SYSTEM if name in system else _NORMAL for name in users}
+            )
+            groups = _allocate(groups, dict.fromkeys(groups, _SYSTEM))
+        return Accounts(users, groups)
     except (ValueError, KeyError, TypeError, RecursionError):
         raise RequestError(f"{path} does not list users and groups as NixOS does") from None
 
@@ -102,6 +111,18 @@ def _entries(entries: list[dict[str, Any]], key: str) -> Iterator[tuple[str, int
         if not isinstance(name, str) or not (number is None or 0 <= number <= MAX_ID):
             raise TypeError(name)
         yield name, number
+
+
+def _allocate(ids: Ids, ranges: Mapping[str, range]) -> dict[str, int | None]:
+    """With an id for each that has none: the one that a machine without any users gives it.
+
+    Source: allocId in nixpkgs' nixos/modules/config/update-users-groups.pl.
+    """
+    allocated, taken = dict(ids), set(ids.values())
+    for name in [name for name, number in ids.items() if number is None]:
+        allocated[name] = next((one for one in ranges[name] if one not in taken), None)
+        taken.add(allocated[name])
+    return allocated
 
 
 def _sysusers(text: str) -> Accounts:
