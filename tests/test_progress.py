@@ -13,6 +13,11 @@ from assembler.progress import Progress
 LINE = re.compile(r"writing( \([0-9.]+ [KM]?i?B\))? \.\.\.\r?\n")
 
 
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")  # whatever the tests run on
+
+
 def shown_on_a_terminal(total: int | None, name: str = "writing", **options: bool) -> str:
     """What a terminal gets of a step that does half of its work."""
     master, slave = pty.openpty()
