@@ -16,7 +16,10 @@ from assembler.boot.pe import read_pe
 from assembler.boot.systemd_boot_settings import SystemdBootSettings
 from assembler.disk.layout import Table
 from assembler.errors import RequestError
+from assembler.root.files import Files
 from assembler.store.paths import StoreRoot
+from assembler.store.registration import PathInfo
+from tests.boots import add_settings
 from tests.efi_programs import GRUB_IA32, SHIM, SIGNED_GRUB, grub_version
 from tests.systems import System, made_up_kernel, make_system, store_path
 
@@ -67,6 +70,31 @@ def find(
         systemd_boot=systemd_boot or SystemdBootSettings(),
     )
     return find_loader(wanted, StoreRoot(system.root), [], [*GRUBS, *system.paths])
+
+
+def test_a_grub_that_the_settings_name_and_the_closure_lacks(
+    system: System, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = add_settings(StoreRoot(system.root), tmp_path, grub=GRUBS[0], grubEfi=GRUBS[1])
+    add_grub(system, GRUBS[0], Platform.BIOS)
+    add_grub(system, GRUBS[1], Platform.EFI)
+    files = Files(StoreRoot(system.root), tmp_path)
+    files.closure = {system.toplevel, *system.paths, settings, GRUBS[1]}
+    infos = [PathInfo(system.toplevel, None, None, (settings,))]
+    wanted = Wanted(
+        loader="grub",
+        table=Table.HYBRID,
+        system=system.toplevel,
+        architecture="x86_64-linux",
+        generations=[(1, system.toplevel)],
+        epoch=1,
+    )
+    found = find_loader(wanted, files, infos, [GRUBS[1], *system.paths])
+    places = {platform: one.store_path for platform, one in found.grubs.items()}
+    assert (places[Platform.BIOS], places[Platform.EFI]) == (None, GRUBS[1])
+    assert caplog.messages == [
+        f"{GRUBS[0]} is not in the closure: the first rebuild installs that GRUB"
+    ]
 
 
 @pytest.mark.usefixtures("no_host")

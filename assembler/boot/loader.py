@@ -185,9 +185,17 @@ class _Search:
             signed = self._signed()
             chains = () if signed is None else signed.chains
             served = {Platform(chain.machine.names.grub) for chain in chains}
-        places = [*filter(None, (config.grub, config.grub_efi)), *sorted(self.paths)]
-        grubs = self._grubs(places, served)
+        grubs = self._grubs([*self._named_grubs(config), *sorted(self.paths)], served)
         return replace(loader, config=config, grubs=grubs, signed=signed)
+
+    def _named_grubs(self, config: GrubConfig) -> list[str]:
+        """The GRUBs that the system's settings name; warns of those that its closure lacks."""
+        named = [*dict.fromkeys(filter(None, (config.grub, config.grub_efi)))]
+        present = [path for path in named if self.store.knows(path)]
+        for path in named:
+            if path not in present:
+                log.warning("%s is not in the closure: the first rebuild installs that GRUB", path)
+        return present
 
     def _signed(self) -> Signed | None:
         if not self.wanted.table.boots_efi:
