@@ -174,6 +174,13 @@ def test_the_systems_own_installer_must_be_able_to(installer: Installer, fault: 
         ("limine", "system", "system", ""),
         ("limine", None, "grub", ""),
         ("systemd-boot", "none", "none", ""),
+        (
+            "systemd-boot",
+            None,
+            "none",
+            "configured with systemd-boot: something else has to start it",
+        ),
+        ("grub", None, "none", "; --boot-loader grub writes its menu"),
         ("none", None, "grub", "configured without a boot loader: it gets GRUB"),
         ("none", "grub", "grub", ""),
         ("", "systemd-boot", "systemd-boot", ""),

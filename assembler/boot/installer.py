@@ -108,6 +108,14 @@ class Installer:
 
         `asked` is the one that the user named, None where the closure decided.
         """
+        if taken == NONE and asked is None and self.loader in MADE:
+            remedy = "; --boot-loader grub writes its menu" if self.loader == GRUB else ""
+            log.warning(
+                "a bare file system gets no boot loader, though the system is configured with %s: "
+                "something else has to start it%s",
+                self.loader,
+                remedy,
+            )
         if taken not in MADE or self.loader in ("", taken):
             return
         if self.loader != NONE and asked is not None:
