@@ -20,7 +20,8 @@ def ended(
     out, err = io.StringIO(), io.StringIO()
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", err)
-    handlers = {number: signal.getsignal(number) for number in (1, 2, 15)}
+    # One that is ignored, as SIGHUP below nohup, would stay so.
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (1, 2, 15)}
     try:
         with pytest.raises(SystemExit) as caught:
             run_command("assemble", run)

@@ -1,4 +1,4 @@
-"""How much memory the commands hold while they work on a closure of 2 GB."""
+"""How much memory the commands hold while they work on a closure of 1 GB."""
 
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from benchlib.room import scratch_directory
 from conftest import REPOSITORY
 from tests.helpers import nix_store
 
-_SIZE = 2_000_000_000  # bytes
+_SIZE = 1_000_000_000  # bytes: many times what may be held
 _INODES = 60_000
 _MOST = 150_000_000  # bytes resident, over the whole process tree
 
