@@ -15,7 +15,7 @@ from assembler.units import SECTOR
 
 _BIOS = "i386-pc"
 _MAX_FILE = 1 << 20  # bytes; core.img has less than half of it
-_EFI_COPIES = ("core.efi", "grub.efi")
+_EFI_COPY = "core.efi"  # of what grub-install puts onto the ESP; its grub.efi has another prefix
 
 # Bytes of boot.img that are the disk's or are set by grub-bios-setup: include/grub/i386/pc/boot.h.
 _BOOT_FIELDS = (
@@ -54,15 +54,14 @@ def check_boot_code(disk: Disk, home: Location, sector: bytes, core: bytes) -> N
 
 
 def check_efi_core(disk: Disk, home: Location, platform: str, program: bytes) -> None:
-    """Compare an unsigned GRUB for EFI with its copies below `home`; raises BrokenError.
+    """Compare an unsigned GRUB for EFI with its copy below `home`; raises BrokenError.
 
     A copy of another length is of another build, such as one for another ESP.
     """
     known = _Files(disk, home, platform)
-    for name in _EFI_COPIES:
-        copy = known.read(name, len(program) + 1)
-        if len(copy) == len(program):
-            _compare("it", program, copy, (), known.words(name))
+    copy = known.read(_EFI_COPY, len(program) + 1)
+    if len(copy) == len(program):
+        _compare("it", program, copy, (), known.words(_EFI_COPY))
 
 
 class _Files:
