@@ -150,6 +150,7 @@ def _check(given: argparse.Namespace, console: Console) -> int:
         if not given.json and not (given.quiet and read.sound):
             header = [f"{image}:"] if len(given.images) > 1 else []
             console.out.lines([*header, *describe(read), verdict(read)])
+            console.out.flush()
             if console.out.fault:
                 console.complain([f"check-image: {image} is {verdict(read)}"])
     if given.json:
