@@ -36,15 +36,18 @@ def decide_names(resolution: Resolution, store: Store) -> Names:
     mounts = _mounts(store, spec.root.system, main)
     found = compare(mounts, claims)
     faults = [*found.problems, *found.claims.clashes()]
+    by_another_table = bool(faults) and not any("--partition-table" in fault for fault in faults)
     faults += _automatic_faults(spec, claims.disk.layout, main)
     if spec.loader == "none":
         for fault in faults:
             log.warning("%s", fault)
         faults = []
-    elif faults and not any("--partition-table" in fault for fault in faults):
+    elif by_another_table:
         faults += _other_tables(resolution, mounts)
     if problems or faults:
         raise RequestError([*problems, *faults])
+    if mounts and "/" not in [mount.place for mount in mounts] and not _is_automatic(main):
+        found.doubts.append('the system mounts nothing at /: give it a fileSystems."/"')
     _warn(found)
     return _with_others(store, found.claims, main, systems).names
 
@@ -68,8 +71,10 @@ def _other_tables(resolution: Resolution, mounts: Sequence[Mount]) -> list[str]:
         if not other.problems():
             found = compare(mounts, _claims(other))
             if not found.problems and not list(found.claims.clashes()):
-                fitting.append(f"--partition-table {table}")
-    return [f"what the system mounts is there with {' or '.join(fitting)}"] if fitting else []
+                # A bare file system has no boot loader, unless one is asked for.
+                loader = f" --boot-loader {other.spec.loader}" if table is Table.NONE else ""
+                fitting.append(f"--partition-table {table}{loader}")
+    return [f"all that the system mounts is there with {' or '.join(fitting)}"] if fitting else []
 
 
 def _options(spec: Spec) -> Iterator[tuple[Named, str]]:
@@ -101,13 +106,18 @@ def _mounts(store: Store, system: str, spec: Bootspec | None) -> list[Mount]:
     return [*mounts, *asked]
 
 
+def _is_automatic(bootspec: Bootspec | None) -> bool:
+    """Whether systemd is to find the root by the type of its partition."""
+    return bootspec is not None and finds_root_by_type(bootspec.kernel_params)
+
+
 def _automatic_faults(spec: Spec, layout: Layout, bootspec: Bootspec | None) -> list[str]:
     """Why systemd would not find the root by the type of its partition.
 
     systemd-gpt-auto-generator(8): the boot loader must tell it in an EFI variable which partition
     it came from, as systemd-boot does.
     """
-    if bootspec is None or not finds_root_by_type(bootspec.kernel_params):
+    if not _is_automatic(bootspec):
         return []
     typed = layout.table.is_gpt and layout.root.type in ROOT_TYPES.values()
     if typed and spec.loader != "grub":
@@ -152,7 +162,13 @@ def _warn(found: Comparison) -> None:
         log.warning("%s", doubt)
     if found.others:
         log.warning(
-            "%s: that is not on this disk; where it is on no other disk either, the machine comes "
-            "up late or not at all, unless there is the option nofail",
+            "not on this disk: %s; where no other disk has it, the machine comes up late or not at "
+            "all, unless there is the option nofail",
             ", ".join(map(str, found.others)),
+        )
+    if found.bound:
+        log.warning(
+            "only where the hardware has the name: %s; name a label, as in "
+            "/dev/disk/by-label/nixos, for an image that boots on any machine",
+            ", ".join(map(str, found.bound)),
         )

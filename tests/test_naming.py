@@ -116,11 +116,42 @@ def test_systemd_may_find_the_root_by_its_type(
 
 def test_other_mounts_are_one_warning(store: StoreRoot, caplog: pytest.LogCaptureFixture) -> None:
     rows = ["LABEL=nixos / ext4 x", "/dev/vdb1 /srv ext4 x", "LABEL=swap none swap x"]
-    decide(store, system(store, "0", "\n".join(rows)))
+    decide(store, system(store, "0", "\n".join(rows), "resume=LABEL=swap resume_offset=1"))
     (record,) = caplog.records
     assert record.getMessage().startswith(
-        "the system mounts /srv from /dev/vdb1, the system swaps to LABEL=swap: that is not on "
+        "not on this disk: the system mounts /srv from /dev/vdb1, the system swaps to LABEL=swap; "
     )
+
+
+@pytest.mark.parametrize(
+    ("fstab", "params", "word"),
+    [
+        ("LABEL=nixos / ext4 x", "resume=/dev/vdb7", "not on this disk: the kernel parameters ask"),
+        ("LABEL=nixos / ext4 x", "resume=LABEL=nixos", ""),
+        ("LABEL=data /srv ext4 nofail", "", "mounts nothing at /"),
+        ("LABEL=data /srv ext4 nofail", "root=LABEL=nixos", ""),
+        ("/dev/disk/by-id/ata-A-part3 / ext4 x", "", "only where the hardware has the name: the"),
+        (
+            "ID=ata-A-part3 / ext4 x",
+            "",
+            "only where the hardware has the name: the system mounts /",
+        ),
+        ("/dev/disk/by-path/pci-0-part3 / ext4 x", "", "only where the hardware has the name"),
+        ("/dev/disk/azure/root-part3 / ext4 x", "", ""),
+    ],
+)
+def test_what_may_not_come_up_is_one_warning(
+    store: StoreRoot, caplog: pytest.LogCaptureFixture, fstab: str, params: str, word: str
+) -> None:
+    decide(store, system(store, "0", fstab, params))
+    assert len(caplog.messages) == bool(word)
+    assert word in "".join(caplog.messages)
+
+
+def test_a_root_that_is_found_by_its_type_needs_no_other_table(store: StoreRoot) -> None:
+    with pytest.raises(RequestError) as raised:
+        decide(store, system(store, "0", "", "root=gpt-auto"), boot_loader="grub")
+    assert len(raised.value.problems) == 1
 
 
 def test_other_generations_get_their_names_too(

@@ -39,6 +39,11 @@ class Node:
         """Whether it is the kernel's own name: a disk has one of these at a time."""
         return "/" not in self.disk
 
+    @property
+    def is_of_hardware(self) -> bool:
+        """Whether the name tells the model and number of a disk, or where it is plugged in."""
+        return not self.is_of_kernel and not self.disk.startswith(("disk/azure/", "disk/cloud/"))
+
 
 @dataclass(frozen=True, slots=True)
 class Foreign:

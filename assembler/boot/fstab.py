@@ -125,6 +125,8 @@ def parameter_mounts(parameters: Sequence[str]) -> list[Mount]:
         mounts.append(Mount(root, "/", kinds, _split(flags or ""), f"root={root}"))
         if root in ("tmpfs", "nfs", "/dev/nfs"):
             mounts[0] = Mount(root, "/", (root.removeprefix("/dev/"),), (), f"root={root}")
+    if resume := _last(words, "resume"):
+        mounts.append(Mount(resume, "none", ("swap",), parameter=f"resume={resume}"))
     if usr := _last(words, "mount.usr"):
         mounts.append(Mount(usr, "/usr", parameter=f"mount.usr={usr}"))
     for key, value in words:

@@ -24,6 +24,7 @@ class Comparison:
     problems: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)  # of what a machine comes up without
     others: list[Mount] = field(default_factory=list)  # that may be on another disk
+    bound: list[Mount] = field(default_factory=list)  # found on a machine of certain hardware only
 
 
 def compare(mounts: Sequence[Mount], claims: Claims) -> Comparison:
@@ -81,7 +82,9 @@ class _Comparing:
         elif role is None and self._lacks(device) and not mount.is_swap:
             self._tell(mount, f"this disk has no such partition: {_leave(mount)}, or add nofail")
         elif role is None and not mount.is_optional:
-            self.result.others.append(mount)
+            told = [one.source for one in self.result.others]
+            if not (mount.is_swap and mount.source in told):  # resume= names it once more
+                self.result.others.append(mount)
 
     def _lacks(self, device: Device) -> bool:
         """Whether a device is by its name on this disk, and by its number is not."""
@@ -200,6 +203,8 @@ class _Comparing:
         if fault:
             self._tell(mount, f"{fault}: {self._advice(role, mount)}")
             return False
+        if isinstance(device, Node) and device.is_of_hardware:
+            self.result.bound.append(mount)
         self.ours[device] = role
         return True
 
