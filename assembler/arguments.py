@@ -22,11 +22,15 @@ _PACKAGE = "assemble"
 _HANGING = 4  # columns by which the second line of a paragraph is indented
 _NARROW, _NARROWEST = 60, 24  # columns
 
-_STATUSES = """\
+_MAKES = """\
 0: it is done
-1: this host or a tool failed, or an image is unsound
-2: the request is wrong; every problem is told, and nothing is made
-129, 130, 143: ended by SIGHUP, SIGINT (Ctrl-C), SIGTERM"""
+1: this host or a tool failed
+2: the request is wrong; every problem is told, and nothing is made"""
+_CHECKS = """\
+0: sound
+1: an image is unsound, or this host or a tool failed
+2: a file is no raw disk image, or the arguments are wrong"""
+_ENDED = "129, 130, 143: ended by SIGHUP, SIGINT (Ctrl-C), SIGTERM"
 _EPOCH = (
     "SOURCE_DATE_EPOCH: seconds since 1970, the time of all files outside the store (default: 1)"
 )
@@ -39,6 +43,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, command: str, usage: str, description: str, *, makes: bool = True) -> None:
         """`makes` says that the command makes something, with sizes and times to choose."""
+        statuses = [*(_MAKES if makes else _CHECKS).splitlines(), _ENDED]
         variables = [*([_EPOCH] if makes else []), _TMPDIR]
         super().__init__(
             prog=command,
@@ -48,7 +53,7 @@ class Parser(argparse.ArgumentParser):
             description=description,
             epilog="\n".join(
                 [*([_SIZES, ""] if command == _PACKAGE else []), "exit status:"]
-                + [f"  {line}" for line in _STATUSES.splitlines()]
+                + [f"  {line}" for line in statuses]
                 + ["", "environment:", *(f"  {line}" for line in variables)]
             ),
             formatter_class=_Formatter,

@@ -57,6 +57,8 @@ def test_help(
     assert not re.search(r"Path\b\(|<|_|None|\x1b|%\(", text.replace("SOURCE_DATE_EPOCH", ""))
     assert "129, 130, 143: ended by SIGHUP, SIGINT (Ctrl-C), SIGTERM" in text
     assert ("SOURCE_DATE_EPOCH" in text) is (command != "check-image")
+    assert ("nothing is made" in text) is (command != "check-image")
+    assert ("0: sound 1: an image is unsound" in text) is (command == "check-image")
     assert text.startswith(f"usage: {command} ")
 
 
