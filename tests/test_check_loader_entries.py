@@ -78,9 +78,9 @@ def test_the_default(config: str | None, expected: str) -> None:
     if config is not None:
         files[1, "/loader/loader.conf"] = config
     reader = Files(files)
-    found = default_of(reader, 1, read_entries(reader, (1,)))
+    found, remark = default_of(reader, 1, read_entries(reader, (1,)))
     assert found is not None
-    assert found.identity == expected
+    assert (found.identity, remark) == (expected, "")
 
 
 def test_the_menu_is_in_the_order_of_systemd_boot() -> None:
@@ -98,21 +98,23 @@ def test_the_menu_is_in_the_order_of_systemd_boot() -> None:
     found = read_entries(reader, (1,))
     assert [entry.title for entry in found] == ["new", "old", "other", "none", "bad"]
     assert found[0].identity == "d.conf"
-    default = default_of(reader, 1, found)
+    default, _ = default_of(reader, 1, found)
     assert default is not None
     assert default.title == "old"
 
 
 def test_without_entries() -> None:
-    assert default_of(Files({}), 1, read_entries(Files({}), (1,))) is None
+    assert default_of(Files({}), 1, read_entries(Files({}), (1,))) == (None, "")
 
 
 def test_a_default_that_is_not_there() -> None:
+    """It is no fault: systemd-boot starts the first entry instead."""
     files = Files(entries("nixos-1.conf") | {(1, "/loader/loader.conf"): "default nixos-2.conf\n"})
-    with pytest.raises(
-        UnreadableError, match=r"the default of loader\.conf, nixos-2\.conf, is not"
-    ):
-        default_of(files, 1, read_entries(files, (1,)))
+    found = read_entries(files, (1,))
+    assert default_of(files, 1, found) == (
+        found[0],
+        "the default of loader.conf, nixos-2.conf, is not there: the first entry starts",
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,8 +122,9 @@ def test_a_default_that_is_not_there() -> None:
 )
 def test_defaults_that_need_not_be_there(pattern: str) -> None:
     files = Files(entries("a.conf") | {(1, "/loader/loader.conf"): f"default {pattern}\n"})
-    found = default_of(files, 1, read_entries(files, (1,)))
+    found, remark = default_of(files, 1, read_entries(files, (1,)))
     assert found is not None
+    assert remark == ""
 
 
 def test_a_line_of_nixos_that_systemd_boot_does_not_know() -> None:

@@ -201,7 +201,7 @@ def _walk_entries(trail: Trail, disk: Disk, esp: Part, machine: str) -> None:
     parts = [esp, *(boot if disk.sector_size == SECTOR else [])]
     try:
         entries = read_entries(disk.reader, tuple(part.number for part in parts))
-        default = default_of(disk.reader, esp.number, entries)
+        default, remark = default_of(disk.reader, esp.number, entries)
     except UnreadableError as error:
         raise BrokenError(f"loader/entries: {error}") from None
     if default is None:
@@ -212,4 +212,5 @@ def _walk_entries(trail: Trail, disk: Disk, esp: Part, machine: str) -> None:
         raise BrokenError(f"there are no entries in loader/entries in {where}{why}")
     count = len(entries)
     trail.links.append(f"{count} {'entry' if count == 1 else 'entries'} in loader/entries")
+    trail.details += [remark] if remark else []
     EntryReader(disk, machine, efi=True).check(trail, entries, default)

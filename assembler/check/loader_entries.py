@@ -63,10 +63,11 @@ def read_entries(reader: GrubReader, numbers: tuple[int, ...]) -> list[Entry]:
     ]
 
 
-def default_of(reader: GrubReader, number: int, entries: list[Entry]) -> Entry | None:
-    """The entry that starts by itself, after loader.conf where there is one.
+def default_of(reader: GrubReader, number: int, entries: list[Entry]) -> tuple[Entry | None, str]:
+    """The entry that starts by itself, after loader.conf where there is one; and a remark.
 
-    Raises UnreadableError where that names one that is not there.
+    The remark is empty, or says that loader.conf names an entry that is not there: systemd-boot
+    then starts the first one.
     """
     try:
         lines = _read(reader, number, _CONFIG)
@@ -82,10 +83,11 @@ def default_of(reader: GrubReader, number: int, entries: list[Entry]) -> Entry |
                 matches(name, pattern)
                 for name in (one.identity, one.identity.removesuffix(".conf"))
             ):
-                return one
-    if entries and patterns[1].endswith(".conf") and not _WILD.search(patterns[1]):
-        raise UnreadableError(f"the default of loader.conf, {patterns[1]}, is not there")
-    return next(iter(entries), None)
+                return one, ""
+    remark = ""
+    if patterns[1].endswith(".conf") and not _WILD.search(patterns[1]):
+        remark = f"the default of loader.conf, {patterns[1]}, is not there: the first entry starts"
+    return next(iter(entries), None), remark
 
 
 @dataclass(frozen=True, slots=True)
