@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from assembler.check.gpt import gpt_faults
-from assembler.check.image import check_image
+from assembler.check.image import check_image, describe
 from assembler.check.partition_table import read_table
 from assembler.disk.layout import Table
 from assembler.units import MIB
@@ -92,6 +92,16 @@ def test_copies_that_differ(tmp_path: Path, change: Change, copy: int) -> None:
     rewrite(image, change, copies=(copy,))
     assert "the two copies of the GPT differ" in gpt_faults(image, 512)
     assert check_image(image).faults
+
+
+def test_a_partition_beyond_the_end_is_described_by_its_blocks(tmp_path: Path) -> None:
+    image = tmp_path / "disk"
+    make(image, Table.EFI, 8 * MIB)
+    for last in (2**54, 2**63 - 2):
+        rewrite(image, put("<Q", 40, last))
+        told = "\n".join(describe(check_image(image)))
+        assert f"to {last}, beyond the end of the image" in told
+        assert "TiB" not in told
 
 
 @pytest.mark.parametrize("place", [0, 1, 2, -1, -33])

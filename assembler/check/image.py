@@ -41,6 +41,7 @@ class Report:
     faults: tuple[str, ...]
     chains: tuple[Chain, ...] = ()  # none where a file system is damaged
     image: str = ""  # its name, as the caller has it
+    sector_size: int = SECTOR  # bytes
 
     @property
     def sound(self) -> bool:
@@ -100,7 +101,7 @@ def _check(
         _refuse(image, without_table)
         raise RequestError(f"{image} has no partition table that sfdisk can read")
     if not table.whole:
-        return Report(size, table.parts, table.faults)
+        return Report(size, table.parts, table.faults, sector_size=table.sector_size)
     with ThreadPoolExecutor() as pool:
         checked = tuple(pool.map(lambda part: check_part(alias, part, scratch), table.parts))
     faults = [*table.faults]
@@ -113,7 +114,7 @@ def _check(
         except TooSlowError as error:
             chains = (Chain("", (), (), str(error).splitlines()[0]),)
         faults += [chain.fault for chain in chains if chain.fault]
-    return Report(size, checked, tuple(faults), chains)
+    return Report(size, checked, tuple(faults), chains, sector_size=table.sector_size)
 
 
 def _walk(
@@ -152,10 +153,11 @@ def describe(report: Report) -> list[str]:
     for part in sorted(report.parts, key=lambda part: part.start):
         free = f", {format_size(part.free)} free" if part.free else ""
         what = part.content or "unknown"
-        lines.append(
-            f"{part.number}  at {format_size(part.start):>9}  {format_size(part.size):>9}  "
-            f"{what}{free}"
-        )
+        place = f"at {format_size(part.start):>9}  {format_size(part.size):>9}"
+        if (end := part.start + part.size) > report.size:
+            first, last = part.start // report.sector_size, end // report.sector_size - 1
+            place = f"LBA {first} to {last}, beyond the end of the image"
+        lines.append(f"{part.number}  {place}  {what}{free}")
     for chain in report.chains:
         lines += chain.describe()
     return [printable(line) for line in lines]
