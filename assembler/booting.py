@@ -10,7 +10,7 @@ from assembler.boot.devices import Tag
 from assembler.boot.grub import Platform, grub_module_files
 from assembler.boot.loader import Loader
 from assembler.boot.names import Names, Role
-from assembler.boot.places import FileSystem, Places
+from assembler.boot.places import BOOT, FileSystem, Places
 from assembler.boot.subvolumes import locate, subvolume_of
 from assembler.boot.systemd_boot import systemd_boot_files
 from assembler.disk.layout import Layout, Table
@@ -21,8 +21,6 @@ from assembler.root.tree import Node
 from assembler.spec import Spec
 from assembler.store.paths import STORE, Store
 from assembler.writers.fat import Fat, Source, fat_uuid
-
-BOOT = "/boot"
 
 
 @dataclass(frozen=True, slots=True)

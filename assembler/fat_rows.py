@@ -10,7 +10,8 @@ from pathlib import Path
 from assembler.boot.fstab import Mount
 from assembler.boot.loader import Loader
 from assembler.boot.names import Role
-from assembler.booting import BOOT, Booting
+from assembler.boot.places import BOOT
+from assembler.booting import Booting
 from assembler.errors import RequestError
 from assembler.root.rows import Row
 from assembler.root.scan import with_path

@@ -173,6 +173,7 @@ _LIMIT = "the limit of processes is reached (ulimit -u, or pids.max of the conta
 
 # What programs say of a host that they cannot run on, whatever they were to do: the dynamic
 # loaders of glibc (elf/dl-error-skeleton.c) and musl (ldso/dynlink.c), and of ENOSPC every libc.
+# Words in the middle of a line may be part of a file name. `while` follows them in com_err(3).
 _HOST_FAULTS = (
     (
         re.compile(
@@ -183,7 +184,7 @@ _HOST_FAULTS = (
         "cannot load a library that it needs ({what}): install it anew, or mend LD_LIBRARY_PATH",
     ),
     (
-        re.compile(r"(?P<what>No space left on device|Disk quota exceeded)"),
+        re.compile(r"(?m)(?P<what>No space left on device|Disk quota exceeded)(?:[.)]?$| while )"),
         "has no room to write to ({what}): TMPDIR, {tmp}, or the disk of the image is full",
     ),
     (re.compile("(?P<what>Resource temporarily unavailable)"), f"ran into a limit: {_LIMIT}"),

@@ -215,7 +215,11 @@ def test_further_initrds(store: StoreRoot) -> None:
     content["org.nixos.extra-initrd.v1"] = {"paths": ["/EFI/a.cpio", "b.cpio", f"{KERNEL}/c"]}
     write(store, content)
     path = f"{SYSTEM}/boot.json"
-    assert problems(store) == (f"{path}: initrd {KERNEL}/c does not exist",)
+    assert problems(store) == (f"{path}: org.nixos.extra-initrd.v1 {KERNEL}/c does not exist",)
+    store.host(f"{KERNEL}/c").write_bytes(b"no initrd")
+    [line] = problems(store)
+    assert line.startswith(f"{path}: org.nixos.extra-initrd.v1 {KERNEL}/c: ")
+    store.host(f"{KERNEL}/c").unlink()
     store.host(f"{KERNEL}/c").symlink_to("initrd")
     assert read_bootspec(store, SYSTEM).extra_initrds == (
         "EFI/a.cpio",
@@ -258,8 +262,9 @@ def test_a_system_without_one_is_told(store: StoreRoot) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("{", "is not JSON: "),
-        ("\x80", "is not JSON: "),
+        ("{", "is not JSON (line 1, column 2)"),
+        ("", "is not JSON (line 1, column 1)"),
+        ("\x80", "is not JSON: it is not text in UTF-8"),
         ("[]", "has no org.nixos.bootspec.v1"),
         ('{"org.nixos.bootspec.v2": {}}', "has no org.nixos.bootspec.v1"),
         ('{"org.nixos.bootspec.v1": 1}', "has no org.nixos.bootspec.v1"),
@@ -281,9 +286,16 @@ def test_every_bad_field_is_told(store: StoreRoot) -> None:
     path = f"{SYSTEM}/boot.json"
     assert problems(store) == (
         f"{path}: init is not a line of text",
-        f"{path} lacks kernel",
-        f"{path} lacks toplevel",
         f"{path}: kernelParams is not a list of lines of text",
+        f"{path}: org.nixos.bootspec.v1 lacks kernel, toplevel, which NixOS writes there",
+    )
+
+
+def test_an_empty_document_is_one_problem(store: StoreRoot) -> None:
+    write(store, {"org.nixos.bootspec.v1": {}})
+    names = "init, kernel, label, system, toplevel, kernelParams"
+    assert problems(store) == (
+        f"{SYSTEM}/boot.json: org.nixos.bootspec.v1 lacks {names}, which NixOS writes there",
     )
 
 

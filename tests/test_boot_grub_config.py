@@ -141,7 +141,10 @@ def test_a_menu_that_should_be_locked_is_not_left_open(
         "--contents, as a menu that should be locked is not left open"
     ]
     [empty] = problems(store, tmp_path, users={"root": {key: "/etc/empty"}})
-    assert empty.endswith("user 'root' has no password")
+    written = "the hash that grub-mkpasswd-pbkdf2 prints, from grub.pbkdf2. on"
+    written = written if key.startswith("hashed") else "the password"
+    told = f", user 'root': /etc/empty ({key}) has nothing in its first line: write {written} there"
+    assert empty == told
 
 
 def test_what_cannot_be_done_is_told(
@@ -170,6 +173,7 @@ def test_what_cannot_be_done_is_told(
 
 def test_every_problem_is_told(store: StoreRoot, tmp_path: Path) -> None:
     gone, file = path_of("gone", "f"), put(store, path_of("file", "g"))
+    junk = put(store, path_of("junk", "h"), "secret\n")
     found = problems(
         store,
         tmp_path,
@@ -178,15 +182,23 @@ def test_every_problem_is_told(store: StoreRoot, tmp_path: Path) -> None:
         font=gone,
         theme=file,
         fsIdentifier="name",
-        users={"a": {}, "b": {"hashedPassword": "x"}, "c": {"passwordFile": gone}},
+        users={
+            "a": {},
+            "b": {"hashedPassword": "x"},
+            "c": {"passwordFile": gone},
+            "d": {"hashedPasswordFile": junk},
+        },
     )
+    made = "the hash that grub-mkpasswd-pbkdf2 prints, from grub.pbkdf2. on"
+    no_hash = f"does not start with grub.pbkdf2.: use {made}"
     assert found == [
         ": timeout should be a number, not 'soon'",
         f": font: {gone} does not exist",
         f": theme: {file} is not a directory",
-        ", user 'a' has no password",
-        ", user 'b': hashedPassword does not start as GRUB's",
+        ", user 'a' has no password: set hashedPassword",
+        f", user 'b': hashedPassword {no_hash}",
         f", user 'c': {gone} does not exist",
+        f", user 'd': {junk} (hashedPasswordFile) {no_hash}",
         ": devices should be a list of strings",
         ": fsIdentifier should be uuid, label, provided",
     ]

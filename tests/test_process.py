@@ -106,6 +106,8 @@ def test_a_failure_shows_command_last_words_and_remedy() -> None:
         ("Error loading shared library libz.so.1: No such file", 127, "(libz.so.1)"),
         ("error: Resource temporarily unavailable", 1, "ran into a limit: the limit of processes"),
         ("write: No space left on device", 1, "TMPDIR, /tmp, or the disk of the image is full"),
+        ("a\nx: No space left on device\nb", 1, "TMPDIR, /tmp, or the disk of the image is full"),
+        ("e: Disk quota exceeded while writing", 1, "no room to write to (Disk quota exceeded)"),
     ],
 )
 def test_what_is_the_hosts_fault_is_a_failure_whatever_the_status_means(
@@ -119,6 +121,12 @@ def test_what_is_the_hosts_fault_is_a_failure_whatever_the_status_means(
     assert told in caught.value.lines[0]
     ended_well = ["sh", "-c", 'echo "$1" >&2', "sh", said]
     assert process.run(ended_well, what="testing").returncode == 0
+
+
+def test_a_file_name_does_not_tell_of_a_full_disk() -> None:
+    said = "/srv/No space left on device.txt: bad format"
+    with pytest.raises(HostError, match="testing: sh failed with status 1"):
+        process.run(["sh", "-c", 'echo "$1" >&2; exit 1', "sh", said], what="testing")
 
 
 def test_a_program_whose_loader_is_absent_is_told(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from assembler.boot.fstab import Mount
 from assembler.boot.names import Role
+from assembler.boot.places import BOOT
 from assembler.disk.layout import Layout
 
-BOOT = "/boot"
 # Where systems mount an EFI system partition that is not /boot.
 _ESP = re.compile(r".*/(?:efi|esp)[^/]*", re.IGNORECASE)
 

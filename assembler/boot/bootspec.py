@@ -4,7 +4,6 @@ Source: NixOS RFC 125, and `org.nixos.bootspec.v1` in nixpkgs'
 nixos/modules/system/activation/bootspec.cue.
 """
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -14,14 +13,17 @@ from assembler.boot.headers import file_fault
 from assembler.boot.lookup import resolve
 from assembler.boot.machine import SYSTEMS
 from assembler.errors import RequestError
+from assembler.json_text import load_json
 from assembler.regular import read_file
 from assembler.store.paths import AbsentError, Store, is_store_path, store_path_of
 
 DOCUMENT = "boot.json"
 _VERSION = "org.nixos.bootspec.v1"
+_PARAMS = "kernelParams"
 _SPECIALISATIONS = "org.nixos.specialisation.v1"
 SYSTEMD_BOOT = "org.nixos.systemd-boot"
 _EXTRA_INITRD = "org.nixos.extra-initrd.v1"
+_KINDS = {_EXTRA_INITRD: "initrd"}  # of files, where a field is not called after its kind
 _CONTROL = r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]"
 _SORT_KEY = "nixos"  # what systemd-boot-builder.py takes where a bootspec names none
 
@@ -63,13 +65,11 @@ def read_bootspec(store: Store, system: str) -> Bootspec:
     path = f"{system}/{DOCUMENT}"
     try:
         content = read_file(store.host(store.resolve(path)))
-        document = json.loads(content)
     except (OSError, AbsentError):
         raise RequestError(
             f"{system} is not a NixOS system that can be booted: it has no {DOCUMENT}"
         ) from None
-    except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
-        raise RequestError(f"{path} is not JSON: {error}") from None
+    document = load_json(content, path)
     _check_version(path, document)
     problems: list[str] = []
     spec = _read(store, path, document, system, problems)
@@ -126,7 +126,7 @@ def _read(
     if not found:
         files = [(name, fields.get(name)) for name in ("init", "kernel", "initrd")]
         files.append(("devicetree", extension["devicetree"]))
-        files += [("initrd", file) for file in extra if file.startswith("/")]
+        files += [(_EXTRA_INITRD, file) for file in extra if file.startswith("/")]
         found = _system_problems(path, fields, system)
         found += _file_problems(store, path, files, fields["system"])
     if found:
@@ -137,7 +137,7 @@ def _read(
         init=fields["init"],
         kernel=store.resolve(fields["kernel"]),
         initrd=None if initrd is None else store.resolve(initrd),
-        kernel_params=tuple(fields["kernelParams"]),
+        kernel_params=tuple(fields[_PARAMS]),
         label=fields["label"],
         system=fields["system"],
         toplevel=fields["toplevel"],
@@ -173,19 +173,17 @@ def _extra_initrds(path: str, document: dict[str, Any], problems: list[str]) -> 
 
 def _field_problems(path: str, fields: dict[str, Any]) -> list[str]:
     """What is absent or of the wrong kind."""
-    problems = []
-    optional = ("initrd", "initrdSecrets")
-    for name in ("init", "kernel", *optional, "label", "system", "toplevel"):
-        value = fields.get(name)
-        if value is None and name not in optional:
-            problems.append(f"{path} lacks {name}")
-        elif value is not None and not is_line(value):
-            problems.append(f"{path}: {name} is not a line of text")
-    params = fields.get("kernelParams")
-    if params is None:
-        problems.append(f"{path} lacks kernelParams")
-    elif not isinstance(params, list) or not all(map(is_parameter, params)):
-        problems.append(f"{path}: kernelParams is not a list of lines of text")
+    needed = ("init", "kernel", "label", "system", "toplevel")
+    problems = [
+        f"{path}: {name} is not a line of text"
+        for name in (*needed, "initrd", "initrdSecrets")
+        if fields.get(name) is not None and not is_line(fields[name])
+    ]
+    params = fields.get(_PARAMS)
+    if params is not None and not (isinstance(params, list) and all(map(is_parameter, params))):
+        problems.append(f"{path}: {_PARAMS} is not a list of lines of text")
+    if absent := [name for name in (*needed, _PARAMS) if fields.get(name) is None]:
+        problems.append(f"{path}: {_VERSION} lacks {', '.join(absent)}, which NixOS writes there")
     return problems
 
 
@@ -220,6 +218,6 @@ def _file_problems(
             continue
         if not store.is_file(real):
             problems.append(f"{path}: {name} {file} is not a file")
-        elif fault := file_fault(store, name, real, system):
+        elif fault := file_fault(store, _KINDS.get(name, name), real, system):
             problems.append(f"{path}: {name} {file}: {fault}")
     return problems

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from assembler.boot.assets import StoreFile, find_file, find_theme
 from assembler.boot.grub_xml import Settings, read_settings
+from assembler.boot.places import BOOT
 from assembler.errors import RequestError, reason
 from assembler.regular import read_file
 from assembler.store.paths import STORE, Store, store_path_of
@@ -19,9 +20,9 @@ from assembler.store.registration import PathInfo, nearest
 log = logging.getLogger(__name__)
 
 _NAME = "-grub-config.xml"
-_BOOT = "/boot"
 _IDENTIFIERS = ("uuid", "label", "provided")
 _HASH = "grub.pbkdf2."
+_MADE = f"the hash that grub-mkpasswd-pbkdf2 prints, from {_HASH} on"
 _UNTIL = "until the first rebuild"
 
 Image = Callable[[str], bytes | None]  # by a path in the image
@@ -66,8 +67,8 @@ class GrubConfig:
     gfxpayload_bios: str = "text"
     users: tuple[User, ...] = ()
     copy_kernels: bool = False
-    boot_path: str = _BOOT
-    efi_mount_point: str = _BOOT
+    boot_path: str = BOOT
+    efi_mount_point: str = BOOT
     grub: str = ""  # store path of the GRUB for BIOS; empty: none is to be installed
     grub_efi: str = ""
     full_name: str = "grub"
@@ -163,7 +164,7 @@ def _with_assets(config: GrubConfig, store: Store, settings: Settings, image: Im
 
 def _is_for_boot(store: Store, path: str) -> bool:
     with suppress(RequestError):
-        return read_settings(store, path).text("bootPath") == _BOOT
+        return read_settings(store, path).text("bootPath") == BOOT
     return False
 
 
@@ -172,8 +173,8 @@ def _warn(settings: Settings, config: GrubConfig) -> None:
         log.warning("boot.loader.grub.extraPrepareConfig is not run %s", _UNTIL)
     if settings.flag("useOSProber"):
         log.warning("the boot menu lists no other operating systems (useOSProber) %s", _UNTIL)
-    if config.boot_path != _BOOT:
-        log.warning("the boot menu is in %s, and not in %s, %s", _BOOT, config.boot_path, _UNTIL)
+    if config.boot_path != BOOT:
+        log.warning("the boot menu is in %s, and not in %s, %s", BOOT, config.boot_path, _UNTIL)
 
 
 def _in_store(settings: Settings, name: str) -> str:
@@ -217,20 +218,30 @@ def _users(store: Store, settings: Settings, image: Image) -> Iterator[User]:
 
 def _user(store: Store, settings: Settings, name: str, image: Image) -> User | None:
     """One user: a hash counts more than a password, and a file more than the text itself."""
-    for key, hashed in (("hashedPassword", True), ("password", False)):
-        secret = settings.text(key)
+    kinds = (("hashedPassword", True, _MADE), ("password", False, "the password"))
+    for key, hashed, what in kinds:
+        secret: str | None = settings.text(key)
+        source = key
         if file := settings.text(f"{key}File"):
+            source = f"{file} ({key}File)"
             secret = _first_line(store, settings, file, image)
+            if secret == "":
+                settings.problems.append(
+                    f"{settings.where}: {source} has nothing in its first line: write {what} there"
+                )
         if hashed and secret and not secret.startswith(_HASH):
-            settings.problems.append(f"{settings.where}: hashedPassword does not start as GRUB's")
+            settings.problems.append(
+                f"{settings.where}: {source} does not start with {_HASH}: use {what}"
+            )
         if secret:
             return User(name, secret, hashed)
     if not settings.problems:
-        settings.problems.append(f"{settings.where} has no password")
+        settings.problems.append(f"{settings.where} has no password: set hashedPassword")
     return None
 
 
-def _first_line(store: Store, settings: Settings, path: str, image: Image) -> str:
+def _first_line(store: Store, settings: Settings, path: str, image: Image) -> str | None:
+    """The first line of a file with a password; None where a problem was added."""
     try:
         if store_path_of(path) is None:
             content = image(path)
@@ -244,11 +255,11 @@ def _first_line(store: Store, settings: Settings, path: str, image: Image) -> st
         text = content.decode()
     except RequestError as error:
         settings.problems.append(f"{settings.where}: {error}")
-        return ""
+        return None
     except OSError as error:
         settings.problems.append(f"{settings.where}: cannot read {reason(error)}")
-        return ""
+        return None
     except UnicodeDecodeError:
         settings.problems.append(f"{settings.where}: {path} is not UTF-8")
-        return ""
+        return None
     return text.partition("\n")[0]

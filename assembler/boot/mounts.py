@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from assembler.boot.boot_mounts import BOOT, BootMounts, boot_mounts, is_esp_place
+from assembler.boot.boot_mounts import BootMounts, boot_mounts, is_esp_place
 from assembler.boot.devices import Device, Foreign, Named, Node, udev_encode
 from assembler.boot.fstab import Mount
 from assembler.boot.names import Claims, Disk, Role
+from assembler.boot.places import BOOT
 from assembler.disk.layout import Partition, Table
 
 _ROOT = "/"

@@ -17,6 +17,7 @@ _OF_MBR = re.compile(r"([0-9a-f]{8})-([0-9a-f]{2})")  # the disk's signature, th
 _FAT_LABEL = re.compile(
     r"(?! )(?!NO NAME$)[^\x00-\x1f\x7f-\U0010ffff*?.,;:/\\|+=<>\[\]\"]{1,11}(?<! )"
 )
+_ZEROS = "cannot be all zeros, which stand for no UUID: choose another"
 _WORDS = {
     Tag.LABEL: "label",
     Tag.UUID: "UUID",
@@ -161,8 +162,8 @@ def name_fault(disk: Disk, role: Role, name: Named) -> str:
 
 def _uuid_fault(disk: Disk, role: Role, value: str) -> str:
     form = _GUID if role is Role.ROOT else _SERIAL
-    if form.fullmatch(value) and value.strip("0-"):
-        return ""
+    if form.fullmatch(value):
+        return "" if value.strip("0-") else f"the UUID of the {role} {_ZEROS}"
     if role is Role.ROOT:
         return (
             f"the UUID of the {role} ({disk.kind}) is 32 hexadecimal digits in lower case, as in "
@@ -190,13 +191,15 @@ def _partition_name_fault(layout: Layout, value: str) -> str:
 
 def _partition_uuid_fault(disk: Disk, role: Role, value: str) -> str:
     if disk.layout.table.is_gpt:
-        if _GUID.fullmatch(value) and value.strip("0-"):
-            return ""
+        if _GUID.fullmatch(value):
+            return "" if value.strip("0-") else f"the partition UUID of the {role} {_ZEROS}"
         return "a partition UUID in a GPT is a GUID in lower case: 32 hexadecimal digits"
     partition = disk.partition(role)
     number = 0 if partition is None else partition.number
     found = _OF_MBR.fullmatch(value)
-    if found and int(found[1], 16) and int(found[2], 16) == number:
+    if found and not int(found[1], 16):
+        return f"the disk's signature, with which the partition UUID of the {role} begins, {_ZEROS}"
+    if found and int(found[2], 16) == number:
         return ""
     return (
         f"with an MBR the partition UUID of the {role} is the disk's signature in 8 hexadecimal "

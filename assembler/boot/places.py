@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+BOOT = "/boot"
+
 
 @dataclass(frozen=True, slots=True)
 class FileSystem:

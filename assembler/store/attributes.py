@@ -6,12 +6,13 @@ Sources: "Advanced attributes" (exportReferencesGraph, __structuredAttrs) and "S
 paths and take hashes apart.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from assembler.errors import RequestError
+from assembler.json_text import Pairs, load_json
 from assembler.store.paths import STORE, is_store_path
 from assembler.store.registration import PathInfo, parse_hash
 
@@ -23,10 +24,7 @@ def parse_json(content: bytes, source: str) -> list[PathInfo]:
 
     Raises RequestError with every problem.
     """
-    try:
-        document = json.loads(content, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        raise RequestError(f"{source} is not JSON: {error}") from None
+    document = load_json(content, source, partial(_unique, source))
     found = list(_graphs(document))
     if not found:
         raise RequestError(
@@ -86,12 +84,13 @@ def _is_registered(value: object) -> bool:
     return isinstance(value, dict) and "path" in value and ("narHash" in value or "valid" in value)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of the document; raises ValueError for a key that is there twice."""
+def _unique(source: str, pairs: Pairs) -> dict[str, Any]:
+    """An object of the document; raises RequestError for a key that is there twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         counts = Counter(key for key, _ in pairs)
-        raise ValueError(f"the key {max(counts, key=counts.__getitem__)!r} is there twice")
+        twice = max(counts, key=counts.__getitem__)
+        raise RequestError(f"{source}: the key {twice!r} is there twice")
     return found
 
 
