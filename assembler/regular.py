@@ -1,6 +1,8 @@
 """Regular files of this host, to read: a FIFO or a device in the place of one is not waited for."""
 
+import errno
 import os
+import shlex
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -24,3 +26,21 @@ def read_file(path: Path) -> bytes:
     """What a regular file holds; raises as `open_regular`."""
     with open_file(path) as file:
         return file.read()
+
+
+def input_fault(path: Path) -> str:
+    """Why what a user gives to be read is not waited for: the end of a sentence, or empty.
+
+    A pipe that is open already, as of a shell's <(...), is fine: it has no name that leads to it.
+    A FIFO has one, and whoever opens it waits for a writer, who may never come.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        absent = error.errno in (errno.ENOENT, errno.ENOTDIR)
+        return "does not exist" if absent else f"cannot be read: {error.strerror}"
+    if stat.S_ISFIFO(mode) and os.path.exists(os.path.realpath(path)):
+        return f"is a FIFO, not a regular file: take <(cat {shlex.quote(str(path))}) in a shell"
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        return "is a device, not a regular file"
+    return ""

@@ -10,6 +10,7 @@ from uuid import UUID
 from assembler.appliance.accelerator import Accelerator
 from assembler.disk.layout import Table
 from assembler.output import out_problems
+from assembler.regular import input_fault
 from assembler.root.prepare import channel_problems
 from assembler.root.skeleton import Generation
 from assembler.store.links import link_fault
@@ -81,8 +82,8 @@ class RootSpec:
         lines += _generation_problems(self.generations)
         lines += _configuration_problems(self.configuration)
         for closure in self.closures:
-            if closure != STANDARD_INPUT and not os.path.exists(closure):
-                lines.append(f"--closure {closure} does not exist")
+            if closure != STANDARD_INPUT and (fault := input_fault(closure)):
+                lines.append(f"--closure {closure} {fault}")
         if self.closures.count(STANDARD_INPUT) > 1:
             lines.append("--closure -: standard input can be read only once")
         if not 0 <= self.epoch <= _MAX_EPOCH:
@@ -192,8 +193,6 @@ class Spec:
             lines.append(f"--size and --additional-space end at {format_size(_MAX_ROOT)}, as ext4")
         if self.boot_size > _MAX_BOOT:
             lines.append(f"--boot-size ends at {format_size(_MAX_BOOT)}, as FAT32")
-        if self.contents is not None and not self.contents.exists():
-            lines.append(f"--contents {self.contents} does not exist")
         return lines
 
     def boot_problems(self) -> list[str]:

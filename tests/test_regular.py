@@ -1,13 +1,14 @@
 """Files that are read are regular ones: whatever stands in their place, nobody waits for it."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
 from assembler.errors import HostError
 from assembler.progress import Step
-from assembler.regular import open_file, read_file
+from assembler.regular import input_fault, open_file, read_file
 from assembler.writers.copier import Copier
 from assembler.writers.copy_worker import blame
 
@@ -32,6 +33,26 @@ def test_whatever_else_there_is_is_an_error(tmp_path: Path, kind: str) -> None:
     with pytest.raises(OSError, match="not a regular file") as caught:
         read_file(place)
     assert caught.value.filename == place
+
+
+def test_what_is_given_to_be_read_is_a_file_or_a_pipe_that_is_open(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a fifo")
+    (tmp_path / "loop").symlink_to("loop")
+    reading, writing = os.pipe()
+    with socket.socketpair()[0] as ours:
+        for fine in (reading, writing, ours.fileno()):
+            assert input_fault(Path(f"/dev/fd/{fine}")) == ""
+            assert input_fault(Path(f"/proc/self/fd/{fine}")) == ""
+    os.close(reading)
+    os.close(writing)
+    assert input_fault(tmp_path) == ""
+    faults = {
+        "a fifo": f"is a FIFO, not a regular file: take <(cat '{tmp_path}/a fifo') in a shell",
+        "absent": "does not exist",
+        "loop": "cannot be read: Too many levels of symbolic links",
+        "/dev/zero": "is a device, not a regular file",
+    }
+    assert {name: input_fault(tmp_path / name) for name in faults} == faults
 
 
 def copy(tmp_path: Path, source: Path) -> None:

@@ -52,6 +52,12 @@ def test_a_row_by_itself_is_roots(tmp_path: Path) -> None:
     assert read(tmp_path, row()) == [Row(f"{tmp_path}/file", "/etc/file", 0, 0, None, ())]
 
 
+def test_nobody_waits_for_a_fifo(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(RequestError, match=r"--contents .*/fifo is a FIFO, not a regular file"):
+        read_contents(tmp_path / "fifo", StoreRoot(tmp_path), Accounts())
+
+
 def test_no_rows_are_none(tmp_path: Path) -> None:
     assert read(tmp_path) == []
 
@@ -262,7 +268,8 @@ def test_what_is_no_list_of_rows_is_told(tmp_path: Path, text: bytes, words: str
 
 @pytest.mark.parametrize("name", ["absent", "."])
 def test_contents_that_cannot_be_read_are_told(tmp_path: Path, name: str) -> None:
-    with pytest.raises(RequestError, match="cannot read --contents"):
+    words = "does not exist|Is a directory"
+    with pytest.raises(RequestError, match=f"--contents {tmp_path}.*({words})"):
         read_contents(tmp_path / name, StoreRoot(), Accounts())
 
 

@@ -1,5 +1,6 @@
 """What a request for a root may not be, before anything is looked up."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,13 @@ def test_a_configuration_that_cannot_be_read(store: StoreRoot, tmp_path: Path) -
     for name, fault in faults.items():
         spec = RootSpec(system=SYSTEM, store=store, configuration=tmp_path / name)
         assert spec.problems() == [f"--configuration {tmp_path / name} {fault}"]
+
+
+def test_nobody_waits_for_a_fifo(store: StoreRoot, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    [told] = RootSpec(system=SYSTEM, store=store, closures=(fifo,)).problems()
+    assert told.startswith(f"--closure {fifo} is a FIFO, not a regular file")
 
 
 def test_a_configuration_may_be_a_link(store: StoreRoot, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from assembler.errors import HostError, RequestError, reason
+from assembler.regular import input_fault
 from assembler.root.accounts import MAX_ID, Accounts, Ids, parse_database, parse_id
 from assembler.root.kernel_files import kernel_fault
 from assembler.root.modes import Mode, parse_mode
@@ -37,6 +38,8 @@ def read_contents(file: Path, store: Store, accounts: Accounts) -> list[Row]:
 
     `accounts` are those of the system, which the contents' own passwd and group come before.
     """
+    if fault := input_fault(file):
+        raise RequestError(f"--contents {file} {fault}")
     try:
         raw = json.loads(file.read_bytes())
     except OSError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from assembler.errors import HostError, RequestError, reason
+from assembler.regular import open_regular
 from assembler.store import nar, registration
 from assembler.store.attributes import parse_json
 from assembler.store.export import Receiver, is_export, read_export
@@ -17,6 +18,7 @@ from assembler.store.registration import PathInfo
 from assembler.store.stream import Stream
 
 STANDARD_INPUT = Path("-")
+_READ = os.O_RDONLY | os.O_CLOEXEC
 _START = 64  # bytes that tell what a file is
 # What compressed files start with (magic(5)), and what takes them apart.
 _COMPRESSED = {
@@ -98,7 +100,8 @@ def _opened(source: Path, file: Path) -> Iterator[int]:
         yield 0
         return
     try:
-        handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        # What is in a directory is no pipe that somebody writes to for us.
+        handle = os.open(file, _READ) if file == source else open_regular(file)
     except OSError as error:
         raise RequestError(f"cannot read the closure {file}: {error.strerror}") from None
     try:
@@ -117,7 +120,7 @@ def _lasting(handle: int, source: Path, file: Path) -> Path | None:
     for candidate in candidates:
         try:
             if os.path.samestat(os.fstat(handle), os.stat(candidate)):
-                os.close(os.open(candidate, os.O_RDONLY | os.O_CLOEXEC))
+                os.close(os.open(candidate, _READ))
                 return candidate
         except OSError:
             continue
