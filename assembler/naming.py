@@ -49,7 +49,8 @@ def decide_names(resolution: Resolution, store: Store) -> Names:
     if mounts and "/" not in [mount.place for mount in mounts] and not _is_automatic(main):
         found.doubts.append('the system mounts nothing at /: give it a fileSystems."/"')
     _warn(found)
-    return _with_others(store, found.claims, main, systems).names
+    names = _with_others(store, found.claims, main, systems).names
+    return replace(names, disks=frozenset(found.disks))
 
 
 def _claims(resolution: Resolution) -> Claims:

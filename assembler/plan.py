@@ -60,6 +60,7 @@ class Plan:
     mounts: Sequence[tuple[str, int]]  # where the system mounts its FATs, by partition number
     architecture: str  # of the system, as Nix calls it: x86_64-linux
     bootspec: Bootspec | None  # of the system; None where it has no kernel
+    disks: frozenset[str] = frozenset()  # what the machine must call the disk: sda
 
 
 def fill_skeleton(spec: RootSpec, root: Path, closure: Closure, files: Files) -> list[str]:
@@ -126,6 +127,7 @@ def make_plan(request: Request, staging: Path) -> Plan:
         mounts=mounted(layout, request.loader),
         architecture=request.architecture,
         bootspec=_bootspec(request),
+        disks=names.disks,
     )
     if problems := _boot_problems(request, plan, boot_kind):
         raise RequestError(problems)

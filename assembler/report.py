@@ -10,7 +10,7 @@ from assembler.disk.layout import Layout, Partition
 from assembler.output import destination
 from assembler.plan import Plan
 from assembler.progress import Progress
-from assembler.trial import command_lines, qemu_words
+from assembler.trial import command_lines, disk_fault, qemu_words
 from assembler.units import SECTOR, format_size
 
 
@@ -125,6 +125,8 @@ def next_step(plan: Plan) -> list[str]:
     out = destination(plan.spec.out)
     if command := command_lines(qemu_words(plan, out)):
         return ["to try it out, without a change to it:", *command]
+    if plan.spec.loader != "none" and (fault := disk_fault(plan)):
+        return [fault]
     root = f"root=LABEL={plan.root.label} init={plan.spec.root.system}/init"
     return [
         "nothing on the disk boots it by itself: start its kernel from outside, with",

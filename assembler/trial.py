@@ -28,16 +28,24 @@ _FIRMWARE = {
         "/usr/share/edk2/aarch64/QEMU_EFI.fd",
     ),
 }
+# QEMU's devices for a disk by what Linux calls it; the last one is the disk.
+_DEVICES = {
+    "vda": ["virtio-blk-pci"],
+    "sda": ["ahci,id=ahci", "ide-hd,bus=ahci.0"],
+    "nvme0n1": ["nvme,serial=disk"],
+}
+_SCSI = ["virtio-scsi-pci", "scsi-hd"]  # for an sda with large sectors, which no ide-hd has
 _SERIAL = re.compile(r"console=tty(S|AMA)0\b")
 
 
 def qemu_words(plan: Plan, image: Path) -> list[list[str]]:
     """The words of a command that boots an image and leaves it as it is, grouped as they belong.
 
-    Empty where QEMU starts nothing: neither the disk's boot loader nor a kernel of this host.
+    Empty where QEMU starts nothing, neither the disk's boot loader nor a kernel of this host, or
+    where the system would not find its disk; see `disk_fault`.
     """
     machine = machine_of(plan.architecture)
-    if machine is None or machine not in _QEMU:
+    if machine is None or machine not in _QEMU or disk_fault(plan):
         return []
     table = plan.layout.table
     groups = [*_QEMU[machine]]
@@ -49,10 +57,21 @@ def qemu_words(plan: Plan, image: Path) -> list[list[str]]:
         groups += kernel
     else:
         return []
-    groups += _disk(image, plan.layout.sector_size)
+    groups += _disk(image, plan.layout.sector_size, next(iter(plan.disks), "vda"))
     if plan.bootspec is not None and any(map(_SERIAL.match, plan.bootspec.kernel_params)):
         groups.append(["-nographic"])
     return groups
+
+
+def disk_fault(plan: Plan) -> str:
+    """Why the system would not find its disk in a QEMU; empty if it would."""
+    if not plan.disks or (len(plan.disks) == 1 and plan.disks <= _DEVICES.keys()):
+        return ""
+    names = (f"/dev/{one}" if "/" not in one else "an ID or a path" for one in sorted(plan.disks))
+    return (
+        "QEMU cannot try it out: the system finds its disk by what a machine calls it, "
+        f"{' and '.join(names)}; a label would fit any machine"
+    )
 
 
 def command_lines(groups: Sequence[Sequence[str]]) -> list[str]:
@@ -78,13 +97,21 @@ def _kernel(plan: Plan) -> list[list[str]]:
     return [*words, ["-append", " ".join([f"init={spec.init}", *spec.kernel_params])]]
 
 
-def _disk(image: Path, sector_size: int) -> list[list[str]]:
-    """The image as a virtio disk. In QEMU's options a comma in a name is doubled."""
+def _disk(image: Path, sector_size: int, name: str) -> list[list[str]]:
+    """The image as a disk that Linux calls `name`.
+
+    In QEMU's options a comma in a file's name is doubled.
+    """
     drive = f"file={str(image).replace(',', ',,')},format=raw"
-    if sector_size == SECTOR:
+    *buses, device = _DEVICES[name]
+    blocks = ""
+    if sector_size != SECTOR:
+        *buses, device = _SCSI if name == "sda" else _DEVICES[name]
+        blocks = f",logical_block_size={sector_size},physical_block_size={sector_size}"
+    elif name == "vda":
         return [["-drive", f"{drive},if=virtio"]]
-    blocks = f"logical_block_size={sector_size},physical_block_size={sector_size}"
     return [
         ["-drive", f"{drive},if=none,id=disk"],
-        ["-device", f"virtio-blk-pci,drive=disk,{blocks}"],
+        *(["-device", bus] for bus in buses),
+        ["-device", f"{device},drive=disk{blocks}"],
     ]

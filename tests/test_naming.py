@@ -53,6 +53,14 @@ def test_options_give_names(store: StoreRoot) -> None:
     assert names.label(Role.ESP) == "ESP"
 
 
+def test_what_the_machine_must_call_the_disk(store: StoreRoot) -> None:
+    by_label = system(store, "0", "LABEL=a / ext4 x")
+    assert decide(store, by_label).disks == frozenset()
+    by_number = system(store, "1", "LABEL=a / ext4\n/dev/sda1 /boot vfat", "root=/dev/sda3")
+    assert decide(store, by_number).disks == {"sda"}
+    assert decide(store, by_label, ((3, by_number),)).disks == frozenset()
+
+
 @pytest.mark.parametrize(
     ("fstab", "options", "word"),
     [

@@ -11,6 +11,7 @@ import pytest
 from assembler import trial
 from assembler.boot.bootspec import Bootspec
 from assembler.disk.layout import Table
+from assembler.report import next_step
 from assembler.store.paths import StoreRoot
 from assembler.trial import command_lines, qemu_words
 from tests.systems import System, make_system
@@ -36,10 +37,11 @@ def plan(system: System, table: Table = Table.HYBRID, loader: str = "grub", **fa
     )
     root = SimpleNamespace(store=StoreRoot(system.root), system=system.toplevel)
     usual: dict[str, Any] = {
-        "spec": SimpleNamespace(loader=loader, root=root),
+        "spec": SimpleNamespace(loader=loader, root=root, out=Path("/d.raw")),
         "layout": SimpleNamespace(table=table, sector_size=facts.pop("sector_size", 512)),
         "architecture": "x86_64-linux",
         "bootspec": spec,
+        "disks": frozenset(facts.pop("disks", ())),
     }
     return SimpleNamespace(**{**usual, **facts})
 
@@ -76,6 +78,37 @@ def test_large_sectors(system: System) -> None:
     assert "virtio-blk-pci,drive=disk,logical_block_size=4096,physical_block_size=4096" in told
 
 
+@pytest.mark.parametrize(
+    ("disk", "sectors", "devices"),
+    [
+        ("sda", 512, ["ahci,id=ahci", "ide-hd,bus=ahci.0,drive=disk"]),
+        ("sda", 4096, ["virtio-scsi-pci", "scsi-hd,drive=disk"]),
+        ("nvme0n1", 512, ["nvme,serial=disk,drive=disk"]),
+    ],
+)
+def test_the_disk_is_what_the_system_calls_it(
+    system: System, disk: str, sectors: int, devices: list[str]
+) -> None:
+    told = words(system, Table.EFI, disks=[disk], sector_size=sectors)
+    named = [told[at + 1] for at, word in enumerate(told) if word == "-device"]
+    assert [one.partition(",logical")[0] for one in named] == devices
+    assert "if=virtio" not in "".join(told)
+
+
+@pytest.mark.parametrize(
+    ("disks", "named"),
+    [
+        (["mmcblk0"], "/dev/mmcblk0"),
+        (["sdb"], "/dev/sdb"),
+        (["disk/by-id/ata-x", "vda"], "an ID or a path and /dev/vda"),
+    ],
+)
+def test_a_disk_that_qemu_cannot_be(system: System, disks: list[str], named: str) -> None:
+    assert words(system, disks=disks) == []
+    [line] = next_step(plan(system, disks=disks))
+    assert f"what a machine calls it, {named};" in line
+
+
 @pytest.mark.parametrize(("table", "loader"), [(Table.NONE, "none"), (Table.HYBRID, "none")])
 def test_a_disk_that_nothing_on_it_boots(system: System, table: Table, loader: str) -> None:
     told = words(system, table, loader)
@@ -102,16 +135,23 @@ def test_a_shell_reads_the_lines_as_the_words(system: System, name: str) -> None
 
 @pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="QEMU is not installed")
 @pytest.mark.parametrize(
-    ("table", "loader", "sectors"),
-    [(Table.HYBRID, "grub", 512), (Table.EFI, "grub", 4096), (Table.NONE, "none", 512)],
+    ("table", "loader", "facts"),
+    [
+        (Table.HYBRID, "grub", {}),
+        (Table.HYBRID, "grub", {"disks": ["sda"]}),
+        (Table.HYBRID, "grub", {"disks": ["nvme0n1"]}),
+        (Table.EFI, "grub", {"sector_size": 4096}),
+        (Table.EFI, "grub", {"sector_size": 4096, "disks": ["sda"]}),
+        (Table.NONE, "none", {}),
+    ],
 )
 def test_qemu_takes_it(
-    system: System, tmp_path: Path, table: Table, loader: str, sectors: int
+    system: System, tmp_path: Path, table: Table, loader: str, facts: dict[str, Any]
 ) -> None:
     """A machine is made, and ended before it runs."""
     image = tmp_path / "a,b.raw"
     image.write_bytes(bytes(1 << 20))
-    told = words(system, table, loader, sector_size=sectors, image=str(image))
+    told = words(system, table, loader, image=str(image), **facts)
     if "-bios" in told and not Path(told[told.index("-bios") + 1]).is_file():
         pytest.skip("there is no UEFI firmware")
     options = [one for one in told if one != "-nographic"]

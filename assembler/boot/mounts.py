@@ -25,6 +25,7 @@ class Comparison:
     problems: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)  # of what a machine comes up without
     others: list[Mount] = field(default_factory=list)  # that may be on another disk
+    disks: list[str] = field(default_factory=list)  # what the machine calls this disk, if known
     bound: list[Mount] = field(default_factory=list)  # found on a machine of certain hardware only
 
 
@@ -206,6 +207,8 @@ class _Comparing:
             return False
         if isinstance(device, Node) and device.is_of_hardware:
             self.result.bound.append(mount)
+        if isinstance(device, Node):
+            self.result.disks.append(device.disk)
         self.ours[device] = role
         return True
 

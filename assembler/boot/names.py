@@ -72,6 +72,7 @@ class Names:
     """
 
     given: Mapping[tuple[Role, Tag], str] = field(default_factory=dict)
+    disks: frozenset[str] = frozenset()  # what the machine must call the disk; see devices.Node
 
     def get(self, role: Role, tag: Tag) -> str | None:
         """The name that is asked for."""
