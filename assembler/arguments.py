@@ -2,9 +2,10 @@
 
 import argparse
 import re
+import shlex
 import shutil
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, NoReturn
 from uuid import UUID
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 _PACKAGE = "assemble"
 _HANGING = 4  # columns by which the second line of a paragraph is indented
 _NARROW, _NARROWEST = 60, 24  # columns
+# The commands of this package, and what each does.
+_COMMANDS = {
+    "assemble": "turn a Nix closure into a disk image",
+    "prepare-root": "fill a directory with a NixOS root",
+    "check-image": "check raw disk images",
+}
 
 _MAKES = """\
 0: it is done
@@ -45,6 +52,7 @@ class Parser(argparse.ArgumentParser):
         """`makes` says that the command makes something, with sizes and times to choose."""
         statuses = [*(_MAKES if makes else _CHECKS).splitlines(), _ENDED]
         variables = [*([_EPOCH] if makes else []), _TMPDIR]
+        others = [f"{name}: {what}" for name, what in _COMMANDS.items() if name != command]
         super().__init__(
             prog=command,
             usage=textwrap.fill(
@@ -55,12 +63,31 @@ class Parser(argparse.ArgumentParser):
                 [*([_SIZES, ""] if command == _PACKAGE else []), "exit status:"]
                 + [f"  {line}" for line in statuses]
                 + ["", "environment:", *(f"  {line}" for line in variables)]
+                + ["", "other commands:", *(f"  {line}" for line in others)]
             ),
             formatter_class=_Formatter,
             allow_abbrev=False,
             add_help=False,
         )
         self.color = False  # Python 3.14 would colour words
+
+    def read(self, argv: Sequence[str] | None) -> argparse.Namespace:
+        """Read arguments, of sys.argv where none are given; raises RequestError for wrong ones.
+
+        An argument that there is not comes before one that is missing.
+        """
+        needed = [action for action in self._actions if action.required]
+        for action in needed:
+            action.required = False
+        given, unknown = self.parse_known_args(argv)
+        if unknown and unknown[0] in _COMMANDS:
+            self.error(f"{unknown[0]} is a command of its own: `{shlex.join(unknown)}`")
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        if absent := [action for action in needed if getattr(given, action.dest) is None]:
+            names = ", ".join("/".join(one.option_strings) or str(one.metavar) for one in absent)
+            self.error(f"the following arguments are required: {names}")
+        return given
 
     def error(self, message: str) -> NoReturn:
         """Raise RequestError with what is wrong, and the hint."""

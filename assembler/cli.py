@@ -40,7 +40,7 @@ def assemble_main(argv: Sequence[str] | None = None) -> NoReturn:
         disk_options.add_boot_options(parser)
         disk_options.add_writer_options(parser)
         options.add_messages(parser)
-        return _assemble(parser.parse_args(argv), console)
+        return _assemble(parser.read(argv), console)
 
     run_command("assemble", run)
 
@@ -57,7 +57,7 @@ def prepare_root_main(argv: Sequence[str] | None = None) -> NoReturn:
         options.add_directory_options(parser)
         options.add_root_options(parser)
         options.add_messages(parser)
-        given = parser.parse_args(argv)
+        given = parser.read(argv)
         progress = _progress(given, console)
         spec = _root_spec(given)
         problems = spec.problems() + target_problems(given.root, force=given.force)
@@ -81,7 +81,7 @@ def check_image_main(argv: Sequence[str] | None = None) -> NoReturn:
         )
         options.add_images(parser)
         options.add_messages(parser)
-        return _check(parser.parse_args(argv), console)
+        return _check(parser.read(argv), console)
 
     run_command("check-image", run)
 

@@ -60,6 +60,8 @@ def test_help(
     assert ("nothing is made" in text) is (command != "check-image")
     assert ("0: sound 1: an image is unsound" in text) is (command == "check-image")
     assert text.startswith(f"usage: {command} ")
+    others = text.partition("other commands: ")[2]
+    assert [name for name in MAINS if f"{name}:" in others] == [m for m in MAINS if m != command]
 
 
 @pytest.mark.parametrize("command", MAINS)
@@ -82,6 +84,8 @@ def test_version_of_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> No
     ("argv", "line"),
     [
         ([], "the following arguments are required: --out, --system"),
+        (["--bogus"], "unrecognized arguments: --bogus"),
+        (["check-image", "a b"], "check-image is a command of its own: `check-image 'a b'`"),
         (["--size"], "--size: expected one argument"),
         (["--out", "x", "--system", "y", "--ou"], "unrecognized arguments: --ou"),
         (["--writer", "magic"], "--writer: 'magic' is none of auto, direct, guestfs"),
@@ -97,6 +101,17 @@ def test_a_wrong_argument_is_a_line_with_a_hint(
     assert (status, out) == (2, [])
     hint = "assemble: `assemble --help` tells what can be given"
     assert err == [f"assemble: {line}", hint]
+
+
+@pytest.mark.parametrize(
+    ("command", "names"), [("prepare-root", "ROOT, --system"), ("check-image", "FILE")]
+)
+def test_what_is_missing_is_named(
+    capsys: pytest.CaptureFixture[str], command: str, names: str
+) -> None:
+    status, out, err = said(capsys, command)
+    assert (status, out) == (2, [])
+    assert err[0] == f"{command}: the following arguments are required: {names}"
 
 
 def test_help_on_what_is_no_terminal(
