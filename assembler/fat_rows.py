@@ -13,7 +13,8 @@ from assembler.boot.names import Role
 from assembler.boot.places import BOOT
 from assembler.booting import Booting
 from assembler.errors import RequestError
-from assembler.root.rows import Row
+from assembler.root.placing import OURS
+from assembler.root.rows import Row, rows_with
 from assembler.root.scan import with_path
 from assembler.root.tree import Directory, Node, Tree, origin
 from assembler.spec import Spec
@@ -51,21 +52,24 @@ def move_to_fats(
         problems += _row_problems(there, place, role)
         files, made = dict(fats[role]), {fold(name) for name in fats[role]}
         if isinstance(tree.get(os.fsencode(place)), Node):
-            problems.append(f"{place} is where the system mounts the {role}: it is no directory")
+            where = rows_with(there, place)[0].where
+            problems.append(f"{where}: {place} is a file, and the system mounts the {role} there")
             continue
         for name, node, path in _take(tree, place):
             if (fault := _fault(node, role)) or fold(name) in made:
-                fault = fault or "is made by this program, and cannot be replaced"
-                problems.append(f"{place}/{name} {fault}")
+                fault = fault or OURS
+                path_there = f"{place}/{name}"
+                where = rows_with(there, path_there)[0].where
+                problems.append(f"{where}: {path_there} {fault}")
             elif isinstance(node, Node):
                 files[name] = path
         fats[role] = files
-        problems += name_problems(role, files)
+        problems += [f"--contents: {problem}" for problem in name_problems(role, files)]
         if any(place.startswith(f"{other}/") for other in places):
             above, _, last = os.fsencode(place).rpartition(b"/")
             tree.remove(tree.directory(above), last)
     if problems:
-        raise RequestError([f"--contents: {problem}" for problem in problems])
+        raise RequestError(problems)
     return replace(booting, esp=fats[Role.ESP], xbootldr=fats[Role.BOOT])
 
 
@@ -81,7 +85,8 @@ def _row_problems(rows: Sequence[Row], place: str, role: Role) -> list[str]:
             place,
         )
     return [
-        f"{row.target} is on the {role}, a FAT, where everything is root's and has no xattrs"
+        f"{row.where}: {row.target} is on the {role}, a FAT, where everything is root's and has no "
+        "xattrs"
         for row in rows
         if row.uid or row.gid or row.xattrs
     ]

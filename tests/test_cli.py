@@ -134,7 +134,7 @@ def test_two_rows_for_one_target(system: System, tmp_path: Path) -> None:
     file = tmp_path / "rows.json"
     file.write_text(json.dumps([row, row]))
     line = only(refused(tmp_path / "x", *system.options, "--contents", file))
-    assert "two rows for /a" in line
+    assert line == "--contents, row 2: row 1 has the target /a, too: leave one of them out"
 
 
 def test_a_boot_loader_that_is_not_made_here(tmp_path: Path) -> None:

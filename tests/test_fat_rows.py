@@ -71,8 +71,8 @@ def test_one_fat_may_be_mounted_in_the_other(tree: Tree, source: Path) -> None:
 
 
 def test_what_a_fat_in_another_cannot_hold_is_told_once(tree: Tree, source: Path) -> None:
-    rows = [Row(f"{source}/config.txt", "/boot/efi/EFI/c", uid=1)]
-    with pytest.raises(RequestError, match=r"^--contents: /boot/efi/EFI/c is on the EFI [^\n]*$"):
+    rows = [Row(f"{source}/config.txt", "/boot/efi/EFI/c", uid=1, number=3)]
+    with pytest.raises(RequestError, match=r"^--contents, row 3: /boot/efi/EFI/c is on [^\n]*$"):
         moved(tree, rows, NESTED)
 
 
@@ -88,31 +88,31 @@ def test_what_a_fat_cannot_hold_is_refused(tree: Tree, source: Path) -> None:
     (source / "empty").mkdir()
     file = f"{source}/config.txt"
     rows = [
-        Row(f"{source}", "/boot/d"),
-        Row(file, "/boot/owned", uid=1),
-        Row(file, "/boot/grouped", gid=1),
-        Row(file, "/boot/noted", xattrs=(("user.a", b""),)),
-        Row(file, "/boot/loader/Loader.conf"),
-        Row(file, "/boot/a:b"),
+        Row(f"{source}", "/boot/d", number=6),
+        Row(file, "/boot/owned", uid=1, number=5),
+        Row(file, "/boot/grouped", gid=1, number=4),
+        Row(file, "/boot/noted", xattrs=(("user.a", b""),), number=3),
+        Row(file, "/boot/loader/Loader.conf", number=2),
+        Row(file, "/boot/a:b", number=1),
     ]
     own = {"loader/loader.conf": b"timeout 1"}
     with pytest.raises(RequestError) as caught:
         moved(tree, rows, {"/boot": Role.ESP}, Booting(esp=own))
     plain = "is on the EFI system partition, a FAT, where everything is root's and has no xattrs"
-    assert [line.removeprefix("--contents: /boot/") for line in caught.value.problems] == [
-        *(f"{name} {plain}" for name in ("owned", "grouped", "noted")),
-        "loader/Loader.conf is made by this program, and cannot be replaced",
-        "d/empty is an empty directory, which the EFI system partition cannot be given: put a file "
-        "into it",
-        "d/link is a symlink, which the EFI system partition, a FAT, cannot hold: give the file it "
-        "leads to",
+    assert [line.removeprefix("--contents, row ") for line in caught.value.problems] == [
+        *(f"{name} {plain}" for name in ("5: /boot/owned", "4: /boot/grouped", "3: /boot/noted")),
+        "2: /boot/loader/Loader.conf is made by this program, and cannot be replaced: leave it out",
+        "6: /boot/d/empty is an empty directory, which the EFI system partition cannot be given: "
+        "put a file into it",
+        "6: /boot/d/link is a symlink, which the EFI system partition, a FAT, cannot hold: give "
+        "the file it leads to",
         "--contents: the EFI system partition is a FAT, which cannot hold 'a:b': ':' is reserved",
     ]
 
 
 def test_a_file_where_a_fat_is_mounted_is_refused(tree: Tree, source: Path) -> None:
-    rows = [Row(f"{source}/config.txt", "/efi")]
-    with pytest.raises(RequestError, match="/efi is where the system mounts the EFI system part"):
+    rows = [Row(f"{source}/config.txt", "/efi", number=1)]
+    with pytest.raises(RequestError, match="row 1: /efi is a file, and the system mounts the EFI"):
         moved(tree, rows, {"/efi": Role.ESP})
 
 

@@ -41,6 +41,9 @@ def row(**changes: object) -> dict[str, Any]:
     return {"source": "$/file", "target": "/etc/file", **changes}
 
 
+IDS = "a user is a name or a whole number from 0 to 4294967294, not"
+
+
 @pytest.fixture(autouse=True)
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "file"
@@ -195,13 +198,15 @@ def test_sources_in_the_store_are_looked_for_in_the_store_given(tmp_path: Path) 
         ({"target": "/proc"}, "the target /proc cannot be seen in the machine, which mounts a"),
         ({"user": "me"}, "unknown user 'me': give its number, or put /etc/passwd among the cont"),
         ({"group": "me"}, "unknown group 'me': give its number, or put /etc/group among the con"),
-        ({"user": -1}, "unknown user -1"),
-        ({"user": True}, "unknown user True"),
-        ({"user": 1.5}, "unknown user 1.5"),
-        ({"user": 0xFFFFFFFF}, "unknown user 4294967295"),
-        ({"user": "4294967295"}, "unknown user '4294967295'"),
-        ({"user": "9" * 5000}, "unknown user '999"),
-        ({"user": []}, "unknown user []"),
+        ({"user": -1}, f"{IDS} -1"),
+        ({"user": True}, f"{IDS} true"),
+        ({"user": 1.5}, f"{IDS} 1.5"),
+        ({"user": 0xFFFFFFFF}, f"{IDS} 4294967295"),
+        ({"user": "4294967295"}, f'{IDS} "4294967295"'),
+        ({"user": "9" * 5000}, f'{IDS} "999'),
+        ({"user": []}, f"{IDS} []"),
+        ({"user": "-1"}, f'{IDS} "-1"'),
+        ({"group": -1}, f"{IDS.replace('user', 'group')} -1"),
         ({"mode": 420}, "the mode 420 is neither a string of octal digits nor one of changes as"),
         ({"mode": "u+y"}, "the mode 'u+y' is neither a string of octal digits nor one of changes"),
         ({"mode": "888"}, "the mode '888' is neither a string of octal digits nor one of changes"),
@@ -243,17 +248,27 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         row(target="/x"),
         {},
     )
-    assert [line.partition(":")[0] for line in told] == ["row 1"] * 4 + ["row 4", "--contents"]
-    assert f"two rows for /x: {tmp_path}/file and {tmp_path}/file" in told[-1]
+    assert [line.partition(":")[0] for line in told] == ["row 1"] * 4 + ["row 3", "row 4"]
+    assert told[-2] == "row 3: row 2 has the target /x, too: leave one of them out"
+
+
+def test_a_pattern_with_two_files_for_one_target_is_refused(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "f").touch()
+    both = f"{tmp_path}/a/f and {tmp_path}/b/f, two sources for the target /etc/f"
+    assert problems(tmp_path, row(source="$/*/f", target="/etc")) == [
+        f"row 1: its pattern finds {both}: leave one of them out"
+    ]
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (b"", "is not JSON: Expecting value"),
-        (b"[" * 200_000, "is not JSON: "),
-        (b"\xff\xff", "is not JSON: "),
-        (b"9" * 5000, "is not JSON: "),
+        (b"", r"is not JSON \(line 1, column 1\)$"),
+        (b"[" * 200_000, "is not JSON that can be read: its lists and objects are nested too"),
+        (b"\xff\xff", "is not JSON: it is not text in UTF-8$"),
+        (b"9" * 5000, "is not JSON that can be read: a number in it has too many digits$"),
         (b"{}", "is not a list of objects"),
         (b"[1]", "is not a list of objects"),
         (b"null", "is not a list of objects"),
@@ -332,7 +347,7 @@ def refusal(tmp_path: Path, tree: Tree, *rows: dict[str, Any]) -> list[str]:
     """What is said of rows that the tree cannot have, without the option's name."""
     with pytest.raises(RequestError) as caught:
         added(tmp_path, tree, *rows)
-    return [line.removeprefix("--contents: ") for line in caught.value.problems]
+    return [line.removeprefix("--contents, ") for line in caught.value.problems]
 
 
 def test_what_this_program_makes_is_not_replaced(tmp_path: Path) -> None:
@@ -351,8 +366,8 @@ def test_what_this_program_makes_is_not_replaced(tmp_path: Path) -> None:
     added(tmp_path, tree, *same)
     rows = [row(target="/bin/sh"), row(source="$/d", target="/boot"), row(target="/etc/NIXOS")]
     assert refusal(tmp_path, tree, *rows) == [
-        f"{path} is made by this program, and cannot be replaced"
-        for path in ("/bin/sh", "/boot/grub/grub.cfg", "/etc/NIXOS")
+        f"row {path} is made by this program, and cannot be replaced: leave it out"
+        for path in ("1: /bin/sh", "2: /boot/grub/grub.cfg", "3: /etc/NIXOS")
     ]
 
 
@@ -444,7 +459,7 @@ def test_rows_that_contradict_are_refused(tmp_path: Path, other: bytes | None) -
         (tmp_path / "b/f").write_bytes(other)
     rows = row(source="$/a", target="/srv"), row(source="$/b", target="/srv/x")
     assert refusal(tmp_path, Tree(), *rows) == [
-        f"/srv/x/f is brought by two rows, as different things: {tmp_path}/a for /srv, and "
+        f"row 2: /srv/x/f is brought by row 1, too, as something else: {tmp_path}/a for /srv, and "
         f"{tmp_path}/b for /srv/x"
     ]
 
@@ -461,9 +476,9 @@ def test_a_file_and_a_directory_of_one_name_are_refused(tmp_path: Path) -> None:
         row(target="/srv/x/f/below"),
     )
     assert refusal(tmp_path, Tree(), *rows) == [
-        f"/srv/x/f is brought by two rows, as different things: {tmp_path}/a for /srv, and "
+        f"row 2: /srv/x/f is brought by row 1, too, as something else: {tmp_path}/a for /srv, and "
         f"{tmp_path}/b for /srv/x",
-        f"/srv/y is brought by two rows, as different things: {tmp_path}/a for /srv, and "
+        f"row 3: /srv/y is brought by row 1, too, as something else: {tmp_path}/a for /srv, and "
         f"{tmp_path}/b for /srv/y",
     ]
 
@@ -583,10 +598,11 @@ def test_every_target_that_cannot_be_is_told(tmp_path: Path) -> None:
     with pytest.raises(RequestError) as caught:
         add_contents(tree, Scanner(tree), rows, 1)
     assert list(caught.value.problems) == [
-        f"--contents: {tmp_path}/d/x/fifo is neither a file, a directory nor a symlink",
-        "--contents: /etc/x is a directory of the system",
-        "--contents: /var/run: run on the way is not a directory",
-        f"--contents: /z/below needs a directory at /z, where the row for /z puts {tmp_path}/file",
+        f"--contents, row 4: {tmp_path}/d/x/fifo is neither a file, a directory nor a symlink",
+        "--contents, row 1: /etc/x is a directory of the system: a file needs another target",
+        "--contents, row 2: /var/run: run on the way is not a directory",
+        f"--contents, row 5: /z/below needs a directory at /z, where row 3 puts {tmp_path}/file: "
+        "leave one of them out",
     ]
 
 

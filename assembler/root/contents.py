@@ -4,19 +4,21 @@ import glob
 import json
 import os
 import posixpath
+import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from assembler.errors import HostError, RequestError, reason
+from assembler.json_text import load_json
 from assembler.regular import input_fault
 from assembler.root.accounts import MAX_ID, Accounts, Ids, parse_database, parse_id
 from assembler.root.kernel_files import kernel_fault
 from assembler.root.modes import Mode, parse_mode
-from assembler.root.rows import Row, read_target
+from assembler.root.rows import Row, read_target, where
 from assembler.root.xattrs import read_xattrs
 from assembler.store.paths import STORE, Store, locate, locate_link
 
@@ -41,11 +43,10 @@ def read_contents(file: Path, store: Store, accounts: Accounts) -> list[Row]:
     if fault := input_fault(file):
         raise RequestError(f"--contents {file} {fault}")
     try:
-        raw = json.loads(file.read_bytes())
+        content = file.read_bytes()
     except OSError as error:
         raise RequestError(f"cannot read --contents {file}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise RequestError(f"--contents {file} is not JSON: {error}") from None
+    raw = load_json(content, f"--contents {file}")
     if not isinstance(raw, list) or not all(isinstance(row, dict) for row in raw):
         raise RequestError(f"--contents {file} is not a list of objects")
     reader = _Reader(store)
@@ -56,12 +57,7 @@ def read_contents(file: Path, store: Store, accounts: Accounts) -> list[Row]:
         for number, entry, found in placed
         for row in reader.complete(number, entry, found, known)
     ]
-    seen: dict[str, str] = {}
-    for row in rows:
-        if row.target in seen:
-            line = f"--contents: two rows for {row.target}: {seen[row.target]} and {row.source}"
-            reader.problems.append((len(raw) + 1, line))
-        seen[row.target] = row.source
+    reader.compare(rows)
     if reader.problems:
         raise RequestError([line for _, line in sorted(reader.problems, key=itemgetter(0))])
     return rows
@@ -88,7 +84,7 @@ class _Reader:
         self._store = store
 
     def _tell(self, number: int, problem: str) -> None:
-        self.problems.append((number, f"--contents, row {number}: {problem}"))
+        self.problems.append((number, f"{where(number)}: {problem}"))
 
     def place(self, number: int, raw: Mapping[str, Any]) -> list[Row]:
         """What one JSON row puts where, as root's: several Rows when its source is a pattern."""
@@ -110,7 +106,7 @@ class _Reader:
                     self._tell(number, f"the target {place} {fault}")
             if place.startswith(_BELOW_HIDDEN) or (place in _HIDDEN and not _is_empty(found)):
                 self._tell(number, f"the target {place} {_HIDES}")
-            rows.append(Row(found, place))
+            rows.append(Row(found, place, number=number))
         return rows if len(self.problems) == before else []
 
     def complete(
@@ -127,6 +123,19 @@ class _Reader:
             if xattrs and os.path.islink(row.source):
                 self._tell(number, f"{row.source} is a symlink, which has no xattrs")
         return [replace(row, uid=uid, gid=gid, mode=mode, xattrs=xattrs) for row in rows]
+
+    def compare(self, rows: Iterable[Row]) -> None:
+        """Tell of targets that two rows have, or two files that one pattern finds."""
+        seen: dict[str, Row] = {}
+        for row in rows:
+            other = seen.setdefault(row.target, row)
+            if other.number != row.number:
+                fault = f"row {other.number} has the target {row.target}, too"
+                self._tell(row.number, f"{fault}: leave one of them out")
+            elif other is not row:
+                both = f"{other.source} and {row.source}"
+                fault = f"its pattern finds {both}, two sources for the target {row.target}"
+                self._tell(row.number, f"{fault}: leave one of them out")
 
     def _sources(self, number: int, source: str) -> list[str]:
         """The host paths that a source names; `*` is a pattern, as in nixpkgs."""
@@ -197,7 +206,10 @@ class _Reader:
                 f"the {what} {given!r} gets its number at the first boot: set "
                 f"users.{what}s.{given}.{key} in the system's configuration",
             )
-        elif whole or not isinstance(given, str):
+        elif not isinstance(given, str) or re.fullmatch("-?[0-9]+", given):
+            fault = f"a {what} is a name or a whole number from 0 to {MAX_ID}, not"
+            self._tell(number, f"{fault} {json.dumps(given)}")
+        elif whole:
             self._tell(
                 number,
                 f"unknown {what} {given!r}: give its number, or put {file} among the contents",

@@ -11,6 +11,7 @@ from assembler.root.rows import Row
 from assembler.root.scan import Metadata, Scanner, with_path
 from assembler.root.tree import Directory, Node, Tree, origin, show
 
+OURS = "is made by this program, and cannot be replaced: leave it out"
 _RESERVED = "lost+found"  # in the root of every ext4, made by mke2fs
 
 
@@ -25,7 +26,7 @@ def add_contents(tree: Tree, scanner: Scanner, rows: Sequence[Row], epoch: int) 
     placer = _Placer(tree, {row.target: row for row in rows})
     for row in sorted(rows, key=lambda row: row.target):
         if row.target.split("/")[1] == _RESERVED:
-            placer.problems.append(f"{row.target}: /{_RESERVED} is the file system's own")
+            placer.tell(row, f"{row.target}: /{_RESERVED} is the file system's own")
             continue
         metadata = Metadata(
             uid=row.uid, gid=row.gid, changes=row.mode or (), mtime=epoch, xattrs=row.xattrs
@@ -33,9 +34,10 @@ def add_contents(tree: Tree, scanner: Scanner, rows: Sequence[Row], epoch: int) 
         try:
             placer.place(row, scanner.read(row.source, metadata))
         except RequestError as error:
-            placer.problems += error.problems
+            for problem in error.problems:
+                placer.tell(row, problem)
     if placer.problems:
-        raise RequestError([f"--contents: {problem}" for problem in placer.problems])
+        raise RequestError(placer.problems)
 
 
 class _Meeting(NamedTuple):
@@ -53,6 +55,10 @@ class _Placer:
         self.problems: list[str] = []
         self._tree = tree
         self._rows = rows  # by target
+
+    def tell(self, row: Row, problem: str) -> None:
+        """Add to `problems` what is wrong with a row."""
+        self.problems.append(f"{row.where}: {problem}")
 
     def place(self, row: Row, found: Directory | Node) -> None:
         """Put what a row brings at its target; raises RequestError where that cannot be."""
@@ -77,8 +83,8 @@ class _Placer:
             other = self._rows.get(above) or self._bringer(row, path)
             if other is not None and isinstance(self._tree.get(path), Node):
                 raise RequestError(
-                    f"{row.target} needs a directory at {above}, where the row for "
-                    f"{other.target} puts {other.source_of(above)}"
+                    f"{row.target} needs a directory at {above}, where row "
+                    f"{other.number} puts {other.source_of(above)}: leave one of them out"
                 )
 
     def _merge(self, row: Row, target: bytes, into: Directory, found: Directory) -> None:
@@ -102,7 +108,7 @@ class _Placer:
         name = path.rpartition(b"/")[2]
         existing = holder.children.get(name)
         if existing is not None and (fault := self._clash(row, meeting, existing)):
-            self.problems.append(fault)
+            self.tell(row, fault)
         elif counted:
             self._tree.put(holder, name, found)
         else:
@@ -119,10 +125,9 @@ class _Placer:
                 and _is_same_at_sight(existing, found)
             ):
                 return ""
-            what = "is a directory of the system"
             if isinstance(existing, Node):
-                what = "is made by this program, and cannot be replaced"
-            return f"{show(path)} {what}"
+                return f"{show(path)} {OURS}"
+            return f"{show(path)} is a directory of the system: a file needs another target"
         if isinstance(existing, Node) and isinstance(found, Node):
             if os.fsdecode(path) == row.target:
                 return ""
@@ -130,8 +135,8 @@ class _Placer:
             if _is_same(there, found):
                 return ""
         return (
-            f"{show(path)} is brought by two rows, as different things: {other.source} for "
-            f"{other.target}, and {row.source} for {row.target}"
+            f"{show(path)} is brought by row {other.number}, too, as something else: "
+            f"{other.source} for {other.target}, and {row.source} for {row.target}"
         )
 
     def _bringer(self, row: Row, path: bytes) -> Row | None:

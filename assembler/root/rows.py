@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from assembler.errors import HostError, reason
@@ -12,6 +12,11 @@ from assembler.root.tree import Xattrs
 from assembler.store.paths import AbsentError, Store, follow, store_path_of
 
 _MAX_READ = 1 << 24  # bytes, far more than any file has that is looked into
+
+
+def where(number: int) -> str:
+    """The row with a number as messages call it."""
+    return f"--contents, row {number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,12 @@ class Row:
     gid: int = 0
     mode: Mode | None = None  # None: as the source has it
     xattrs: Xattrs = ()  # of the source itself, not of what is below a directory
+    number: int = field(default=0, compare=False)  # in the list of rows, from 1
+
+    @property
+    def where(self) -> str:
+        """The row as messages call it."""
+        return where(self.number)
 
     @property
     def has_directory_mode(self) -> bool:
