@@ -7,6 +7,7 @@ import shutil
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 from uuid import UUID
 
@@ -154,6 +155,13 @@ def one_of(choices: Iterable[str]) -> Callable[[str], str]:
         return text
 
     return read
+
+
+def path(text: str) -> Path:
+    """A file or a directory; an empty word would be the working directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty")
+    return Path(text)
 
 
 def sector_size(text: str) -> int:

@@ -1,7 +1,6 @@
 """The options of `assemble` for the disk: what is on it, how it boots, how it is written."""
 
 import argparse
-from pathlib import Path
 
 from assembler import arguments
 from assembler.appliance.accelerator import Accelerator
@@ -17,7 +16,7 @@ def add_disk_options(parser: Parser, goes_in: argparse._ArgumentGroup) -> None:
     """Add the disk and what is on it; `goes_in` is the group for what goes in."""
     goes_in.add_argument(
         "--contents",
-        type=Path,
+        type=arguments.path,
         metavar="FILE",
         help="JSON list of {source, target, user, group, mode, xattrs}",
     )
@@ -127,7 +126,7 @@ def add_boot_options(parser: Parser) -> None:
     )
     group.add_argument(
         "--efi-binary",
-        type=Path,
+        type=arguments.path,
         action="append",
         default=[],
         metavar="FILE",

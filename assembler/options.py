@@ -13,7 +13,7 @@ def add_out_options(parser: Parser) -> None:
     group = parser.add_argument_group("what comes out")
     group.add_argument(
         "--out",
-        type=Path,
+        type=arguments.path,
         required=True,
         metavar="FILE",
         help="raw image to write; one that is there is replaced when the new one is complete",
@@ -30,7 +30,11 @@ def add_images(parser: Parser) -> None:
     """Add the images that check-image reads."""
     group = parser.add_argument_group("what is read")
     group.add_argument(
-        "images", type=Path, nargs="+", metavar="FILE", help="raw image to read; may be several"
+        "images",
+        type=arguments.path,
+        nargs="+",
+        metavar="FILE",
+        help="raw image to read; may be several",
     )
     group.add_argument("--json", action="store_true", help="print what is found as JSON, a list")
 
@@ -38,7 +42,7 @@ def add_images(parser: Parser) -> None:
 def add_directory_options(parser: Parser) -> None:
     """Add the directory that prepare-root fills, and how."""
     group = parser.add_argument_group("what comes out")
-    group.add_argument("root", type=Path, metavar="ROOT", help="directory to fill")
+    group.add_argument("root", type=arguments.path, metavar="ROOT", help="directory to fill")
     group.add_argument(
         "--copy-mode",
         type=one_of(CopyMode),
@@ -65,7 +69,7 @@ def add_root_options(parser: Parser) -> argparse._ArgumentGroup:
     )
     group.add_argument(
         "--closure",
-        type=Path,
+        type=arguments.path,
         action="append",
         default=[],
         metavar="SOURCE",
@@ -81,7 +85,7 @@ def add_root_options(parser: Parser) -> argparse._ArgumentGroup:
     )
     group.add_argument(
         "--store",
-        type=Path,
+        type=arguments.path,
         default=Path("/"),
         metavar="DIR",
         help="the files of /nix/store lie in DIR/nix/store",
@@ -120,7 +124,7 @@ def _add_further_paths(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--configuration",
-        type=Path,
+        type=arguments.path,
         metavar="FILE",
         help="what becomes /etc/nixos/configuration.nix",
     )

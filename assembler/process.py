@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from assembler.errors import HostError, TooSlowError, reason
+from assembler.errors import HostError, RequestError, TooSlowError, reason
 
 log = logging.getLogger(__name__)
 
@@ -75,13 +75,19 @@ def require(*programs: str) -> list[str]:
 def temporary_directory() -> Path:
     """TMPDIR, or else /tmp, absolute and without links, as Nix insists on.
 
-    Raises HostError where it is not a directory that may be written to.
+    Raises HostError where it is not a directory that may be written to, and RequestError for a
+    name in which e2fsprogs finds options, after a `?`, or mtools an offset, after an `@`.
     """
     given = os.environ.get("TMPDIR") or "/tmp"
     try:
         path = Path(os.path.realpath(given))
     except OSError as error:  # it is relative, and the working directory has gone
         raise HostError(f"TMPDIR {given}: {reason(error)}") from None
+    if not set(str(path)).isdisjoint("?@"):
+        raise RequestError(
+            f"TMPDIR {given}: e2fsck and mtools cannot use a path with ? or @ in it: set TMPDIR to "
+            "another directory"
+        )
     if os.path.isdir(path) and os.access(path, os.W_OK | os.X_OK):
         return path
     fault = "may not be written to" if os.path.isdir(path) else "is not a directory"
@@ -206,11 +212,23 @@ def _failure(
 ) -> list[str]:
     """The message for a failed program: what, how, its last words, and what to do."""
     status = done.returncode
-    how = f"was killed by signal {-status}" if status < 0 else f"failed with status {status}"
+    how = _killed(-status) if status < 0 else f"failed with status {status}"
     said = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()
     lines = [f"{what}: {Path(os.fsdecode(argv[0])).name} {how}", f"  command: {describe(argv)}"]
     lines += [f"  {line}" for line in said[-_TAIL_LINES:]]
     return [*lines, remedy] if remedy else lines
+
+
+def _killed(number: int) -> str:
+    """How a program ended that a signal ended; the limits of setrlimit(2) send some."""
+    name = ""
+    with suppress(ValueError):  # a real-time signal
+        name = f" ({signal.Signals(number).name})"
+    limits: dict[int, str] = {
+        signal.SIGXFSZ: ": the limit for the size of files is reached (ulimit -f)",
+        signal.SIGXCPU: ": the limit for processor time is reached (ulimit -t)",
+    }
+    return f"was killed by signal {number}{name}{limits.get(number, '')}"
 
 
 Done = subprocess.CompletedProcess[bytes]

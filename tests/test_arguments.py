@@ -90,6 +90,7 @@ def test_version_of_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> No
         (["--out", "x", "--system", "y", "--ou"], "unrecognized arguments: --ou"),
         (["--writer", "magic"], "--writer: 'magic' is none of auto, direct, guestfs"),
         (["--accelerator", "x"], "--accelerator: 'x' is none of auto, kvm, tcg"),
+        (["--out", ""], "--out: the name is empty"),
         (["--sector-size", "513"], "--sector-size: '513' is none of 512, 4096"),
         (["--out", "x", "--system", "y", "a\nb\x1b"], "unrecognized arguments: a\\nb\\x1b"),
     ],

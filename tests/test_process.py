@@ -149,9 +149,26 @@ def test_the_limit_of_processes_is_told(monkeypatch: pytest.MonkeyPatch) -> None
         process.run(["true"], what="test")
 
 
-def test_a_killed_program_is_told_by_its_signal() -> None:
-    with pytest.raises(HostError, match="sh was killed by signal 9"):
-        process.run(["sh", "-c", "kill -9 $$"], what="test")
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("kill -9 $$", "9 (SIGKILL)"),
+        ("kill -40 $$", "40"),
+        ("kill -XCPU $$", "24 (SIGXCPU): the limit for processor time is reached (ulimit -t)"),
+        (
+            "ulimit -f 1; exec dd if=/dev/zero of=file bs=4096 count=9",
+            "25 (SIGXFSZ): the limit for the size of files is reached (ulimit -f)",
+        ),
+    ],
+)
+def test_a_killed_program_is_told_by_its_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(HostError) as caught:
+        process.run(["bash", "-c", script], what="test")
+    # bash becomes dd, whose name it then has
+    assert caught.value.lines[0] == f"test: bash was killed by signal {words}"
 
 
 def test_a_program_that_does_not_end_is_stopped() -> None:
