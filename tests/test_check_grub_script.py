@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from assembler.check.grub_script import (
     Branches,
     Command,
+    Loop,
     ScriptError,
     Statement,
     Variable,
@@ -87,13 +88,19 @@ def test_entries() -> None:
     assert parse(text) == (Command((("submenu",), ("a",)), (inner,)), echo("2"))
 
 
-def test_loops_and_functions_are_passed_over() -> None:
+def test_loops_and_functions() -> None:
     text = (
-        "function f {\n  echo 0\n  if a; then echo 1; fi\n}\n"
-        "for x in 1 2; do echo 0; done\nwhile a; do if b; then echo 0; fi; done\necho 1\n"
+        "function f {\n  echo 0\n}\nfunction g\n{ echo 1; }\n"
+        "for x in 1 2; do echo 2; done\nuntil a\ndo\necho 3\ndone\necho 4\n"
     )
     assert accepted(text)
-    assert parse(text) == (echo("1"),)
+    assert parse(text) == (
+        Command((("function",), ("f",)), (echo("0"),)),
+        Command((("function",), ("g",)), (echo("1"),)),
+        Loop("for", (Command((("x",), ("in",), ("1",), ("2",))),), (echo("2"),)),
+        Loop("until", (Command((("a",),)),), (echo("3"),)),
+        echo("4"),
+    )
 
 
 def test_one_that_is_nested_without_end() -> None:

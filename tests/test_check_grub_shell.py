@@ -239,6 +239,19 @@ HOSTILE = [
     ('"' + "\\" * 3_000_000, "it has more than 500,000 words"),
     ("$" * 3_000_000, "it has more than 500,000 words"),
     (f"{DEEP}\nconfigfile /a\n", "it is nested too deep"),
+    (
+        "".join(f"for a{level} in {'1 ' * 100}; do\n" for level in range(8)) + "x\n" + "done\n" * 8,
+        "it asks for more work than any menu needs",
+    ),
+    (
+        "".join(f"function f{level} {{ f{level + 1}; f{level + 1}; }}\n" for level in range(30))
+        + "f0",
+        "it asks for more work than any menu needs",
+    ),
+    (
+        "while true; do\n" + "if [ $x ]; then y; fi\n" * 10_000 + "done\n",
+        "it asks for more work than any menu needs",
+    ),
 ]
 
 
@@ -329,6 +342,94 @@ def test_hostile_configurations_end_soon(text: str) -> None:
     with suppress(ScriptError):
         shell(text)
     assert time.process_time() - begun < 20
+
+
+NEVER = [
+    ("while true; do true; done\n", "its loop `while` never ends"),
+    ("until false; do sleep 1; done\n", "its loop `until` never ends"),
+    ("set a=1\nwhile [ $a = 1 ]; do echo; done\n", "its loop `while` never ends"),
+    ("while true; do if false; then break; fi; done\n", "its loop `while` never ends"),
+    ("while true; do while true; do break; done; done\n", "its loop `while` never ends"),
+    ("function f { f; }; f\n", "its function `f` calls itself without end"),
+    ("function f { g; }\nfunction g\n{\nf\n}\ng\n", "its function `g` calls itself without end"),
+    ("halt\n", "its command `halt` turns the machine off before anything is started"),
+    ("reboot\n", "its command `reboot` starts the machine anew before anything is started"),
+    ("exit\n", "its command `exit` leaves GRUB before anything is started"),
+    ("read x\n", "its command `read` waits for the user before anything is started"),
+    ("if true; then halt; fi\n", "its command `halt`"),
+    ("if [ $root = hd0,1 ]; then halt; fi\n", "its command `halt`"),
+    ("if ! [ -e /none ]; then halt; fi\n", "its command `halt`"),
+    ("if halt; then true; fi\n", "its command `halt`"),
+    ("for a in 1 2; do halt; done\n", "its command `halt`"),
+    ("function f { exit; }; if f; then true; fi\n", "its command `exit`"),
+    ("source /more\n", "its command `halt`"),
+    ("if [ $none ]; then true; fi; halt\n", "its command `halt`"),
+    ("linux /k; halt\n", "its command `halt`"),
+    ("while true; do if [ $none ]; then break; fi; done; halt\n", "its command `halt`"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "words"), NEVER)
+def test_a_menu_that_never_shows(text: str, words: str) -> None:
+    for whole in (text + kernel("/k"), kernel("/k") + text):
+        with pytest.raises(ScriptError) as caught:
+            shell(whole, {(1, "/more"): "halt"})
+        assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize("text", [text for text, _ in NEVER if not text.startswith("linux")])
+def test_an_entry_that_never_boots(text: str) -> None:
+    [one] = shell(f"menuentry x {{\n{text}\nlinux /k\n}}\n", {(1, "/more"): "halt"}).entries
+    assert one.fault
+    [one] = shell(
+        f"submenu s {{\nmenuentry x {{\nlinux /k\n}}\n{text}}}", {(1, "/more"): "halt"}
+    ).entries
+    assert one.fault
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "if keystatus --shift; then halt; fi",
+        'if [ "$next_entry" ]; then reboot; else exit; fi',
+        "if [ -s $prefix/grubenv ]; then load_env; fi\nif [ -z $a ]; then halt; fi",
+        "set a=1; load_env; if [ $a = 1 ]; then halt; fi",
+        "set a=1; regexp --set=1:a x y; if [ $a = 1 ]; then halt; fi",
+        "set a=1; if cpuid -l; then set a=2; fi; if [ $a = 1 ]; then halt; fi",
+        "if [ 1 -lt 2 ]; then true; else halt; fi",
+        "if search --label elsewhere; then true; else halt; fi",
+        "while [ $none ]; do true; done",
+        "while true; do if [ $none ]; then break; fi; done",
+        "while true; do break; done",
+        "until true; do halt; done",
+        "set a=1; while [ $a = 1 ]; do set a=2; done",
+        "for a in 1 2 3; do echo $a; done",
+        "for a in (hd*,*); do halt; done",
+        "for a in $none; do halt; done",
+        "for a in; do halt; done",
+        "for a in 1 2; do continue; halt; done",
+        "function f { halt; }",
+        "function f { return; halt; }; f",
+        "function f { if [ $none ]; then return; fi; halt; }; f",
+        "function f { if [ $none ]; then f; fi; }; f",
+        "function halt2 { echo; }; halt2",
+        "if false; then halt; fi",
+        "menuentry off {\n halt\n}\nsubmenu more {\n menuentry r {\n reboot\n}\n}",
+        "submenu off {\n halt\n}",
+        "linux /k; boot; halt",
+        "configfile /menu; halt",
+    ],
+)
+def test_a_menu_that_may_show(text: str) -> None:
+    made = shell(f"{kernel('/k')}{text}\n", {(1, "/menu"): kernel("/k"), (1, "/grub/grubenv"): ""})
+    assert made.entries[0].loads
+    assert not made.entries[0].fault
+    assert not made.empty
+
+
+def test_entries_made_by_a_loop_or_a_function() -> None:
+    text = 'function f {\n menuentry "$a" {\n linux /k$a\n }\n}\nfor a in 1 2; do f; done\n'
+    assert [one.title for one in shell(text).entries] == ["1", "2"]
 
 
 def test_a_configuration_that_is_too_large() -> None:

@@ -97,6 +97,8 @@ class EntryReader:
     def _check(self, entry: Entry, *, whole: bool) -> list[str]:
         told: list[str] = []
         try:
+            if entry.fault:
+                raise BrokenError(entry.fault)
             kernel = next((load for load in entry.loads if load.is_kernel), None)
             if kernel is None:
                 raise BrokenError("it loads no kernel")

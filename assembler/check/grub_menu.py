@@ -49,6 +49,7 @@ class Entry:
     numbers: tuple[int, ...]
     identity: str
     loads: tuple[Load, ...]
+    fault: str = ""  # why nothing of it is ever started
 
     @property
     def title(self) -> str:

@@ -6,7 +6,7 @@ for scripts that are nested, or go on, without end.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, groupby
@@ -58,8 +58,10 @@ class Budget:
         self.depth -= 1
         if self.depth < 0:
             raise ScriptError("it is nested too deep")
-        yield
-        self.depth += 1
+        try:
+            yield
+        finally:
+            self.depth += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +90,20 @@ class Branches:
     branches: "tuple[tuple[tuple[Statement, ...], tuple[Statement, ...]], ...]"
 
 
-Statement = Command | Branches
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """for, while and until. A `for` has the variable and the words of its list as `head`."""
+
+    kind: str
+    head: "tuple[Statement, ...]"
+    body: "tuple[Statement, ...]"
+
+
+Statement = Command | Branches | Loop
 
 
 def parse(text: str) -> tuple[Statement, ...]:
-    """The statements of a script; loops and functions are left out. Raises ScriptError."""
+    """The statements of a script; a function is a command with a block. Raises ScriptError."""
     if "\0" in text:
         raise ScriptError("it has a NUL byte, where GRUB stops to read the line")
     return _Parser(text).body(frozenset(), 0)
@@ -104,6 +115,19 @@ def literal(word: Word) -> str | None:
         case (str(text),):
             return text
     return None
+
+
+def commands_in(statements: Iterable[Statement]) -> Iterator[Command]:
+    """All commands in statements, but for those in the blocks of commands."""
+    for statement in statements:
+        match statement:
+            case Command():
+                yield statement
+            case Branches(branches):
+                for condition, body in branches:
+                    yield from commands_in((*condition, *body))
+            case Loop(_, head, body):
+                yield from commands_in((*head, *body))
 
 
 class _Parser:
@@ -127,12 +151,12 @@ class _Parser:
                 found.append(self._if(depth))
             elif word in ("for", "while", "until"):
                 self._at += 1
-                self.body(frozenset({"done"}), depth + 1)
+                head = self.body(frozenset({"do", "done"}), depth + 1)
+                self._at += self._next() == "do"
+                found.append(Loop(word, head, self.body(frozenset({"done"}), depth + 1)))
                 self._at += 1
             else:
-                command = self._command(depth)
-                if literal(command.words[0]) != "function":
-                    found.append(command)
+                found.append(self._command(depth))
         return tuple(found)
 
     def _if(self, depth: int) -> Branches:
@@ -171,6 +195,9 @@ class _Parser:
                 block = self.body(frozenset({"}"}), depth + 1)
                 self._at += 1
                 return Command(tuple(words), block)
+            if token == "\n" and len(words) == 2 and literal(words[0]) == "function":
+                self._at += 1  # the brace of a function may be on a line of its own
+                continue
             if isinstance(token, str):
                 break
             words.append(token)
