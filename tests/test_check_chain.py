@@ -560,6 +560,8 @@ def test_the_command_names_the_link(image: Path) -> None:
         (menu() + "menuentry x {\n  linux /k\n", "syntax error in line "),
         (menu().replace("init=", "jnit="), "its kernel is not told which init to start"),
         (menu() + "submenu all { }\n", "syntax error in line "),
+        ("while true; do true; done\n" + menu(), "its loop `while` never ends"),
+        (menu() + "exit\n", "its command `exit` leaves GRUB before anything is started"),
         (menu() + "submenu all {\n  set a=b\n}\n", "its submenu 'all' has no entries"),
         (
             menu() + "source /boot/grub/grub.cfg\n" * 3,
