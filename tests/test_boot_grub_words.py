@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assembler.boot.grub_words import (
+    escaped_words,
     kernel_words,
     quote,
     quote_title,
@@ -51,6 +52,12 @@ def test_parameters_are_words_wherever_the_configuration_ends_one() -> None:
     assert kernel_words(['a="b', 'c"']) == ['a="b c"']
     assert kernel_words(["a=b\\", "c"]) == ["a=b\\ c"]
     assert kernel_words([]) == []
+
+
+def test_quoted_words_that_grub_changes_all_the_same() -> None:
+    """Those that are one word of GRUB's shell as they stand are the user's own."""
+    changed = [param for param in BY_GRUB if escaped_words([param])]
+    assert changed == ["t.apostrophe=a'b", r"t.mixed=\"a\";b\ c", 't.inch=5"', "t.last=\\"]
 
 
 def test_many_words_take_no_longer() -> None:

@@ -305,6 +305,23 @@ def test_other_loaders_need_nothing(system: System, loader: str) -> None:
     assert not find(system, Table.EFI, loader).grubs
 
 
+def test_parameters_that_grub_changes_are_told_once(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = system.host(f"{system.toplevel}/boot.json")
+    document = json.loads(file.read_text())
+    document["org.nixos.bootspec.v1"]["kernelParams"] = ["a=f'", "b", 'c=5"']
+    file.unlink()
+    file.write_text(json.dumps(document))
+    with caplog.at_level(logging.WARNING):
+        find(system, Table.EFI)
+    [message] = caplog.messages
+    assert message.startswith("the kernel parameter a=f' (and 1 more) reaches the kernel")
+    caplog.clear()
+    find(system, Table.EFI, "systemd-boot")
+    assert caplog.messages == []
+
+
 def test_what_grub_does_not_load_is_told(system: System, caplog: pytest.LogCaptureFixture) -> None:
     file = system.host(f"{system.toplevel}/boot.json")
     document = json.loads(file.read_text())

@@ -32,9 +32,23 @@ def kernel_words(params: Iterable[str]) -> list[str]:
     given (grub-core/lib/cmdline.c).
     """
     return [
-        match["whole"] or quote(re.sub(r'(\\.)|"([^"]*)"', r"\1\2", match["broken"]))
+        match["whole"] or quote(_literal(match["broken"]))
         for match in _PIECE.finditer(" ".join(params))
     ]
+
+
+def escaped_words(params: Iterable[str]) -> list[str]:
+    """The words that `kernel_words` quotes, and that GRUB nevertheless changes.
+
+    GRUB puts a backslash before each backslash and quote (grub-core/lib/cmdline.c).
+    """
+    broken = (match["broken"] for match in _PIECE.finditer(" ".join(params)))
+    return [word for word in broken if word and re.search(r"[\\'\"]", _literal(word))]
+
+
+def _literal(broken: str) -> str:
+    """What a word means that is not one word of a command: itself, without paired quotes."""
+    return re.sub(r'(\\.)|"([^"]*)"', r"\1\2", broken)
 
 
 def quote(word: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from assembler.boot.boot_files import InstalledGrub
 from assembler.boot.boot_mounts import BootMounts, boot_mounts
+from assembler.boot.bootspec import Bootspec
 from assembler.boot.efi import find_signed, find_systemd_boot, systemd_boot_programs
 from assembler.boot.efi_chain import EspFiles, Signed, given
 from assembler.boot.fstab import read_mounts
@@ -19,6 +20,7 @@ from assembler.boot.grub import (
     version,
 )
 from assembler.boot.grub_config import GrubConfig, Image, find_grub_config, read_grub_config
+from assembler.boot.grub_words import escaped_words
 from assembler.boot.machine import SYSTEMS, Machine
 from assembler.boot.systemd_boot import stub_problems
 from assembler.boot.systemd_boot_settings import SystemdBootSettings
@@ -166,13 +168,14 @@ class _Search:
         for one in loader.generations:
             if not one.version:
                 log.warning("generation %d is not in GRUB's menu: no nixos-version", one.number)
-            for spec in (one.bootspec, *(inner for _, inner in one.bootspec.specialisations)):
+            for spec in _specs(one):
                 for what in filter(None, (spec.devicetree, *spec.extra_initrds)):
                     log.warning(
                         "generation %d: NixOS's GRUB does not load %s, nor is it loaded here",
                         one.number,
                         what,
                     )
+        _warn_of_parameters(loader.generations)
         config = GrubConfig()
         with self.found.gather():
             file = find_grub_config(self.store, self.infos, self.wanted.system)
@@ -239,6 +242,25 @@ class _Search:
                 if other is not None:
                     further[platform] = other
         return further
+
+
+def _specs(generation: Generation) -> list[Bootspec]:
+    """What the entries of a generation boot: its system and the specialisations."""
+    own = generation.bootspec
+    return [own, *(inner for _, inner in own.specialisations)]
+
+
+def _warn_of_parameters(generations: Sequence[Generation]) -> None:
+    """Tell which kernel parameters GRUB changes, though they are quoted for its shell."""
+    specs = [spec for one in generations for spec in _specs(one)]
+    words = [*dict.fromkeys(word for spec in specs for word in escaped_words(spec.kernel_params))]
+    if words:
+        log.warning(
+            "the kernel parameter %s%s reaches the kernel with a backslash before each quote and "
+            "backslash, which GRUB writes there: close its quotes, or leave them out",
+            words[0],
+            f" (and {len(words) - 1} more)" if len(words) > 1 else "",
+        )
 
 
 def _mount_problems(settings: SystemdBootSettings, mounts: BootMounts) -> list[str]:
