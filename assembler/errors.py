@@ -1,5 +1,6 @@
 """Whose fault it is: errors, each of which prints as what the user should read."""
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -73,6 +74,8 @@ class Findings:
 def reason(error: OSError) -> str:
     """What the system said, with the file that it said it of where it is known."""
     words = error.strerror or str(error)
+    if error.errno == errno.EFBIG:
+        words += " for ulimit -f, or for the file system"
     if isinstance(error.filename, str | bytes | os.PathLike):
         return f"{os.fsdecode(error.filename)}: {words}"
     return words

@@ -1,5 +1,6 @@
 """What the errors print."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -33,6 +34,11 @@ def test_reason_names_the_file(name: str | bytes | Path) -> None:
     with pytest.raises(OSError) as caught:
         os.stat(name)
     assert reason(caught.value) == "/absent: No such file or directory"
+
+
+def test_reason_tells_whose_limit_a_file_is_too_large_for() -> None:
+    words = "File too large for ulimit -f, or for the file system"
+    assert reason(OSError(errno.EFBIG, "File too large", "/x")) == f"/x: {words}"
 
 
 def test_reason_without_a_file() -> None:
