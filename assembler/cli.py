@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 from assembler import disk_options, options, pipeline, report
 from assembler.appliance.accelerator import Accelerator
 from assembler.arguments import Parser
-from assembler.check.image import check_image, describe, facts, verdict
+from assembler.check.facts import facts, facts_of_no_image
+from assembler.check.image import check_image, describe, verdict
 from assembler.console import Console
 from assembler.ending import run_command, set_up_log
 from assembler.errors import AssembleError, RequestError
@@ -142,7 +143,7 @@ def _check(given: argparse.Namespace, console: Console) -> int:
             read = check_image(image)
         except AssembleError as error:
             statuses.append(error.exit_status)
-            found.append({"path": str(image), "sound": None, "problems": [*error.lines]})
+            found.append(facts_of_no_image(str(image), error.lines))
             console.complain(f"check-image: {line}" for line in error.lines)
             continue
         statuses.append(int(not read.sound))

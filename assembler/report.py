@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from assembler.check.image import Report, describe, facts
+from assembler.check.facts import facts
+from assembler.check.image import Report, describe
 from assembler.disk.layout import Layout, Partition
 from assembler.output import destination
 from assembler.plan import Plan

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from assembler.check.image import Report, check_image, describe, facts, verdict
+from assembler.check.facts import facts
+from assembler.check.image import Report, check_image, describe, verdict
 from assembler.disk.layout import Table
 from tests.boot_images import (
     EARLY,
@@ -599,8 +600,39 @@ def test_facts_are_json(tmp_path: Path) -> None:
     build(tmp_path / "disk", Table.LEGACY, root_files(menu()), core=core)
     found = json.loads(json.dumps(facts(check_image(tmp_path / "disk"))))
     assert (found["path"], found["sound"], found["faults"]) == (str(tmp_path / "disk"), True, [])
-    assert [part["number"] for part in found["partitions"]] == [1]
-    assert [chain["firmware"] for chain in found["chains"]] == ["BIOS"]
+    [part] = found["partitions"]
+    assert (part["number"], part["content"]["kind"], part["content"]["checked"]) == (
+        1,
+        "ext4",
+        True,
+    )
+    assert part["size"] > part["content"]["free"] > part["content"]["inodes"] > 0
+    [chain] = found["chains"]
+    sizes = [len(root_files()[path]) for path in (KERNEL, INITRD)]
+    assert (chain["firmware"], chain["remarks"]) == ("BIOS", [])
+    assert chain["entries"] == [
+        {
+            "title": "NixOS - Default",
+            "default": True,
+            "followed": True,
+            "kernel": {"partition": 1, "path": KERNEL, "size": sizes[0]},
+            "initrds": [{"partition": 1, "path": INITRD, "size": sizes[1]}],
+            "init": INIT,
+        }
+    ]
+
+
+def test_facts_of_entries_that_are_broken_or_not_followed(tmp_path: Path) -> None:
+    other = 'menuentry "Off" {\n  halt\n}\n'
+    core = core_image(tmp_path, "i386-pc")
+    build(tmp_path / "disk", Table.LEGACY, root_files(menu("/gone") + other), core=core)
+    [chain] = facts(check_image(tmp_path / "disk"))["chains"]
+    assert [one["kernel"] for one in chain["entries"]] == [
+        {"partition": 1, "path": "/gone", "size": None},
+        None,
+    ]
+    assert [one["followed"] for one in chain["entries"]] == [True, False]
+    assert chain["fault"]
 
 
 @pytest.mark.parametrize("damaged", ["kernel", "initrd", "neither"])

@@ -306,7 +306,8 @@ def test_the_command_takes_several_files(image: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert [one["path"] for one in facts] == [*map(str, files)]
     assert [one["sound"] for one in facts] == [None, False, None, True]
-    assert facts[0]["problems"] == [f"{tmp_path}/absent does not exist"]
+    assert facts[0]["faults"] == [f"{tmp_path}/absent does not exist"]
+    assert len({tuple(one) for one in facts}) == 1
     done = run("-q", image)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert run(image, tmp_path / "absent").returncode == 2

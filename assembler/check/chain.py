@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assembler.check.grub_reader import GrubReader
+from assembler.check.offer import Offer
 from assembler.check.part import Part
 from assembler.units import SECTOR
 
@@ -45,13 +46,16 @@ class Chain:
     links: tuple[str, ...]
     details: tuple[str, ...] = ()  # of menu entries
     fault: str = ""
+    remarks: tuple[str, ...] = ()
+    offers: tuple[Offer, ...] = ()
 
     def describe(self) -> list[str]:
         """The chain as lines for the user."""
         if not self.firmware:
             return []
         links = [*self.links, "broken"] if self.fault else list(self.links)
-        return [f"{self.firmware}: {' -> '.join(links)}", *(f"  {line}" for line in self.details)]
+        below = [f"  {line}" for line in (*self.details, *self.remarks)]
+        return [f"{self.firmware}: {' -> '.join(links)}", *below]
 
 
 @dataclass(slots=True)
@@ -61,6 +65,8 @@ class Trail:
     firmware: str
     links: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    offers: list[Offer] = field(default_factory=list)
     fault: str = ""
     foreign: str = ""  # how it leads to something for another kind of machine, if it does
 
@@ -74,11 +80,18 @@ class Trail:
             self.foreign = error.summary if isinstance(error, ForeignError) else ""
 
     def excuse(self, words: str) -> None:
-        """Take the fault for no more than a detail, as the disk boots without this chain."""
-        self.details.append(words)
+        """Take the fault for no more than a remark, as the disk boots without this chain."""
+        self.remarks.append(words)
         self.fault = ""
 
     @property
     def chain(self) -> Chain:
         """What was found so far."""
-        return Chain(self.firmware, tuple(self.links), tuple(self.details), self.fault)
+        return Chain(
+            self.firmware,
+            tuple(self.links),
+            tuple(self.details),
+            self.fault,
+            tuple(self.remarks),
+            tuple(self.offers),
+        )

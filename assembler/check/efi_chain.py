@@ -60,7 +60,7 @@ def walk_efi(disk: Disk, esp: Part, *, needed: bool, required: bool) -> list[Cha
         with trail.walked():
             _walk(trail, disk, esp, path, machine)
         if not by_itself:
-            trail.details.append("it needs a boot entry in the firmware")
+            trail.remarks.append("it needs a boot entry in the firmware")
         walked.append((machine, trail))
     _judge(walked)
     trails = [trail for _, trail in walked]
@@ -212,5 +212,5 @@ def _walk_entries(trail: Trail, disk: Disk, esp: Part, machine: str) -> None:
         raise BrokenError(f"there are no entries in loader/entries in {where}{why}")
     count = len(entries)
     trail.links.append(f"{count} {'entry' if count == 1 else 'entries'} in loader/entries")
-    trail.details += [remark] if remark else []
+    trail.remarks += [remark] if remark else []
     EntryReader(disk, machine, efi=True).check(trail, entries, default)

@@ -22,6 +22,7 @@ from assembler.check.chain import BrokenError, Disk, ForeignError, Trail
 from assembler.check.efi_code import check_program
 from assembler.check.grub_menu import Entry, Load, Location, location_words
 from assembler.check.grub_reader import FileSystem, UnreadableError
+from assembler.check.offer import Offer
 from assembler.units import format_size
 
 _HEADER = 4096  # bytes: what check_kernel looks at, and more
@@ -55,6 +56,12 @@ class EntryReader:
 
     def check(self, trail: Trail, entries: Sequence[Entry], default: Entry) -> None:
         """Check all entries, the default first, and tell of it. Raises BrokenError."""
+        try:
+            self._check_all(trail, entries, default)
+        finally:
+            trail.offers = [self._offer(entry, default) for entry in entries]
+
+    def _check_all(self, trail: Trail, entries: Sequence[Entry], default: Entry) -> None:
         told = ", ".join(self._check(default, whole=True))
         trail.details.append(f'"{default.title}": {told}')
         others = [entry for entry in entries if entry is not default]
@@ -67,6 +74,18 @@ class EntryReader:
             trail.details.append(f"{_more(len(generations))}: {words}")
         if rest := len(others) - len(generations):
             trail.details.append(f"{_more(rest)}: not followed")
+
+    def _offer(self, entry: Entry, default: Entry) -> Offer:
+        sizes = [
+            self.disk.reader.known_size(load.place.number, load.place.path) for load in entry.loads
+        ]
+        return Offer(
+            entry.title,
+            default=entry is default,
+            followed=entry is default or self._is_generation(entry),
+            files=tuple(zip(entry.loads, sizes, strict=True)),
+            init=_init_of(entry),
+        )
 
     def _is_generation(self, entry: Entry) -> bool:
         """Whether it starts a kernel of the system's own, on this disk."""

@@ -29,6 +29,7 @@ _SECONDS, _RATE = 60, 16 * MIB
 
 def check_ext4(image: Path, part: Part) -> Part:
     """Let e2fsck read the whole structure."""
+    part = replace(part, kind="ext4")
     with image.open("rb") as file:
         file.seek(part.start + _SUPERBLOCK)
         superblock = file.read(_SUPERBLOCK_SIZE).ljust(_SUPERBLOCK_SIZE, b"\0")
@@ -58,7 +59,7 @@ def check_ext4(image: Path, part: Part) -> Part:
     if complaint:
         return replace(part, fault=f"e2fsck: {complaint.strip()}")
     free = (all_blocks - blocks) * block_size
-    return replace(part, content=f"ext4, {inodes:,} inodes", free=free)
+    return replace(part, content=f"ext4, {inodes:,} inodes", inodes=inodes, free=free)
 
 
 def _latest(superblock: bytes) -> int:

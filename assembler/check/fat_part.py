@@ -31,6 +31,7 @@ _SECONDS, _RATE = 30, 256 * MIB
 
 def check_fat(image: Path, part: Part, scratch: Path, what: str) -> Part:
     """Check a FAT, with a copy of it in `scratch`; `what` is its name in the content."""
+    part = replace(part, kind="FAT")
     with image.open("rb") as file:
         file.seek(part.start)
         sector = file.read(SECTOR).ljust(SECTOR, b"\0")

@@ -175,6 +175,11 @@ class GrubReader:
             self._copies[key] = target
         return self._copies[key]
 
+    def known_size(self, number: int | None, path: str) -> int | None:
+        """The bytes in a file that was read whole, None for any other."""
+        copy = None if number is None else self._copies.get((number, path))
+        return None if copy is None else copy.stat().st_size
+
     def names(self, number: int, directory: str) -> list[str]:
         """What is in a directory: directories end in a slash; nothing where there is none.
 

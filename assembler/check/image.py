@@ -4,7 +4,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from assembler import process
 from assembler.check.bios_chain import (
@@ -166,35 +165,3 @@ def describe(report: Report) -> list[str]:
 def verdict(report: Report) -> str:
     """The last line for the user: `sound`, or `unsound` with all that is wrong."""
     return printable(f"unsound: {'; '.join(report.faults)}" if report.faults else "sound")
-
-
-def facts(report: Report) -> dict[str, Any]:
-    """A report as JSON can write it; sizes in bytes, names as they are in the image."""
-    return {
-        "path": report.image,
-        "size": report.size,
-        "sound": report.sound,
-        "faults": [*report.faults],
-        "partitions": [
-            {
-                "number": part.number,
-                "name": part.name,
-                "type": part.type_guid,
-                "start": part.start,
-                "size": part.size,
-                "content": part.content,
-                "fault": part.fault or None,
-            }
-            for part in report.parts
-        ],
-        "chains": [
-            {
-                "firmware": chain.firmware,
-                "links": [*chain.links],
-                "entries": [*chain.details],
-                "fault": chain.fault or None,
-            }
-            for chain in report.chains
-            if chain.firmware
-        ],
-    }

@@ -13,6 +13,8 @@ class Part:
     start: int  # bytes
     size: int  # bytes
     content: str = ""  # in the user's words
+    kind: str = ""  # of file system, or that it is for GRUB's core image
+    inodes: int | None = None  # that are used, in an ext4
     free: int = 0  # bytes, in an ext4
     empty: bool = False  # nothing is in it, as far as this is looked at: in a FAT
     fault: str = ""  # what is wrong, in one line

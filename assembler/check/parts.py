@@ -44,7 +44,7 @@ def _check_linux(image: Path, part: Part, _scratch: Path) -> Part:
     """An ext4, unless the first blocks are those of another file system that we make."""
     for kind, magic in _MAGIC.items():
         if _begins(image, part.start, magic):
-            return replace(part, content=f"{kind}, left to its own checker")
+            return replace(part, kind=kind, content=f"{kind}, left to its own checker")
     return check_ext4(image, part)
 
 
@@ -68,7 +68,8 @@ def _check_bios_boot(image: Path, part: Part, _scratch: Path) -> Part:
     with image.open("rb") as file:
         file.seek(part.start)
         used = any(file.read(SECTOR))
-    return replace(part, content="GRUB core image for BIOS" if used else "empty, nothing for BIOS")
+    content = "GRUB core image for BIOS" if used else "empty, nothing for BIOS"
+    return replace(part, kind="BIOS boot", content=content, empty=not used)
 
 
 # By GUID, or by the number in an MBR (util-linux, include/pt-mbr-partnames.h).
