@@ -168,7 +168,7 @@ def test_what_the_disk_cannot_be_is_refused_before_anything_is_written(tmp_path:
     )
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0
-    assert done.stderr.count("the system mounts /srv from /dev/vdb1: ") == 1
+    assert done.stderr.count("the system mounts /srv from /dev/vdb1; ") == 1
     assert "root: ext4 b (" in done.stdout
     for boot_loader in ("none", "system"):
         argv = [*command, "--label", "a", "--boot-loader", boot_loader]
