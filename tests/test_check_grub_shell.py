@@ -414,6 +414,7 @@ def test_an_entry_that_never_boots(text: str) -> None:
         "function f { if [ $none ]; then f; fi; }; f",
         "function halt2 { echo; }; halt2",
         "if false; then halt; fi",
+        "fwsetup --is-supported",
         "menuentry off {\n halt\n}\nsubmenu more {\n menuentry r {\n reboot\n}\n}",
         "submenu off {\n halt\n}",
         "linux /k; boot; halt",

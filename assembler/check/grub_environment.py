@@ -143,7 +143,7 @@ class Environment:
                 return self.simple(rest[0], rest[1:]) != negated if rest else negated
             case _ if name in _SEARCHES:
                 return self._search(name, arguments)
-            case _ if name in _STOPS:
+            case _ if name in _STOPS and "--is-supported" not in arguments:
                 self.stop(f"its command `{name}` {_STOPS[name]} before anything is started")
             case _ if "=" in name:
                 self._assign(name)
