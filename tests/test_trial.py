@@ -1,6 +1,5 @@
 """The command that boots a finished image, as QEMU takes it."""
 
-import shutil
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -133,7 +132,6 @@ def test_a_shell_reads_the_lines_as_the_words(system: System, name: str) -> None
     assert f"file={name.replace(',', ',,')},format=raw,if=virtio" in words(system, image=name)
 
 
-@pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="QEMU is not installed")
 @pytest.mark.parametrize(
     ("table", "loader", "facts"),
     [
@@ -152,8 +150,6 @@ def test_qemu_takes_it(
     image = tmp_path / "a,b.raw"
     image.write_bytes(bytes(1 << 20))
     told = words(system, table, loader, image=str(image), **facts)
-    if "-bios" in told and not Path(told[told.index("-bios") + 1]).is_file():
-        pytest.skip("there is no UEFI firmware")
     options = [one for one in told if one != "-nographic"]
     options[options.index("1G")] = "64M"
     quiet = ["-S", "-display", "none", "-monitor", "stdio", "-serial", "none"]
