@@ -351,9 +351,10 @@ def test_the_disk_of_tmpdir_is_too_small(run: Run, as_root: AsRoot) -> None:
     done = changed(run, as_root, mount, *more_data(run), TMPDIR=str(place))
     assert done.returncode == 1
     [line] = [one for one in done.stderr.splitlines() if one.startswith("assemble: ")]
-    # 16 MiB of data, and what GRUB has in /boot/grub
+    # 16 MiB of data, and what GRUB has in /boot/grub, which is more from release to release
     needed = (
-        re.escape(f"TMPDIR ({place}) has ") + r"[678]\.\d MiB free, and 2\d\.\d MiB are needed: "
+        re.escape(f"TMPDIR ({place}) has ")
+        + r"[678]\.\d MiB free, and [2-4]\d\.\d MiB are needed: "
     )
     assert re.search(needed + "set TMPDIR to a directory with room$", line)
     run.assert_clean()
