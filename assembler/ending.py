@@ -39,7 +39,7 @@ class _Signals:
         self.received: signal.Signals | None = None
         self.heeded = True
         for number in _SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has its way
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays in force
                 signal.signal(number, self._receive)
 
     def ignore(self) -> None:
@@ -65,7 +65,7 @@ def run_command(name: str, run: Callable[[Console], int]) -> NoReturn:
         except (Exception, KeyboardInterrupt, SystemExit, _StoppedError) as error:
             signals.heeded = False
             remove_scratch()
-            if signals.received:  # what the unwinding raised on top of it, nobody asks
+            if signals.received:  # errors of the clean-up do not matter
                 status, lines = 128 + signals.received, [_SIGNALS[signals.received]]
             else:
                 status, lines = _explain(error)

@@ -9,7 +9,7 @@ from assembler.writers.sharing import CopyMode
 
 
 def add_out_options(parser: Parser) -> None:
-    """Add where the image goes, and what is told of it."""
+    """Add options for the image's file and for the report."""
     group = parser.add_argument_group("what comes out")
     group.add_argument(
         "--out",

@@ -73,7 +73,7 @@ def setting(text: str) -> str:
 def serial_console(words: Iterable[str]) -> list[str]:
     """Lines that make GRUB talk on the serial port that the kernel will take for its console.
 
-    They come on top of the screen, be it text or graphics. `words` are as `kernel_words` has them.
+    The screen stays in use, for text or graphics. `words` are as `kernel_words` writes them.
     """
     plain = (re.sub(r"[\"'\\]", "", word) for word in words)
     matches = [_SERIAL_CONSOLE.fullmatch(word) for word in plain]

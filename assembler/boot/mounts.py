@@ -105,7 +105,7 @@ class _Comparing:
         nested = all(place != _ROOT for _, place in self.disk.subvolumes)
         for name, place in self.disk.subvolumes:
             if place in places or (nested and place == f"/{name}"):
-                continue  # what is wrong with a mount is told of that
+                continue  # a problem of the mount itself is told elsewhere
             self.result.problems.append(
                 f"the system does not mount the subvolume {name} at {place}: leave --subvolume "
                 f'{name}={place} out, or give fileSystems."{place}" the option subvol={name}'

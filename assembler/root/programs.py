@@ -16,7 +16,7 @@ _NIXOS_INIT = "org.nixos.nixos-init.v1"  # nixpkgs: nixos/modules/system/activat
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """What `/bin/sh` and `/usr/bin/env` lead to; None where there shall be none."""
+    """What `/bin/sh` and `/usr/bin/env` lead to; None where the system has none."""
 
     shell: str | None
     env: str | None

@@ -33,7 +33,7 @@ _NO_SHARING = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.
 
 
 def blame(error: OSError, source: int, path: bytes, start: int, length: int) -> OSError:
-    """The error of a copy with the name of the source, if it is that which cannot be read."""
+    """The error of a copy; it names the source if reading the source is what fails."""
     try:
         hash_range(None, source, start, length)
     except OSError as failed:

@@ -204,7 +204,7 @@ def _entries(name: str) -> int:
 def _fill(image: Path, fat: Fat) -> None:
     """Copy the files in with mtools, in sorted order, since the order shows in the bytes.
 
-    mtools is told of plain names alone; the others are put in their place at the end.
+    mtools gets plain names only; the real names replace them at the end.
     """
     drive = f"{image}@@{fat.offset}"
     env = {
