@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-REPOSITORY = Path(__file__).parent
-UNPRIVILEGED = 65534
+from tests.support.places import ASSEMBLE, REPOSITORY, UNPRIVILEGED, AsRoot
+
 _NIX_CONFIG = "build-users-group =\nsandbox = false\nsubstituters =\n"
 
 settings.register_profile("project", database=None, deadline=None, print_blob=True)
@@ -119,9 +119,6 @@ def _may_mount() -> bool:
         return done.returncode == 0
 
 
-AsRoot = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
 @pytest.fixture
 def as_root() -> AsRoot:
     """Run a command as root, for an oracle; skips the test where that cannot be."""
@@ -182,4 +179,4 @@ def demo_variant(demo_system: str, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def assemble_command() -> Path:
     """The installed `assemble`."""
-    return REPOSITORY / ".venv" / "bin" / "assemble"
+    return ASSEMBLE

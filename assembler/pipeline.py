@@ -7,34 +7,35 @@ from pathlib import Path
 
 from assembler.appliance.mounts import UNMOUNT, mount
 from assembler.appliance.session import Appliance, Disk
-from assembler.boot import bios, system
+from assembler.boot import system
+from assembler.boot.grub import bios
 from assembler.check.image import Report, check_image
+from assembler.copying.sharing import CopyMode, can_share, copy_problems
 from assembler.disk.table import write_table
 from assembler.errors import AssembleError, HostError, InternalError, RequestError
-from assembler.needs import image_needs
-from assembler.output import all_or_nothing, destination, flush, flush_file_system
-from assembler.plan import Plan, fill_skeleton, make_plan
-from assembler.process import temporary_directory
-from assembler.progress import Progress
-from assembler.request import read_request, read_root
-from assembler.room import Need, require_room, temporary, watched
+from assembler.filesystems.demand import largest_paths, measure
+from assembler.filesystems.ext4.writer import DirectWriter
+from assembler.filesystems.fat.fat import write_fat
+from assembler.filesystems.guestfs.writer import GuestfsWriter
+from assembler.host.output import all_or_nothing, destination, flush, flush_file_system
+from assembler.host.process import temporary_directory
+from assembler.host.progress import Progress
+from assembler.host.room import Need, require_room, temporary, watched
+from assembler.host.scratch import scratch_directory
+from assembler.plan.needs import image_needs
+from assembler.plan.plan import Plan, fill_skeleton, make_plan
+from assembler.plan.request import read_request, read_root
 from assembler.root.build import digests, scan_store
-from assembler.root.files import Files
+from assembler.root.copies import copy_store
 from assembler.root.prepare import inside, obstacles, stamp
-from assembler.root.scan import Scanner
 from assembler.root.skeleton import DATABASE
 from assembler.root.target import unfinished
-from assembler.root.tree import Tree
-from assembler.scratch import scratch_directory
 from assembler.spec import RootSpec, Spec
 from assembler.store.closure import Closure
 from assembler.store.database import make_database
-from assembler.writers.demand import largest_paths, measure
-from assembler.writers.direct import DirectWriter
-from assembler.writers.directory import copy_store
-from assembler.writers.fat import write_fat
-from assembler.writers.guestfs import GuestfsWriter
-from assembler.writers.sharing import CopyMode, can_share, copy_problems
+from assembler.tree.files import Files
+from assembler.tree.scan import Scanner
+from assembler.tree.tree import Tree
 
 
 def plan(spec: Spec, progress: Progress, scratch: Path) -> Plan:

@@ -9,15 +9,15 @@ from uuid import UUID
 
 from assembler.appliance.accelerator import Accelerator
 from assembler.disk.layout import Table
-from assembler.output import out_problems
-from assembler.regular import input_fault
+from assembler.filesystems.protocol import Subvolume
+from assembler.host.output import out_problems
+from assembler.host.regular import input_fault
 from assembler.root.prepare import channel_problems
 from assembler.root.skeleton import Generation
 from assembler.store.links import link_fault
 from assembler.store.paths import StoreRoot, is_store_path
 from assembler.store.sources import STANDARD_INPUT, brings_files
 from assembler.units import MIB, SECTOR, format_size
-from assembler.writers.protocol import Subvolume
 
 # The file systems that can be made, and the bytes of a label in each: s_volume_name of ext4, the
 # label of mkfs.btrfs(8), sb_fname of XFS, volume_name of f2fs (512 characters of UTF-16).
@@ -152,7 +152,7 @@ class Spec:
     def loader(self) -> str:
         """The boot loader: the one asked for, else GRUB, or none on a bare file system.
 
-        What the system decides instead, `assembler.resolve` tells.
+        What the system decides instead, `assembler.plan.resolve` tells.
         """
         if self.boot_loader is not None:
             return self.boot_loader

@@ -15,13 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import AsRoot
-from tests import readback
-from tests.systems import System, add_path, make_system, store_path
-from tests.trees import CAPABILITY, parse
-
-ASSEMBLE = Path(sys.executable).parent / "assemble"
-CHECK_IMAGE = ASSEMBLE.with_name("check-image")
+from tests.support import readback
+from tests.support.places import ASSEMBLE, CHECK_IMAGE, AsRoot
+from tests.support.systems import System, add_path, make_system, store_path
+from tests.support.trees import CAPABILITY, parse
 
 
 @pytest.fixture(scope="module")
@@ -410,7 +407,7 @@ def test_a_full_disk_leaves_what_was_there(
     try:
         (mount / "disk.raw").write_bytes(b"precious")
         blind = "" if foreseen else "import assembler.pipeline as p; p.require_room = print;"
-        script = f"{blind}import assembler.main as m; m.assemble_main()"
+        script = f"{blind}import assembler.cli.main as m; m.assemble_main()"
         python = [sys.executable, "-c", script]
         done = run(*python, "--out", mount / "disk.raw", "--system", demo_system, "-q")
         assert done.returncode == 1

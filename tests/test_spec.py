@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from assembler.disk.layout import Table
 from assembler.spec import RootSpec, Spec
 from assembler.store.paths import StoreRoot
-from tests.systems import store_path
+from tests.support.systems import store_path
 
 SYSTEM, CHANNEL = store_path(1, "nixos-system"), store_path(2, "nixos-23.05")
 LAST = (1 << 32) - 2

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assembler.units import format_size, parse_size, round_up
-from tests.helpers import output
+from tests.support.helpers import output
 
 
 @pytest.mark.parametrize("text", ["0", "1", "17K", "3M", "5G", "2T"])

@@ -7,14 +7,14 @@ from uuid import NAMESPACE_DNS, uuid5
 
 import pytest
 
-from assembler.boot.bios import install
-from assembler.boot.efi_chain import given
-from assembler.boot.grub import Platform, find_grub, make_core_image
+from assembler.boot.grub.bios import install
+from assembler.boot.grub.grub import Platform, find_grub, make_core_image
+from assembler.boot.signed.chain import given
 from assembler.disk.layout import Layout, Table, make_layout
 from assembler.disk.table import write_table
+from assembler.filesystems.fat.fat import Fat, write_fat
 from assembler.store.paths import StoreRoot
 from assembler.units import KIB, MIB, SECTOR
-from assembler.writers.fat import Fat, write_fat
 from qemu import Machine
 
 BOOT_SECONDS = 180

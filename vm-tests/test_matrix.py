@@ -28,7 +28,7 @@ from installer import (
     installed,
 )
 from qemu import Firmware, Kernel, Machine
-from tests.kernel_parameters import BY_GRUB
+from tests.support.kernel_parameters import BY_GRUB
 
 BOOT_SECONDS = 180
 COMMAND_SECONDS = 60

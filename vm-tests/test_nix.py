@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from conftest import REPOSITORY
 from qemu import Machine
+from tests.support.places import REPOSITORY
 
 # Without KVM on two busy cores a boot takes ten seconds and hashing the store sixty.
 BOOT_SECONDS = 180

@@ -6,8 +6,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from assembler import process
 from assembler.errors import HostError, reason
+from assembler.host import process
 
 
 class Logbook:

@@ -14,15 +14,15 @@ from subprocess import TimeoutExpired
 from types import TracebackType
 from typing import Any, Self
 
-from assembler import process
 from assembler.appliance import accelerator, worker
 from assembler.appliance.accelerator import Accelerator
 from assembler.appliance.faults import cause, kvm_failed, last_resort, write_failed
 from assembler.appliance.logbook import Logbook
 from assembler.appliance.resources import DEFAULT_CACHE, memory_for, processors
 from assembler.errors import HostError
-from assembler.progress import Progress, Step
-from assembler.scratch import scratch_directory
+from assembler.host import process
+from assembler.host.progress import Progress, Step
+from assembler.host.scratch import scratch_directory
 from assembler.units import SECTOR, format_size
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """Which processors a system is for, and what they are called elsewhere."""
 
-from assembler.regular import read_file
+from assembler.host.regular import read_file
 from assembler.store.paths import AbsentError, Store
 
 _DEFAULT = "x86_64-linux"

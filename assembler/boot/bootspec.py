@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from assembler.binaries.machine import SYSTEMS
 from assembler.boot.headers import file_fault
 from assembler.boot.lookup import resolve
-from assembler.boot.machine import SYSTEMS
 from assembler.errors import RequestError
-from assembler.json_text import load_json
-from assembler.regular import read_file
+from assembler.host.json_text import load_json
+from assembler.host.regular import read_file
 from assembler.store.paths import AbsentError, Store, is_store_path, store_path_of
 
 DOCUMENT = "boot.json"

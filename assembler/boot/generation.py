@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from assembler.binaries.machine import SYSTEMS
 from assembler.boot.bootspec import (
     DOCUMENT,
     Bootspec,
@@ -21,9 +22,8 @@ from assembler.boot.bootspec import (
 )
 from assembler.boot.headers import file_fault
 from assembler.boot.lookup import resolve
-from assembler.boot.machine import SYSTEMS
 from assembler.errors import HostError, RequestError, reason
-from assembler.regular import read_file
+from assembler.host.regular import read_file
 from assembler.store.paths import AbsentError, Store
 
 log = logging.getLogger(__name__)

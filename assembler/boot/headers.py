@@ -3,16 +3,16 @@
 Whether they are whole to their ends is for the check of the finished image.
 """
 
-from assembler.boot.machine import machine_of
-from assembler.boot.payload import (
+from assembler.binaries.machine import machine_of
+from assembler.binaries.payload import (
     check_devicetree,
     check_initrd_start,
     check_kernel,
 )
-from assembler.boot.pe import PeError, read_pe
-from assembler.boot.unpack import PayloadError
+from assembler.binaries.pe import PeError, read_pe
+from assembler.binaries.unpack import PayloadError
 from assembler.errors import HostError, reason
-from assembler.regular import open_file
+from assembler.host.regular import open_file
 from assembler.store.paths import Store
 
 _HEADER = 4096  # bytes: all headers of kernels are in these

@@ -5,25 +5,25 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from assembler.boot.boot_files import InstalledGrub
-from assembler.boot.boot_mounts import BootMounts, boot_mounts
+from assembler.binaries.machine import SYSTEMS, Machine
 from assembler.boot.bootspec import Bootspec
-from assembler.boot.efi import find_signed, find_systemd_boot, systemd_boot_programs
-from assembler.boot.efi_chain import EspFiles, Signed, given
-from assembler.boot.fstab import read_mounts
 from assembler.boot.generation import Generation, read_generations
-from assembler.boot.grub import (
+from assembler.boot.grub.config import GrubConfig, Image, find_grub_config, read_grub_config
+from assembler.boot.grub.files import InstalledGrub
+from assembler.boot.grub.grub import (
     Grub,
     Platform,
     find_further,
     find_grub,
     version,
 )
-from assembler.boot.grub_config import GrubConfig, Image, find_grub_config, read_grub_config
-from assembler.boot.grub_words import escaped_words
-from assembler.boot.machine import SYSTEMS, Machine
-from assembler.boot.systemd_boot import stub_problems
-from assembler.boot.systemd_boot_settings import SystemdBootSettings
+from assembler.boot.grub.words import escaped_words
+from assembler.boot.mounts.boot_mounts import BootMounts, boot_mounts
+from assembler.boot.mounts.fstab import read_mounts
+from assembler.boot.signed.chain import EspFiles, Signed, given
+from assembler.boot.signed.find import find_signed, find_systemd_boot, systemd_boot_programs
+from assembler.boot.systemd_boot.entries import stub_problems
+from assembler.boot.systemd_boot.settings import SystemdBootSettings
 from assembler.disk.layout import Table, shape
 from assembler.errors import Findings, RequestError
 from assembler.store.paths import Store

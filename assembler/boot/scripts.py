@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from assembler.errors import HostError, RequestError, reason
-from assembler.regular import open_file
+from assembler.host.regular import open_file
 from assembler.store.paths import STORE, AbsentError, Store, store_path_of
 
 _PATH = re.compile(rf"{STORE}/[0-9a-z]{{32}}-[\w+\-.?=]+(?:/[\w+\-.?=@]+)*", re.ASCII)

@@ -1,17 +1,17 @@
 """Walk the way of a BIOS: boot sector, core image, GRUB's configuration, files.
 
-The formats are those that assembler.boot.bios writes.
+The formats are those that assembler.boot.grub.bios writes.
 """
 
 import os
 import struct
 from pathlib import Path
 
-from assembler.boot.bios import CORE_SEGMENT, KERNEL_SECTOR_AT, MAX_SECTORS
-from assembler.boot.core_image import CoreImage, CoreImageError, read_bios_core, read_blocklist
+from assembler.binaries.core_image import CoreImage, CoreImageError, read_bios_core, read_blocklist
+from assembler.boot.grub.bios import CORE_SEGMENT, KERNEL_SECTOR_AT, MAX_SECTORS
 from assembler.check.boot_code import check_boot_code
 from assembler.check.chain import BrokenError, Chain, Disk, Trail
-from assembler.check.grub_chain import prefix_of, start_grub, walk_menu
+from assembler.check.grub.chain import prefix_of, start_grub, walk_menu
 from assembler.disk.layout import PartitionType
 from assembler.units import SECTOR, format_size
 

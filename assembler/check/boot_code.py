@@ -7,10 +7,10 @@ of GRUB's files there. What may differ: GRUB, util/setup.c and util/mkimage.c.
 import struct
 from collections.abc import Iterable
 
-from assembler.boot.bios import KERNEL_SECTOR_AT
+from assembler.boot.grub.bios import KERNEL_SECTOR_AT
 from assembler.check.chain import BrokenError, Disk
-from assembler.check.grub_menu import Location, location_words
-from assembler.check.grub_reader import UnreadableError
+from assembler.check.grub.menu import Location, location_words
+from assembler.check.grub.reader import UnreadableError
 from assembler.units import SECTOR
 
 _BIOS = "i386-pc"

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from assembler.check.grub_reader import GrubReader
+from assembler.check.grub.reader import GrubReader
 from assembler.check.offer import Offer
 from assembler.check.part import Part
 from assembler.units import SECTOR

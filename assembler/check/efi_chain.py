@@ -8,15 +8,15 @@ Names: UEFI specification, 3.5.1.1. shim starts the file beside itself that its 
 
 from contextlib import suppress
 
-from assembler.boot.core_image import CoreImageError, read_efi_core
-from assembler.boot.machine import Machine
-from assembler.boot.pe import PeError
+from assembler.binaries.core_image import CoreImageError, read_efi_core
+from assembler.binaries.machine import Machine
+from assembler.binaries.pe import PeError
 from assembler.check.boot_code import check_efi_core
 from assembler.check.chain import BrokenError, Chain, Disk, Trail
 from assembler.check.efi_code import Program, check_program
 from assembler.check.entries import EntryReader
-from assembler.check.grub_chain import prefix_of, start_grub, walk_menu
-from assembler.check.grub_reader import UnreadableError
+from assembler.check.grub.chain import prefix_of, start_grub, walk_menu
+from assembler.check.grub.reader import UnreadableError
 from assembler.check.loader_entries import default_of, read_entries
 from assembler.check.part import Part
 from assembler.disk.layout import PartitionType

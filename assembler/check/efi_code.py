@@ -8,8 +8,8 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from assembler.boot.efi_program import certificate_table
-from assembler.boot.pe import Pe, PeError, Section, read_pe
+from assembler.binaries.efi_program import certificate_table
+from assembler.binaries.pe import Pe, PeError, Section, read_pe
 from assembler.units import SECTOR
 
 _PE_OFFSET_AT = 0x3C

@@ -14,14 +14,14 @@ from filecmp import cmp
 from pathlib import Path
 from typing import BinaryIO
 
-from assembler.boot.machine import Machine
-from assembler.boot.payload import check_initrd, check_kernel, check_whole_kernel
-from assembler.boot.pe import PeError, read_pe
-from assembler.boot.unpack import PayloadError
+from assembler.binaries.machine import Machine
+from assembler.binaries.payload import check_initrd, check_kernel, check_whole_kernel
+from assembler.binaries.pe import PeError, read_pe
+from assembler.binaries.unpack import PayloadError
 from assembler.check.chain import BrokenError, Disk, ForeignError, Trail
 from assembler.check.efi_code import check_program
-from assembler.check.grub_menu import Entry, Load, Location, location_words
-from assembler.check.grub_reader import FileSystem, UnreadableError
+from assembler.check.grub.menu import Entry, Load, Location, location_words
+from assembler.check.grub.reader import FileSystem, UnreadableError
 from assembler.check.offer import Offer
 from assembler.units import format_size
 

@@ -10,9 +10,9 @@ import struct
 from dataclasses import replace
 from pathlib import Path
 
-from assembler import process
 from assembler.check.part import Part, time_limit
 from assembler.errors import TooSlowError
+from assembler.host import process
 from assembler.units import MIB
 
 _STATUSES = (*range(-64, 0), *range(16))  # e2fsck(8); a damaged file system may kill it

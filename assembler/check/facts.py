@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from assembler.check.chain import Chain
-from assembler.check.grub_menu import Load
+from assembler.check.grub.menu import Load
 from assembler.check.image import Report
 from assembler.check.offer import Offer
 from assembler.check.part import Part

@@ -10,11 +10,11 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from assembler import process
 from assembler.check.part import Part, time_limit
 from assembler.check.sparse import copy_sparse
-from assembler.disk.fat_directory import DamagedFatError, FatError, read_names
 from assembler.errors import TooSlowError
+from assembler.filesystems.fat.directory import DamagedFatError, FatError, read_names
+from assembler.host import process
 from assembler.units import MIB, SECTOR
 
 NAMES = ((0x36, b"FAT1"), (0x52, b"FAT32"))  # "FAT12/16/32 FS type"

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assembler import process
 from assembler.check.bios_chain import (
     has_boot_code,
     has_core_image,
@@ -14,18 +13,19 @@ from assembler.check.bios_chain import (
 )
 from assembler.check.chain import Chain, Disk
 from assembler.check.efi_chain import is_empty, system_partition, walk_efi
-from assembler.check.grub_chain import walk_bare
-from assembler.check.grub_reader import GrubReader, Span
+from assembler.check.grub.chain import walk_bare
+from assembler.check.grub.reader import GrubReader, Span
 from assembler.check.kinds import not_a_file, not_raw, without_table
 from assembler.check.part import Part
 from assembler.check.partition_table import DiskTable, read_table
 from assembler.check.parts import check_part, has_file_system
 from assembler.disk.layout import PartitionType
 from assembler.errors import HostError, RequestError, TooSlowError, reason
-from assembler.room import require_some_room, temporary, watched
-from assembler.scratch import plain_name, scratch_directory
+from assembler.host import process
+from assembler.host.room import require_some_room, temporary, watched
+from assembler.host.scratch import plain_name, scratch_directory
+from assembler.host.words import printable
 from assembler.units import SECTOR, format_size
-from assembler.words import printable
 
 _BIOS_BOOT = str(PartitionType.BIOS_BOOT.value)
 _NO_SIGNATURE = "boot sector: it has no signature 55 aa, without which there is no partition table"

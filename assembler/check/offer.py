@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from assembler.check.grub_menu import Load
+from assembler.check.grub.menu import Load
 
 
 @dataclass(frozen=True, slots=True)

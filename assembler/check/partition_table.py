@@ -7,9 +7,9 @@ import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assembler import process
 from assembler.check.gpt import MAGIC, gpt_faults
 from assembler.check.part import Part
+from assembler.host import process
 from assembler.units import SECTOR
 
 _STATUSES = (*range(-64, 0), 0, 1)  # a damaged table may kill a tool

@@ -15,8 +15,8 @@ from cffi import FFI
 
 from assembler.disk.layout import Layout, Partition, Table
 from assembler.errors import HostError
-from assembler.scratch import scratch_directory
-from assembler.shared_objects import load_library
+from assembler.host.scratch import scratch_directory
+from assembler.host.shared_objects import load_library
 
 _DECLARATIONS = """
 struct fdisk_context *fdisk_new_context(void);

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from assembler.errors import HostError, reason
 from assembler.root import skeleton
-from assembler.root.files import Files
-from assembler.root.nar_tree import nar_size
-from assembler.root.scan import Metadata, Scanner
-from assembler.root.tree import Digests, Late, Node, Tree, origin, regular
 from assembler.store.closure import Closure
 from assembler.store.paths import STORE
+from assembler.tree.files import Files
+from assembler.tree.nar_tree import nar_size
+from assembler.tree.scan import Metadata, Scanner
+from assembler.tree.tree import Digests, Late, Node, Tree, origin, regular
 
 
 def scan_store(tree: Tree, scanner: Scanner, closure: Closure, files: Files) -> Closure:

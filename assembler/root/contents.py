@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from assembler.errors import HostError, RequestError, reason
-from assembler.json_text import load_json
-from assembler.regular import input_fault
+from assembler.host.json_text import load_json
+from assembler.host.kernel_files import kernel_fault
+from assembler.host.regular import input_fault
 from assembler.root.accounts import MAX_ID, Accounts, Ids, parse_database, parse_id
-from assembler.root.kernel_files import kernel_fault
-from assembler.root.modes import Mode, parse_mode
 from assembler.root.rows import Row, read_target, where
-from assembler.root.xattrs import read_xattrs
 from assembler.store.paths import STORE, Store, locate, locate_link
+from assembler.tree.modes import Mode, parse_mode
+from assembler.tree.xattrs import read_xattrs
 
 _KEYS = frozenset(("source", "target", "user", "group", "mode", "xattrs"))
 _NAME_MAX = 255  # bytes in a file name, in ext4 as in Linux

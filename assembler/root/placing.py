@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from assembler.errors import HostError, RequestError, reason
 from assembler.root.rows import Row
-from assembler.root.scan import Metadata, Scanner, with_path
-from assembler.root.tree import Directory, Node, Tree, origin, show
+from assembler.tree.scan import Metadata, Scanner, with_path
+from assembler.tree.tree import Directory, Node, Tree, origin, show
 
 OURS = "is made by this program, and cannot be replaced: leave it out"
 _RESERVED = "lost+found"  # in the root of every ext4, made by mke2fs

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assembler.errors import RequestError
-from assembler.regular import read_file
+from assembler.host.regular import read_file
 from assembler.store.derivation import is_derivation
 from assembler.store.paths import STORE, Store, store_path_of
 from assembler.store.registration import PathInfo, requisites

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assembler.errors import HostError, reason
-from assembler.root.modes import Mode
-from assembler.root.tree import Xattrs
 from assembler.store.paths import AbsentError, Store, follow, store_path_of
+from assembler.tree.modes import Mode
+from assembler.tree.tree import Xattrs
 
 _MAX_READ = 1 << 24  # bytes, far more than any file has that is looked into
 

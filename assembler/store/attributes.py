@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from assembler.errors import RequestError
-from assembler.json_text import Pairs, load_json
+from assembler.host.json_text import Pairs, load_json
 from assembler.store.paths import STORE, is_store_path
 from assembler.store.registration import PathInfo, parse_hash
 

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from assembler.errors import HostError, InternalError
-from assembler.scratch import scratch_directory
+from assembler.host.scratch import scratch_directory
 from assembler.store.derivation import is_derivation, read_outputs
 from assembler.store.live import nix_store
 from assembler.store.paths import STORE, Store, StoreRoot

@@ -3,7 +3,7 @@
 import re
 
 from assembler.errors import RequestError, reason
-from assembler.regular import read_file
+from assembler.host.regular import read_file
 from assembler.store.paths import Store, is_store_path
 
 SUFFIX = ".drv"

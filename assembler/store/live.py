@@ -4,9 +4,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from assembler import process
 from assembler.errors import HostError, RequestError
-from assembler.scratch import scratch_directory
+from assembler.host import process
+from assembler.host.scratch import scratch_directory
 from assembler.store import registration
 from assembler.store.paths import StoreRoot, is_store_path
 from assembler.store.registration import PathInfo

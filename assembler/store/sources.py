@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from assembler.errors import HostError, RequestError, reason
-from assembler.regular import open_regular
+from assembler.host.regular import open_regular
 from assembler.store import nar, registration
 from assembler.store.attributes import parse_json
 from assembler.store.export import Receiver, is_export, read_export

@@ -7,18 +7,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from assembler import process
-from assembler.progress import Step
+from assembler.host import process
+from assembler.host.progress import Step
 from assembler.root.build import scan_store
-from assembler.root.files import Files
-from assembler.root.scan import Scanner
-from assembler.root.tree import Tree
+from assembler.root.copies import copy_store
 from assembler.store import live
 from assembler.store.closure import Closure
 from assembler.store.paths import STORE, StoreRoot
 from assembler.store.registration import PathInfo, format_registration
+from assembler.tree.files import Files
+from assembler.tree.scan import Scanner
+from assembler.tree.tree import Tree
 from assembler.units import MIB, round_up
-from assembler.writers.directory import copy_store
 from benchlib.fill import Filler
 
 _NIX32 = "0123456789abcdfghijklmnpqrsvwxyz"

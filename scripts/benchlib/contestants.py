@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
-from assembler import process
 from assembler.errors import HostError
-from assembler.writers.mke2fs import make_ext4
+from assembler.filesystems.ext4.mke2fs import make_ext4
+from assembler.host import process
 from benchlib.closure import Load
 from benchlib.measure import Finished, Measured, run
 
 _REPOSITORY = Path(__file__).parents[2]
-_COMMAND = "from assembler.cli import assemble_main; assemble_main()"
+_COMMAND = "from assembler.cli.commands import assemble_main; assemble_main()"
 
 FLOOR = "floor: sendfile to one file"
 MKE2FS = "mke2fs -d"

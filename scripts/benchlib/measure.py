@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from assembler import process
 from assembler.errors import HostError
+from assembler.host import process
 
 _INTERVAL = 0.02  # seconds between two looks at the processes
 _PATIENCE = 20  # seconds that an interrupted program has for cleaning up

@@ -9,8 +9,8 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from assembler import process
 from assembler.errors import HostError
+from assembler.host import process
 from assembler.store import live
 from assembler.store.paths import StoreRoot
 from assembler.units import BLOCK, GIB, MIB

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from assembler import process
 from assembler.errors import HostError
+from assembler.host import process
 from assembler.units import BLOCK, GIB, MIB, format_size
 from benchlib.closure import Shape
 

@@ -1,0 +1,1 @@
+"""What firmware and boot loaders start: PE programs, GRUB core images, kernels, initrds."""

@@ -1,0 +1,1 @@
+"""What a system mounts, and what the disk is called for it."""

@@ -1,0 +1,208 @@
+"""What the file systems and partitions of a disk are called, and which names they can have."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import chain, count
+
+from assembler.boot.mounts.devices import Named, Tag
+from assembler.disk.layout import Layout, Partition, Table
+
+_NAME_UNITS = 36  # of UTF-16, in an entry of a GPT (UEFI specification 5.3.3)
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SERIAL = re.compile(r"[0-9A-F]{4}-[0-9A-F]{4}")
+_OF_MBR = re.compile(r"([0-9a-f]{8})-([0-9a-f]{2})")  # the disk's signature, the partition's number
+# As mkfs.fat(8) takes it; what blkid(8) finds has no space at its end, and NO NAME is no label.
+_FAT_LABEL = re.compile(
+    r"(?! )(?!NO NAME$)[^\x00-\x1f\x7f-\U0010ffff*?.,;:/\\|+=<>\[\]\"]{1,11}(?<! )"
+)
+_ZEROS = "cannot be all zeros, which stand for no UUID: choose another"
+_WORDS = {
+    Tag.LABEL: "label",
+    Tag.UUID: "UUID",
+    Tag.PARTLABEL: "partition name",
+    Tag.PARTUUID: "partition UUID",
+}
+
+
+class Role(StrEnum):
+    """What a partition is for; the values are its names in messages."""
+
+    ROOT = "root file system"
+    ESP = "EFI system partition"
+    BOOT = "boot partition"
+
+
+_USUAL = {Role.ROOT: "nixos", Role.ESP: "ESP", Role.BOOT: "BOOT"}  # labels that nixpkgs gives
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """What of a disk its names depend on; the sizes in `layout` are of no account."""
+
+    layout: Layout
+    kind: str  # of the root file system
+    kinds: Mapping[str, int]  # those that could be made, and the bytes of a label in each
+    subvolumes: Sequence[tuple[str, str]] = ()  # of a btrfs: names and places
+    # Where the boot loader's installer has the FATs mounted; empty where it does not tell.
+    esp_place: str = ""
+    boot_place: str = ""
+
+    def partition(self, role: Role) -> Partition | None:
+        """The partition that is for something."""
+        layout = self.layout
+        return {Role.ROOT: layout.root, Role.ESP: layout.esp, Role.BOOT: layout.xbootldr}[role]
+
+    def kind_of(self, role: Role) -> str:
+        """The type of a file system."""
+        return self.kind if role is Role.ROOT else "vfat"
+
+    @property
+    def roles(self) -> list[Role]:
+        """What there are partitions for."""
+        return [role for role in Role if self.partition(role) is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What file systems and partitions are called, as udev writes it, where anything asks for it.
+
+    A UUID of a FAT is its serial number, a partition UUID in an MBR the signature and a number.
+    """
+
+    given: Mapping[tuple[Role, Tag], str] = field(default_factory=dict)
+    disks: frozenset[str] = frozenset()  # what the machine must call the disk; see devices.Node
+
+    def get(self, role: Role, tag: Tag) -> str | None:
+        """The name that is asked for."""
+        return self.given.get((role, tag))
+
+    def label(self, role: Role) -> str:
+        """The label that is asked for, or else the one that nixpkgs gives."""
+        return self.get(role, Tag.LABEL) or self.free(Tag.LABEL, _USUAL[role])
+
+    def free(self, tag: Tag, usual: str) -> str:
+        """The name that something usually has, with a number where something else asks for it."""
+        taken = {name for (_, kind), name in self.given.items() if kind is tag}
+        numbered = (f"{usual}-{number}" for number in count(2))
+        return next(name for name in chain([usual], numbered) if name not in taken)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A name that something must have, and who wants it so: the beginning of a sentence."""
+
+    name: Named
+    who: str
+
+
+@dataclass(slots=True)
+class Claims:
+    """The names that are wanted, of which none contradicts another; gathers `problems`."""
+
+    disk: Disk
+    taken: dict[tuple[Role, Tag], Claim] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, role: Role, name: Named, who: str) -> None:
+        """Want a name for the file system or the partition with a role."""
+        if fault := name_fault(self.disk, role, name):
+            self.problems.append(f"{who}, but {fault}")
+            return
+        claim = self.taken.setdefault((role, name.tag), Claim(name, who))
+        if claim.name != name:
+            option = claim.who.split(" ")[0]
+            remedy = f"; leave {option} out" if option.startswith("--") else ""
+            self.problems.append(
+                f"{who}, but {claim.who}: the {role} can have one {_WORDS[name.tag]} only{remedy}"
+            )
+
+    @property
+    def names(self) -> Names:
+        """What all are called that have a claim."""
+        return Names({key: claim.name.value for key, claim in self.taken.items()})
+
+    def copy(self) -> "Claims":
+        """The same, for more to be added on trial; without problems."""
+        return Claims(self.disk, dict(self.taken))
+
+    def clashes(self) -> Iterator[str]:
+        """One line for each name that two things would have."""
+        names = self.names
+        values = [names.get(role, Tag.PARTUUID) for role in Role]
+        if not self.disk.layout.table.is_gpt and len({one[:8] for one in values if one}) > 1:
+            yield "partition UUIDs with two signatures are wanted: a disk has one"
+        for tag in Tag:
+            holders: dict[str, Role] = {}
+            for role in self.disk.roles:
+                value = names.get(role, tag)
+                if value and (other := holders.setdefault(value, role)) is not role:
+                    yield (
+                        f"the {other} and the {role} would both have the {_WORDS[tag]} {value}: "
+                        "a machine could take one for the other"
+                    )
+
+
+def name_fault(disk: Disk, role: Role, name: Named) -> str:
+    """Why the file system or the partition with a role cannot have a name; empty if it can."""
+    value = name.value
+    if not value or not value.isprintable() or value != value.strip():
+        # blkid(8), and so udev, takes spaces off both ends.
+        return f"{value!r} is not a {_WORDS[name.tag]} that udev finds"
+    if name.tag is Tag.LABEL:
+        return _label_fault(disk, role, value)
+    if name.tag is Tag.UUID:
+        return _uuid_fault(disk, role, value)
+    if disk.layout.table is Table.NONE:
+        return f"a disk without a partition table has no {_WORDS[name.tag]}: name its label"
+    if name.tag is Tag.PARTLABEL:
+        return _partition_name_fault(disk.layout, value)
+    return _partition_uuid_fault(disk, role, value)
+
+
+def _uuid_fault(disk: Disk, role: Role, value: str) -> str:
+    form = _GUID if role is Role.ROOT else _SERIAL
+    if form.fullmatch(value):
+        return "" if value.strip("0-") else f"the UUID of the {role} {_ZEROS}"
+    if role is Role.ROOT:
+        return (
+            f"the UUID of the {role} ({disk.kind}) is 32 hexadecimal digits in lower case, as in "
+            "4f68bce3-e8cd-4db1-96e7-fbcaf984b709"
+        )
+    return f"the UUID of the {role} (FAT) is 8 digits in upper case, as in 12AB-CD34"
+
+
+def _label_fault(disk: Disk, role: Role, value: str) -> str:
+    if role is Role.ROOT:
+        if len(value.encode(errors="surrogateescape")) > disk.kinds[disk.kind]:
+            return f"a label of {disk.kind} has at most {disk.kinds[disk.kind]} bytes"
+    elif not _FAT_LABEL.fullmatch(value):
+        return 'a label of a FAT has at most 11 characters of ASCII, none of *?.,;:/\\|+=<>[]"'
+    return ""
+
+
+def _partition_name_fault(layout: Layout, value: str) -> str:
+    if not layout.table.is_gpt:
+        return "an MBR has no partition names: take a GPT, such as --partition-table hybrid"
+    if len(value) > _NAME_UNITS or max(value) > "\uffff":
+        return f"a partition name in a GPT has at most {_NAME_UNITS} characters, up to U+FFFF"
+    return ""
+
+
+def _partition_uuid_fault(disk: Disk, role: Role, value: str) -> str:
+    if disk.layout.table.is_gpt:
+        if _GUID.fullmatch(value):
+            return "" if value.strip("0-") else f"the partition UUID of the {role} {_ZEROS}"
+        return "a partition UUID in a GPT is a GUID in lower case: 32 hexadecimal digits"
+    partition = disk.partition(role)
+    number = 0 if partition is None else partition.number
+    found = _OF_MBR.fullmatch(value)
+    if found and not int(found[1], 16):
+        return f"the disk's signature, with which the partition UUID of the {role} begins, {_ZEROS}"
+    if found and int(found[2], 16) == number:
+        return ""
+    return (
+        f"with an MBR the partition UUID of the {role} is the disk's signature in 8 hexadecimal "
+        f"digits in lower case and the partition's number, as in 12ab34cd-{number:02x}"
+    )

@@ -1,0 +1,1 @@
+"""EFI programs that are used as they are, such as a signed shim."""

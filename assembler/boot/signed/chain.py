@@ -1,0 +1,208 @@
+"""EFI programs that go onto the EFI system partition (ESP) as they are, such as a signed shim.
+
+What shim starts, and under which names, is in its shim.c and fallback.c.
+"""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from assembler.binaries.core_image import CoreImage, CoreImageError, read_efi_core
+from assembler.binaries.efi_program import EfiProgram, read_program
+from assembler.binaries.machine import Machine
+from assembler.binaries.pe import PeError
+from assembler.boot.grub.grub import FILE_SYSTEM_MODULES
+from assembler.boot.signed.role import Role, role_of
+from assembler.errors import Findings, RequestError, reason
+from assembler.host.regular import read_file
+
+EspFiles = dict[str, bytes | Path]  # path on the ESP → content, or the host's file that has it
+
+_OWN_DIRECTORY = "EFI/BOOT"
+_VENDOR_DIRECTORY = "EFI/NixOS-boot"  # what NixOS calls its boot entry
+# A prefix that can be a directory of the ESP, behind the device that some name.
+_PREFIX = re.compile(r"(?:\([^)]*\))?/?([A-Za-z0-9_+-][A-Za-z0-9._+/-]*)")
+_NEEDED_MODULES = ("search_fs_uuid", "configfile")  # for our stub
+
+
+# What runs after what; of these a machine has one or two.
+_LOADERS = (Role.SHIM, Role.OTHER, Role.GRUB)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What one machine's firmware starts, and what that starts in turn."""
+
+    machine: Machine
+    programs: Mapping[Role, EfiProgram]
+    grub: CoreImage | None  # what its GRUB was built with
+
+    def problems(self, file_system: str) -> list[str]:
+        """What its GRUB lacks to read `file_system` and the configuration there."""
+        if self.grub is None:
+            return []
+        needed = [*_NEEDED_MODULES, FILE_SYSTEM_MODULES[file_system]]
+        missing = [name for name in needed if name not in self.grub.modules]
+        if not missing:
+            return []
+        return [
+            f"{self.programs[Role.GRUB].path} was built without {', '.join(missing)} and so "
+            f"cannot read its configuration from {file_system}: take another file system for "
+            "/boot, or another GRUB"
+        ]
+
+    def files(self, stub: bytes) -> EspFiles:
+        """Its files on the ESP; `stub` is what its GRUB shall read first."""
+        found = {role: program.path for role, program in self.programs.items()}
+        first, *second = [found[role] for role in _LOADERS if role in found]
+        files: EspFiles = {self.machine.boot_program: first}
+        home, prefix = _OWN_DIRECTORY, self._prefix()
+        if Role.FALLBACK in found:
+            # Shim then starts nothing else: it has boot entries made for what is elsewhere.
+            home = prefix if prefix.startswith("EFI/") and prefix != home else _VENDOR_DIRECTORY
+            shim = f"shim{self.machine}.efi"
+            entry = f"{shim},NixOS,,This is the boot entry for NixOS\n"
+            files[f"{_OWN_DIRECTORY}/fb{self.machine}.efi"] = found[Role.FALLBACK]
+            files[f"{home}/{shim}"] = first
+            files[f"{home}/BOOT{self.machine.upper()}.CSV"] = entry.encode("utf-16-le")
+        if second:
+            files[f"{home}/grub{self.machine}.efi"] = second[0]
+        if Role.MOK_MANAGER in found:
+            files[f"{home}/mm{self.machine}.efi"] = found[Role.MOK_MANAGER]
+        if self.grub is not None:
+            # Some read it where they were built to, others where they were started from.
+            files |= {f"{where}/grub.cfg": stub for where in (prefix, home)}
+        return files
+
+    def _prefix(self) -> str:
+        """The directory of the ESP where GRUB was built to look for its configuration."""
+        found = _PREFIX.fullmatch((self.grub and self.grub.prefix) or "")
+        parts = found[1].split("/") if found else []
+        parts = [part for part in parts if part not in ("", ".")]
+        if not parts or ".." in parts:
+            return _OWN_DIRECTORY
+        upper = [part.upper() for part in parts]  # FAT knows one name in all its spellings
+        if upper == _OWN_DIRECTORY.split("/"):
+            return _OWN_DIRECTORY
+        return "/".join(["EFI" if upper[0] == "EFI" else parts[0], *parts[1:]])
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """Programs that go onto the ESP as they are, for one machine or more."""
+
+    chains: tuple[Chain, ...]
+
+    @property
+    def version(self) -> str:
+        """The release of the first GRUB that tells its own, else empty."""
+        return next((core.version for core in self._grubs if core.version), "")
+
+    @property
+    def _grubs(self) -> list[CoreImage]:
+        return [chain.grub for chain in self.chains if chain.grub is not None]
+
+    def problems(self, file_system: str) -> list[str]:
+        """One line for each GRUB that cannot read `file_system`, that of /boot."""
+        return [line for chain in self.chains for line in chain.problems(file_system)]
+
+    def files(self, boot_uuid: str, prefix: str) -> EspFiles:
+        """All files on the ESP; GRUB's menu is in `prefix` on the file system with `boot_uuid`."""
+        stub = (
+            f"search.fs_uuid {boot_uuid} root\n"
+            f"set prefix=($root){prefix}\n"
+            "configfile $prefix/grub.cfg\n"
+        ).encode()
+        files: EspFiles = {}
+        for chain in self.chains:
+            files |= chain.files(stub)
+        return dict(sorted(files.items()))
+
+
+def given(paths: Sequence[Path]) -> Signed:
+    """What a user gives by `--efi-binary`; raises RequestError with every problem.
+
+    Each program tells its machine, and its role as `role_of` has it. One given twice counts once.
+    """
+    findings = Findings()
+    found: dict[Machine, dict[Role, EfiProgram]] = defaultdict(dict)
+    distinct: dict[str, Path] = {}
+    for path in paths:
+        distinct.setdefault(os.path.realpath(path), path)
+    for path in distinct.values():
+        with findings.gather():
+            program, role = _read(path)
+            programs = found[program.machine]
+            if role in programs:
+                findings.problems.append(
+                    f"--efi-binary {programs[role].path} and {path} are for the same machine and "
+                    "the same part: give one of them"
+                )
+            programs.setdefault(role, program)
+    usable = sum(map(len, found.values()))
+    chains = []
+    for machine in sorted(found):
+        if usable == len(distinct):  # else what lacks may be what cannot be used
+            findings.problems += _chain_problems(machine, found[machine])
+        with findings.gather():
+            chains.append(_make_given(machine, found[machine]))
+    findings.tell()
+    return Signed(tuple(chains))
+
+
+def _read(path: Path) -> tuple[EfiProgram, Role]:
+    """A program and its role; raises RequestError where it is of no use here."""
+    try:
+        program, role = read_program(path), role_of(path)
+    except PeError as error:
+        raise RequestError(f"--efi-binary {path}: {error}") from None
+    except OSError as error:
+        raise RequestError(f"--efi-binary {reason(error)}") from None
+    if role is Role.SYSTEMD_BOOT:
+        raise RequestError(
+            f"--efi-binary {path} is systemd-boot, which does not read GRUB's menu: use "
+            "--boot-loader systemd-boot"
+        )
+    if path.name.lower().endswith(".signed") and not program.is_signed:
+        raise RequestError(f"--efi-binary {path} has no signature, though its name says so")
+    return program, role
+
+
+def _make_given(machine: Machine, programs: Mapping[Role, EfiProgram]) -> Chain:
+    try:
+        return make_chain(machine, programs)
+    except CoreImageError as error:
+        path = programs[Role.GRUB].path
+        raise RequestError(f"--efi-binary {path} is no usable GRUB: {error}") from None
+
+
+def _chain_problems(machine: Machine, programs: Mapping[Role, EfiProgram]) -> list[str]:
+    loaders = [programs[role].path for role in _LOADERS if role in programs]
+    if len(loaders) > 2:
+        return [
+            f"--efi-binary {loaders[1]} has no place between {loaders[0]}, which starts a single "
+            f"program, and {loaders[2]}: leave one of them out"
+        ]
+    if Role.SHIM in programs:
+        if len(loaders) == 1:
+            return [
+                f"--efi-binary {loaders[0]} starts another program: give that as well, such as "
+                f"a signed grub{machine}.efi"
+            ]
+        return []
+    return [
+        f"--efi-binary {programs[role].path} is of use to a shim alone: give that as well, "
+        f"shim{machine}.efi"
+        for role in (Role.MOK_MANAGER, Role.FALLBACK)
+        if role in programs
+    ]
+
+
+def make_chain(machine: Machine, programs: Mapping[Role, EfiProgram]) -> Chain:
+    """A chain of programs; raises CoreImageError when what is called GRUB is not."""
+    grub = programs.get(Role.GRUB)
+    core = None if grub is None else read_efi_core(read_file(grub.path))
+    return Chain(machine, dict(programs), core)

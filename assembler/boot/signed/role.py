@@ -1,0 +1,63 @@
+"""What part a ready-made EFI program plays: shim, GRUB, what helps a shim, or another.
+
+Source of the marks: shim's version.c, MokManager.c and fallback.c, systemd's boot.c.
+"""
+
+from enum import Enum
+from pathlib import Path
+
+from assembler.binaries.core_image import CoreImageError, read_efi_core
+from assembler.host.regular import read_file
+
+
+class Role(Enum):
+    """What a program is, with how the names of its files start."""
+
+    SHIM = ("shim",)
+    GRUB = ("grub", "gcd")  # gcd is Debian's for CDs
+    MOK_MANAGER = ("mm", "mokmanager")
+    FALLBACK = ("fb", "fallback")
+    SYSTEMD_BOOT = ("systemd-boot",)
+    OTHER = ("",)
+
+    @staticmethod
+    def of(name: str) -> "Role":
+        """The role of a file by its name."""
+        return next(role for role in Role if name.lower().startswith(role.value))
+
+
+_HEADERS = 4096  # bytes, where the names of sections are
+
+_MARKS = (
+    (Role.SYSTEMD_BOOT, (b"#### LoaderInfo: systemd-boot ",)),
+    (Role.SHIM, (b"UEFI SHIM\n$Version: ",)),
+    (Role.MOK_MANAGER, ("Perform MOK management".encode("utf-16-le"),)),
+    (
+        Role.FALLBACK,
+        tuple(
+            f"{start}{machine}.{end}".encode("utf-16-le")
+            for start, machines, end in (
+                ("boot", ("x64", "ia32", "aa64"), "csv"),
+                ("BOOT", ("X64", "IA32", "AA64"), "CSV"),
+            )
+            for machine in machines
+        ),
+    ),
+)
+
+
+def role_of(path: Path) -> Role:
+    """What a program is: by its content, else by its name. Raises OSError.
+
+    What is called GRUB and is none, and a GRUB with damaged modules, count as GRUB.
+    """
+    data = read_file(path)
+    for role, marks in _MARKS:
+        if any(mark in data for mark in marks):
+            return role
+    try:
+        read_efi_core(data)
+    except CoreImageError:
+        damaged = b"GRUB" in data and b"mods\0\0\0\0" in data[:_HEADERS]
+        return Role.GRUB if damaged else Role.of(path.name)
+    return Role.GRUB

@@ -1,0 +1,1 @@
+"""Follows GRUB's menus in an image."""

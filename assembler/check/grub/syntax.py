@@ -1,0 +1,31 @@
+"""Let GRUB's own parser read a configuration: grub-script-check(1), which is beside grub-fstest."""
+
+import re
+
+from assembler.check.grub.menu import Location
+from assembler.check.grub.reader import GrubReader
+from assembler.host import process
+
+_STATUSES = (*range(-64, 0), 0, 1)
+_LIMIT = 30  # seconds; a menu of a thousand generations takes a tenth of one
+_LINE = re.compile(r"Syntax error at line (\d+)")
+_EMPTY = "contains no commands"
+_MAX_CONFIG = 8 << 20  # bytes
+
+
+def syntax_fault(reader: GrubReader, place: Location) -> str:
+    """What GRUB would object to in a configuration that was read before; empty for nothing.
+
+    GRUB itself goes on behind what it does not understand, without the entries that are in it.
+    Raises HostError.
+    """
+    if place.number is None:
+        return ""
+    text = reader.read(place.number, place.path, _MAX_CONFIG)
+    what = f"checking the syntax of {place.path}"
+    done = process.run(["grub-script-check"], what=what, input=text, ok=_STATUSES, limit=_LIMIT)
+    said = done.stderr.decode(errors="replace") + done.stdout.decode(errors="replace")
+    if not done.returncode or _EMPTY in said:
+        return ""
+    line = _LINE.search(said)
+    return f"syntax error in line {line[1]}" if line else "GRUB cannot read it as a script"

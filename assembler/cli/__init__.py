@@ -1,0 +1,1 @@
+"""The commands: arguments, reports, exit statuses."""

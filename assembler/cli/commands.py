@@ -1,0 +1,202 @@
+"""The three commands: from their arguments to what they print."""
+
+import argparse
+import json
+import logging
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from assembler import pipeline
+from assembler.appliance.accelerator import Accelerator
+from assembler.check.facts import facts, facts_of_no_image
+from assembler.check.image import check_image, describe, verdict
+from assembler.cli import disk_options, options, report
+from assembler.cli.arguments import Parser
+from assembler.cli.ending import run_command, set_up_log
+from assembler.copying.sharing import CopyMode
+from assembler.errors import AssembleError, RequestError
+from assembler.host.console import Console
+from assembler.host.progress import Progress, draws_bars
+from assembler.host.scratch import scratch_directory
+from assembler.root.target import target_problems
+from assembler.spec import RootSpec, Spec
+from assembler.store.links import to_store_path
+from assembler.store.paths import StoreRoot
+
+
+def assemble_main(argv: Sequence[str] | None = None) -> NoReturn:
+    """The command `assemble`."""
+
+    def run(console: Console) -> int:
+        parser = Parser(
+            "assemble",
+            "--out FILE --system PATH [OPTION]...",
+            "Turn a Nix closure into a bootable disk image, entirely in user space.",
+        )
+        options.add_out_options(parser)
+        goes_in = options.add_root_options(parser)
+        disk_options.add_disk_options(parser, goes_in)
+        disk_options.add_boot_options(parser)
+        disk_options.add_writer_options(parser)
+        options.add_messages(parser)
+        return _assemble(parser.read(argv), console)
+
+    run_command("assemble", run)
+
+
+def prepare_root_main(argv: Sequence[str] | None = None) -> NoReturn:
+    """The command `prepare-root`."""
+
+    def run(console: Console) -> int:
+        parser = Parser(
+            "prepare-root",
+            "ROOT --system PATH [OPTION]...",
+            "Fill a directory with a NixOS root: skeleton, Nix database and store paths.",
+        )
+        options.add_directory_options(parser)
+        options.add_root_options(parser)
+        options.add_messages(parser)
+        given = parser.read(argv)
+        progress = _progress(given, console)
+        spec = _root_spec(given)
+        problems = spec.problems() + target_problems(given.root, force=given.force)
+        if problems:
+            raise RequestError(problems)
+        pipeline.prepare(spec, given.root, CopyMode(given.copy_mode), progress)
+        return 0
+
+    run_command("prepare-root", run)
+
+
+def check_image_main(argv: Sequence[str] | None = None) -> NoReturn:
+    """The command `check-image`."""
+
+    def run(console: Console) -> int:
+        parser = Parser(
+            "check-image",
+            "FILE... [OPTION]...",
+            "Check partition table, file systems and boot chains of raw disk images.",
+            makes=False,
+        )
+        options.add_images(parser)
+        options.add_messages(parser)
+        return _check(parser.read(argv), console)
+
+    run_command("check-image", run)
+
+
+def _assemble(given: argparse.Namespace, console: Console) -> int:
+    """Assemble an image, or tell what it would be."""
+    console.prints_json = given.json
+    spec = Spec(
+        root=_root_spec(given),
+        out=given.out,
+        contents=given.contents,
+        size=given.size,
+        additional_space=given.additional_space,
+        boot_size=given.boot_size,
+        label=given.label,
+        root_uuid=given.root_uuid,
+        root_partuuid=given.root_partuuid,
+        disk_guid=given.disk_guid,
+        seed=given.seed,
+        file_system=given.filesystem,
+        subvolumes=tuple(given.subvolume),
+        writer=given.writer,
+        table=given.partition_table,
+        sector_size=given.sector_size,
+        boot_loader=given.boot_loader,
+        efi_binaries=tuple(given.efi_binary),
+        rs_codes=given.rs_codes,
+        accelerator=Accelerator(given.accelerator),
+    )
+    progress = _progress(given, console)
+    if given.plan:
+        with scratch_directory() as staging:
+            plan = pipeline.plan(spec, progress, Path(staging))
+        facts = report.plan_facts(plan)
+        if given.json:
+            _print_json(console, facts)
+        else:
+            console.out.lines(report.plan_lines(facts))
+        return 0
+    plan, found = pipeline.assemble(spec, progress)
+    console.is_result = False
+    if given.json:
+        _print_json(console, report.result_facts(plan, found, progress))
+    elif not given.quiet:
+        console.out.lines(report.result_lines(plan, found, progress))
+        console.out.lines(report.next_step(plan), fold=False)
+    return 0
+
+
+def _check(given: argparse.Namespace, console: Console) -> int:
+    """Check images one after another; the status is that of the worst."""
+    _set_up_log(given, console)
+    console.is_result, console.prints_json = False, given.json
+    found: list[dict[str, Any]] = []
+    statuses = [0]
+    for image in given.images:
+        try:
+            read = check_image(image)
+        except AssembleError as error:
+            statuses.append(error.exit_status)
+            found.append(facts_of_no_image(str(image), error.lines))
+            console.complain(f"check-image: {line}" for line in error.lines)
+            continue
+        statuses.append(int(not read.sound))
+        found.append(facts(read))
+        if not given.json and not (given.quiet and read.sound):
+            header = [f"{image}:"] if len(given.images) > 1 else []
+            console.out.lines([*header, *describe(read), verdict(read)])
+            console.out.flush()
+            if console.out.fault:
+                console.complain([f"check-image: {image} is {verdict(read)}"])
+    if given.json:
+        _print_json(console, found)
+    return 1 if 1 in statuses else max(statuses)
+
+
+def _print_json(console: Console, facts: object) -> None:
+    """Print facts as JSON, in which all but ASCII is escaped."""
+    console.out.write(json.dumps(facts, indent=2).replace("\x7f", "\\u007f") + "\n")
+
+
+def _root_spec(given: argparse.Namespace) -> RootSpec:
+    store = StoreRoot(given.store.absolute())
+    return RootSpec(
+        system=to_store_path(given.system, store),
+        closures=tuple(given.closure),
+        store=store,
+        additional_paths=tuple(to_store_path(path, store) for path in given.additional_path),
+        check_hashes=given.check_hashes,
+        generations=tuple((n, to_store_path(path, store)) for n, path in given.generation),
+        channel=None if given.channel is None else to_store_path(given.channel, store),
+        configuration=given.configuration,
+        include_build_deps=given.include_build_deps,
+        epoch=_epoch(),
+    )
+
+
+def _epoch() -> int:
+    """SOURCE_DATE_EPOCH (reproducible-builds.org/specs/source-date-epoch), else 1."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "1")
+    if not re.fullmatch("[0-9]{1,20}", text):
+        raise RequestError(f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds")
+    return max(1, int(text))
+
+
+def _set_up_log(given: argparse.Namespace, console: Console) -> None:
+    levels = {0: logging.WARNING, 1: logging.INFO}
+    level = logging.ERROR if given.quiet else levels.get(given.verbose, logging.DEBUG)
+    # On a terminal a line of ours takes the place of the bar that stands there.
+    bars = given.progress if given.progress is not None else draws_bars(console.err)
+    set_up_log(console, level, bars=bars and not given.quiet)
+
+
+def _progress(given: argparse.Namespace, console: Console) -> Progress:
+    _set_up_log(given, console)
+    return Progress(bars=given.progress, quiet=given.quiet, stream=console.bars)

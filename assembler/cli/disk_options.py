@@ -1,0 +1,160 @@
+"""The options of `assemble` for the disk: what is on it, how it boots, how it is written."""
+
+import argparse
+
+from assembler.appliance.accelerator import Accelerator
+from assembler.cli import arguments
+from assembler.cli.arguments import Parser, listed, one_of
+from assembler.disk.layout import Table
+from assembler.spec import LABEL_MAX
+from assembler.units import MIB, SECTOR
+
+LOADERS = ("grub", "systemd-boot", "system", "none")
+
+
+def add_disk_options(parser: Parser, goes_in: argparse._ArgumentGroup) -> None:
+    """Add the disk and what is on it; `goes_in` is the group for what goes in."""
+    goes_in.add_argument(
+        "--contents",
+        type=arguments.path,
+        metavar="FILE",
+        help="JSON list of {source, target, user, group, mode, xattrs}",
+    )
+    group = parser.add_argument_group("the disk")
+    group.add_argument(
+        "--size",
+        type=arguments.size_or_auto,
+        default=None,
+        metavar="N",
+        help="size of the whole image, or auto: what goes in and --additional-space (default: "
+        "auto)",
+    )
+    group.add_argument(
+        "--additional-space",
+        type=arguments.size,
+        default=512 * MIB,
+        metavar="N",
+        help="free space in the root file system with --size auto (default: 512M)",
+    )
+    _add_names(group)
+    group.add_argument(
+        "--filesystem",
+        default="ext4",
+        metavar="KIND",
+        help=f"root file system: {listed(LABEL_MAX)} (default: ext4)",
+    )
+    group.add_argument(
+        "--subvolume",
+        type=arguments.subvolume,
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="with btrfs: put what is below PATH into the subvolume NAME; may be repeated",
+    )
+
+
+def _add_names(group: argparse._ArgumentGroup) -> None:
+    """Add what the disk is called."""
+    group.add_argument(
+        "--label",
+        metavar="NAME",
+        help="label of the root file system (default: the one by which the system mounts it, or "
+        "nixos)",
+    )
+    group.add_argument(
+        "--root-uuid",
+        type=arguments.uuid,
+        metavar="UUID",
+        help="UUID of the root file system (default: the one by which the system mounts it, or "
+        "one that the same input gives again)",
+    )
+    group.add_argument(
+        "--root-partuuid",
+        type=str.lower,
+        metavar="GUID",
+        help="UUID of the root partition; in an MBR the disk's signature, 8 hexadecimal digits, "
+        "and the partition's number (default: as with --root-uuid)",
+    )
+    group.add_argument(
+        "--disk-guid",
+        type=arguments.uuid,
+        metavar="GUID",
+        help="GUID of the disk in a GPT (default: one that the same input gives again)",
+    )
+    group.add_argument(
+        "--seed",
+        default="",
+        metavar="TEXT",
+        help="gives all UUIDs that are not given other values, the same for the same text",
+    )
+
+
+def add_boot_options(parser: Parser) -> None:
+    """Add how the disk boots."""
+    group = parser.add_argument_group("how it boots")
+    group.add_argument(
+        "--partition-table",
+        type=arguments.table,
+        metavar="KIND",
+        help=f"{listed(Table)}: legacy and legacy+boot are MBRs, none is a bare file system, the "
+        "others are GPTs "
+        "(default: hybrid, for BIOS and UEFI; efi with systemd-boot or sectors of 4096 bytes)",
+    )
+    group.add_argument(
+        "--sector-size",
+        type=arguments.sector_size,
+        default=SECTOR,
+        metavar="BYTES",
+        help="512 or 4096: sectors of the disk that the image is for (default: 512)",
+    )
+    group.add_argument(
+        "--boot-size",
+        type=arguments.size,
+        default=256 * MIB,
+        metavar="N",
+        help="size of the EFI system partition; with efixbootldr and legacy+boot, of the partition "
+        "for kernels "
+        "(default: 256M)",
+    )
+    group.add_argument(
+        "--boot-loader",
+        type=one_of(LOADERS),
+        metavar="KIND",
+        help=f"{listed(LOADERS)}: GRUB or systemd-boot by this tool, or the system's own "
+        "installer in an appliance (default: what the system is configured with, or grub; none "
+        "without a partition table)",
+    )
+    group.add_argument(
+        "--efi-binary",
+        type=arguments.path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="EFI program to use as it is, such as a signed shim and the signed GRUB it starts; "
+        "may be repeated",
+    )
+    group.add_argument(
+        "--rs-codes",
+        action="store_true",
+        help="guard GRUB's core image for BIOS with Reed-Solomon codes, as grub-install does",
+    )
+
+
+def add_writer_options(parser: Parser) -> None:
+    """Add how it is written."""
+    group = parser.add_argument_group("how it is written")
+    group.add_argument(
+        "--writer",
+        type=one_of(("auto", "direct", "guestfs")),
+        default="auto",
+        metavar="KIND",
+        help="direct makes ext4 without a virtual machine, guestfs any file system in a libguestfs "
+        "appliance (default: auto, direct where it can)",
+    )
+    group.add_argument(
+        "--accelerator",
+        type=one_of(Accelerator),
+        default="auto",
+        metavar="KIND",
+        help="kvm or tcg: whether the appliance uses KVM (default: auto, where it works)",
+    )

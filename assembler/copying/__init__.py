@@ -1,0 +1,1 @@
+"""Bytes from host files to their place, hashed on the way."""

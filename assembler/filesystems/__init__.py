@@ -1,0 +1,1 @@
+"""The kinds of file systems, and their writers."""

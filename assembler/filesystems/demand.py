@@ -1,0 +1,103 @@
+"""How much room a Tree needs in an ext4, before a byte of it is written."""
+
+import stat
+from dataclasses import dataclass
+from heapq import nlargest
+
+from assembler.filesystems.ext4.ext4 import (
+    DIR_SPACE,
+    EXTENTS_IN_BLOCK,
+    EXTENTS_IN_INODE,
+    FAST_SYMLINK,
+    directory_bytes,
+)
+from assembler.filesystems.ext4.libext2fs import MAX_EXTENT
+from assembler.tree.tree import Directory, Node, Sparse, Tree
+from assembler.units import BLOCK, ceil_div
+
+# e2fsck leaves a fifth of every block of an indexed directory empty (the default of
+# indexed_dir_slack_percentage, e2fsck.conf(5)); an index block has 8 bytes for each block.
+_INDEXED_FILL = 0.8
+_INDEX_ENTRIES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a Tree takes: `blocks` of 4096 bytes and `inodes`; `data` is what is copied, bytes."""
+
+    blocks: int
+    inodes: int
+    data: int
+
+
+def measure(tree: Tree) -> Demand:
+    """Count a Tree's inodes and blocks: exactly, but for the bounds on indexes and extents."""
+    inodes, blocks, data = 0, 0, 0
+    groups: set[int] = set()
+    pending = [tree.root]
+    while pending:
+        directory = pending.pop()
+        inodes += 1
+        blocks += _directory_blocks(directory) + bool(directory.xattrs)
+        for child in directory.children.values():
+            if isinstance(child, Directory):
+                pending.append(child)
+                continue
+            if child.group:
+                if child.group in groups:
+                    continue
+                groups.add(child.group)
+            inodes += 1
+            blocks += node_blocks(child)
+            data += data_bytes(child)
+    return Demand(blocks, inodes, data)
+
+
+def data_bytes(node: Node) -> int:
+    """Bytes of host data that will be copied for a file."""
+    if isinstance(node.data, Sparse):
+        return sum(length for _, length in node.data.segments)
+    return 0 if isinstance(node.data, bytes) else node.size
+
+
+def node_blocks(node: Node) -> int:
+    """Blocks of a file or symlink: data, extents that do not fit the inode, xattrs."""
+    if node.kind == stat.S_IFLNK and node.size < FAST_SYMLINK:
+        return int(bool(node.xattrs))
+    if isinstance(node.data, Sparse):
+        lengths = [length for _, length in node.data.segments]
+    else:
+        lengths = [node.size]
+    data = [ceil_div(length, BLOCK) for length in lengths]
+    # A run of blocks is cut where an extent is full, and where it meets a group's metadata.
+    extents = sum(1 + 2 * (count // MAX_EXTENT + (count > 1)) for count in data)
+    leaves = ceil_div(extents, EXTENTS_IN_BLOCK // 2) if extents > EXTENTS_IN_INODE else 0
+    above = ceil_div(leaves, EXTENTS_IN_BLOCK // 2) if leaves > EXTENTS_IN_INODE else 0
+    return sum(data) + leaves + above + bool(node.xattrs)
+
+
+def _directory_blocks(directory: Directory) -> int:
+    """Blocks of a directory, with its index when it has one."""
+    size = directory_bytes(directory.children)
+    if size <= DIR_SPACE:
+        return 1
+    leaves = int(size / (DIR_SPACE * _INDEXED_FILL)) + 2
+    return leaves + 1 + ceil_div(leaves, _INDEX_ENTRIES) + 1
+
+
+def largest_paths(tree: Tree, count: int) -> list[tuple[int, bytes]]:
+    """The store paths (else the top directories) that take most, as (bytes, path)."""
+    store = tree.get(b"/nix/store")
+    base, top = (b"/nix/store/", store) if isinstance(store, Directory) else (b"/", tree.root)
+    sizes = []
+    for name, child in top.children.items():
+        size, pending = 0, [child]
+        while pending:
+            node = pending.pop()
+            if isinstance(node, Directory):
+                size += BLOCK
+                pending += node.children.values()
+            else:
+                size += node_blocks(node) * BLOCK
+        sizes.append((size, base + name))
+    return nlargest(count, sizes)

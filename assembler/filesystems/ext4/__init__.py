@@ -1,0 +1,1 @@
+"""ext4, written by libext2fs without a virtual machine."""

@@ -1,0 +1,190 @@
+"""The direct writer: ext4 with no VM and no privilege.
+
+mke2fs makes the file system, libext2fs the inodes, a process beside us copies the data, and
+e2fsck indexes the directories while the last of the data is still being copied.
+"""
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+from assembler.copying.sender import DataSender, settle
+from assembler.errors import HostError, InternalError
+from assembler.filesystems.ext4 import libext2fs
+from assembler.filesystems.ext4.ext4 import FAST_SYMLINK, Attributes, Ext4, mapped
+from assembler.filesystems.ext4.mke2fs import make_ext4
+from assembler.filesystems.protocol import FileSystem
+from assembler.host import process
+from assembler.host.progress import Progress, Step
+from assembler.tree.tree import Directory, Node, Tree, segments, visit
+from assembler.units import BLOCK, ceil_div
+
+# File types of directory entries: EXT2_FT_* in e2fsprogs lib/ext2fs/ext2_fs.h.
+_REGULAR, _DIRECTORY, _SYMLINK = 1, 2, 7
+
+# All that `e2fsck -fyD` may say of a file system that was right but for its missing indexes.
+# Its clock is set back (E2FSCK_TIME), so the write that libext2fs just made is in the future.
+_EXPECTED = re.compile(
+    rb"e2fsck \S+ \(.*\)|Pass \d.*|\s*|.*\*\*\*\*\* FILE SYSTEM WAS MODIFIED \*\*\*\*\*"
+    rb"|.*: \d+/\d+ files .*|Superblock last write time .*|\(by less than a day.*|Fix\? yes"
+    rb"|\s*now = .*"
+)
+
+
+class DirectWriter:
+    """Writes ext4 from an ordinary process; see `protocol.Writer`."""
+
+    def write(self, image: Path, target: FileSystem, tree: Tree, progress: Progress) -> None:
+        """Make an ext4 in `image` and fill it with `tree`."""
+        with progress.step("writing ext4", total=target.data) as step:
+            self.fill(image, target, tree, step)
+
+    def fill(self, image: Path, target: FileSystem, tree: Tree, step: Step) -> None:
+        """Do it as part of a step that somebody else has named."""
+        make_ext4(
+            image,
+            offset=target.offset,
+            size=target.size,
+            inodes=target.inodes,
+            label=target.label,
+            uuid=target.uuid,
+            hash_seed=target.hash_seed,
+            epoch=target.epoch,
+        )
+        with DataSender(image, tree, step) as sender:
+            with Ext4(image, target.offset) as ext4:
+                _Filler(ext4, sender, image, target.offset, tree).fill()
+            index_directories(image, target.offset, target.epoch)
+        settle(tree, [sender], step)
+
+
+def index_directories(image: Path, offset: int, epoch: int) -> None:
+    """Let e2fsck give directories of several blocks their hash index, and set the times.
+
+    It is told to mend what it finds, but must find nothing: raises InternalError if it did.
+    """
+    done = process.run(
+        ["e2fsck", "-fyD", f"{image}?offset={offset}"],
+        what="indexing directories",
+        env={"E2FSCK_TIME": str(max(1, epoch))},
+        ok=(0, 1),
+    )
+    for line in (done.stdout + done.stderr).splitlines():
+        if not _EXPECTED.fullmatch(line):
+            raise InternalError(f"e2fsck found fault with the file system: {line.decode()}")
+
+
+class _Open(NamedTuple):
+    """A directory that is being filled."""
+
+    directory: Directory
+    ino: int
+    prefix: bytes  # the host directory with its slash
+    entries: list[tuple[bytes, int, int]]
+
+
+class _Filler:
+    """Puts one Tree into one open file system."""
+
+    def __init__(
+        self, ext4: Ext4, sender: DataSender, image: Path, offset: int, tree: Tree
+    ) -> None:
+        self._ext4, self._sender, self._tree = ext4, sender, tree
+        self._path, self._image = image, -1
+        self._offset = offset
+        self._groups: dict[int, int] = {}  # hard-link group → inode number
+
+    def fill(self) -> None:
+        """Write every inode in the order of a NAR, a directory after all that is below it."""
+        self._image = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            self._ext4.forget_root_block()
+            top = _open(self._tree.root, libext2fs.ROOT_INODE, libext2fs.ROOT_INODE)
+            top.entries.append((b"lost+found", self._ext4.lost_and_found(), _DIRECTORY))
+            above, store = [top], self._tree.get(b"/nix/store")
+            for name, node, begins in visit(self._tree.root):
+                here = above[-1]
+                if begins:
+                    in_store = here.directory is store
+                    self._sender.begin(name, node, store_path=in_store)
+                if not isinstance(node, Directory):
+                    here.entries.append((name, *self._write_node(node, here.prefix + name)))
+                    self._sender.end(node)
+                elif begins:
+                    number = self._ext4.new_inode(directory=True)
+                    here.entries.append((name, number, _DIRECTORY))
+                    above.append(_open(node, number, here.ino))
+                else:
+                    self._write_directory(above.pop())
+                    self._sender.end(node)
+            self._write_directory(top)
+        finally:
+            os.close(self._image)
+
+    def _write_directory(self, done: _Open) -> None:
+        node, entries = done.directory, done.entries
+        # its name, `.`, each child's `..`
+        links = sum(kind == _DIRECTORY for _, _, kind in entries)
+        about = Attributes(stat.S_IFDIR | node.mode, node.uid, node.gid, node.mtime, links)
+        self._ext4.write_directory(done.ino, about, entries)
+        if node.xattrs:
+            self._ext4.set_xattrs(done.ino, node.xattrs)
+
+    def _write_node(self, node: Node, path: bytes) -> tuple[int, int]:
+        """Write a file or symlink unless another name of it was; returns inode and type.
+
+        `path` is the host path of a file whose node does not tell it.
+        """
+        kind = _SYMLINK if node.kind == stat.S_IFLNK else _REGULAR
+        if node.group in self._groups:
+            self._sender.mention(node, path)
+            return self._groups[node.group], kind
+        ino = self._ext4.new_inode(directory=False)
+        links = 1
+        if node.group:
+            self._groups[node.group] = ino
+            links = self._tree.names[node.group]
+        about = Attributes(node.kind | node.mode, node.uid, node.gid, node.mtime, links)
+        if kind == _SYMLINK and node.size < FAST_SYMLINK:
+            assert isinstance(node.data, bytes)
+            self._ext4.write_inode(ino, about, node.size, symlink=node.data)
+        else:
+            self._write_data(ino, about, node, path)
+        if node.xattrs:
+            self._ext4.set_xattrs(ino, node.xattrs)
+        return ino, kind
+
+    def _write_data(self, ino: int, about: Attributes, node: Node, path: bytes) -> None:
+        """Give the file its blocks and send its bytes there."""
+        data = node.data
+        extents = []
+        for start, length in segments(node):
+            physical = self._ext4.allocate(ceil_div(length, BLOCK))
+            extents += mapped(physical, start // BLOCK)
+            if isinstance(data, bytes):
+                self._put(data, physical)
+        self._ext4.write_inode(ino, about, node.size, extents)
+        if isinstance(data, bytes):
+            return
+        runs = []
+        for logical, start, count in extents:
+            offset = logical * BLOCK
+            length = min(count * BLOCK, node.size - offset)
+            runs.append((offset, self._offset + start * BLOCK, length))
+        self._sender.send(node, path, runs)
+
+    def _put(self, data: bytes, physical: list[tuple[int, int]]) -> None:
+        """Write bytes that we hold ourselves to the extents given."""
+        view = memoryview(data)
+        for start, count in physical:
+            piece, view = view[: count * BLOCK], view[count * BLOCK :]
+            if os.pwrite(self._image, piece, self._offset + start * BLOCK) != len(piece):
+                raise HostError("writing ext4: the disk that holds the image is full")
+
+
+def _open(directory: Directory, ino: int, parent: int) -> _Open:
+    """A directory about to be filled, with the two entries that each has."""
+    entries = [(b".", ino, _DIRECTORY), (b"..", parent, _DIRECTORY)]
+    return _Open(directory, ino, os.fsencode(directory.source) + b"/", entries)

@@ -1,0 +1,1 @@
+"""FAT, for the partitions that firmware reads."""

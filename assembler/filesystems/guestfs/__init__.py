@@ -1,0 +1,1 @@
+"""The writer that fills any file system in a libguestfs appliance."""

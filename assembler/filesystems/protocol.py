@@ -1,0 +1,40 @@
+"""What every writer of a root file system takes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID
+
+from assembler.host.progress import Progress
+from assembler.tree.tree import Tree
+from assembler.units import SECTOR
+
+Subvolume = tuple[str, str]  # its name in the top level of the btrfs, where it is mounted
+
+
+@dataclass(frozen=True, slots=True)
+class FileSystem:
+    """The file system to make: where in the image (bytes), and everything that names it."""
+
+    offset: int
+    size: int
+    inodes: int
+    label: str
+    uuid: UUID
+    hash_seed: UUID  # of the directory hashes
+    epoch: int  # seconds since 1970: when the file system says it was made
+    kind: str = "ext4"  # as mount(8) calls it
+    partition: int = 0  # its number in the image's table, 0 where there is none
+    sector_size: int = SECTOR  # of the disk, in bytes
+    data: int = 0  # bytes of host data that will be copied
+    subvolumes: tuple[Subvolume, ...] = ()  # of a btrfs
+
+
+class Writer(Protocol):
+    """Turns a Tree into a file system inside an image."""
+
+    def write(self, image: Path, target: FileSystem, tree: Tree, progress: Progress) -> None:
+        """Make `target` in `image` and fill it with `tree`, naming the steps on `progress`.
+
+        Raises HostError when a tool fails or the image's disk is full.
+        """

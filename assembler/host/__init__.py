@@ -1,0 +1,1 @@
+"""This host: processes, scratch directories, all-or-nothing output, progress."""

@@ -1,0 +1,209 @@
+"""The file that becomes `--out`: written under a hidden name, renamed when it is whole."""
+
+import ctypes
+import fcntl
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from assembler.errors import HostError, reason
+from assembler.host.scratch import plain_name
+
+_libc = ctypes.CDLL(None, use_errno=True)  # for syncfs(2), which Python does not have
+NAME_MAX = 255  # bytes of a file's name: linux/limits.h
+_PREFIX, _SUFFIX = ".", ".partial"
+_LEGIBLE = 200  # bytes of a name too long to be kept whole in the hidden one
+# What names of disk images in other formats, and of compressed files, end in.
+_OTHER_FORMATS = frozenset(
+    (
+        *("qcow", "qcow2", "qed", "vdi", "vmdk", "vhd", "vhdx", "vpc", "hdd", "parallels", "cow"),
+        *("ova", "ovf", "vma", "dmg", "iso", "wim", "squashfs", "sqsh", "cpio", "tar", "nar"),
+        *("gz", "tgz", "xz", "txz", "zst", "zstd", "bz2", "lz4", "lzo", "lzma", "zip", "7z", "br"),
+    )
+)
+_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def destination(out: Path) -> Path:
+    """The absolute path that the image gets: `out`, or what it links to."""
+    return Path(os.path.realpath(out))
+
+
+def hidden_name(name: str) -> str:
+    """What the file `name` is called until it is whole: the same for every run."""
+    hidden = f"{_PREFIX}{name}{_SUFFIX}"
+    if len(os.fsencode(hidden)) <= NAME_MAX:
+        return hidden
+    encoded = os.fsencode(name)
+    legible = encoded[:_LEGIBLE].decode(errors="ignore")
+    return f"{_PREFIX}{legible}-{hashlib.sha256(encoded).hexdigest()[:16]}{_SUFFIX}"
+
+
+def out_problems(out: Path) -> list[str]:
+    """One line for the reason why no image can be put at `out`, if there is one."""
+    real = destination(out)
+    parent = real.parent
+    fault = ""
+    # Not Path.is_file and the like, which raise for a directory that may not be entered.
+    if str(out) == "-":
+        fault = ": an image is not written to standard output, but to a file: name one"
+    elif other := next(filter(None, map(_other_format, (out.name, real.name))), ""):
+        fault = f": the format is raw, not {other}: name the file .raw or .img"
+    elif len(os.fsencode(real.name)) > NAME_MAX:
+        fault = f": its name is longer than {NAME_MAX} bytes"
+    elif os.path.isdir(real):
+        fault = " is a directory"
+    elif os.path.islink(real):
+        fault = " is a symlink that leads back to itself"
+    elif os.path.exists(real) and not os.path.isfile(real):
+        fault = " is a device, not a file: write a file, then copy it with dd"
+    elif not os.path.isdir(parent):
+        fault = f": the directory {parent} does not exist"
+    elif not os.access(parent, os.W_OK | os.X_OK):
+        fault = f": the directory {parent} is not writable"
+    elif not _may_replace(real):
+        fault = f" belongs to another user: in {parent}, a sticky directory, it cannot be replaced"
+    return [f"--out {out}{fault}"] if fault else []
+
+
+def _may_replace(path: Path) -> bool:
+    """Whether a sticky directory, if `path` lies in one, lets us rename a file onto it."""
+    user = os.geteuid()
+    directory = path.parent.stat()
+    if user == 0 or not directory.st_mode & stat.S_ISVTX or not os.path.lexists(path):
+        return True
+    return user in (directory.st_uid, path.lstat().st_uid)
+
+
+def _other_format(name: str) -> str:
+    """The format or compression that a file's name promises, which is not what we write."""
+    ending = name.rpartition(".")[2].lower() if "." in name else ""
+    return ending if ending in _OTHER_FORMATS else ""
+
+
+@contextmanager
+def all_or_nothing(out: Path) -> Iterator[Path]:
+    """Give the path of an empty file beside `out`, which replaces `out` when the block ends well.
+
+    The path given has no character that a tool could take for an option. When the block raises,
+    the file goes away and `out` is what it was. A killed run leaves the hidden file; the next run
+    for the same `out` removes it. Raises HostError when another run is writing it now.
+    """
+    out = destination(out)
+    if os.path.islink(out):
+        raise HostError(f"cannot write {out}: it is a symlink that leads back to itself")
+    hidden = out.with_name(hidden_name(out.name))
+    try:
+        handle = _create_locked(hidden)
+    except OSError as error:
+        raise HostError(f"cannot create {hidden}: {error.strerror}") from None
+    try:
+        with plain_name(hidden) as alias:
+            yield alias
+        os.fsync(handle)
+        os.fchmod(handle, 0o666 & ~_umask())
+        hidden.rename(out)
+        _sync_directory(out.parent)
+    except OSError as error:
+        raise HostError(f"cannot write {out}: {reason(error)}") from None
+    finally:
+        with suppress(OSError):
+            if _is_at(hidden, handle):
+                hidden.unlink()
+        os.close(handle)
+
+
+def _create_locked(hidden: Path) -> int:
+    """Create the hidden file and lock it; the lock goes with the process that holds it.
+
+    A file that is there already is never written to: the run that left it may have been killed
+    while a child of its goes on writing.
+    """
+    while True:
+        try:
+            handle = os.open(hidden, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            _remove_left_over(hidden)
+            continue
+        try:
+            _lock(handle, hidden)
+            if _is_at(hidden, handle):
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # before our lock, another run took it for a left-over
+
+
+def _remove_left_over(hidden: Path) -> None:
+    """Remove the hidden file that a killed run left; raises HostError when a run still writes it.
+
+    While we hold its lock, nobody else renames or removes it, so that the name is still its own.
+    """
+    try:
+        handle = os.open(hidden, _FLAGS)
+    except FileNotFoundError:
+        return
+    try:
+        _lock(handle, hidden)
+        if _is_at(hidden, handle):
+            hidden.unlink()
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, hidden: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise HostError(f"another run is writing {hidden} now") from None
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    """Whether `path` names the open file."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def flush(path: Path) -> None:
+    """Wait until a file is on the disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def flush_file_system(directory: Path) -> None:
+    """Wait until all of the file system that holds `directory` is on the disk; raises OSError."""
+    handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _libc.syncfs(handle):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), os.fspath(directory))
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make a rename durable, where the directory may be opened at all."""
+    try:
+        handle = os.open(directory, os.O_RDONLY)
+    except PermissionError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,105 @@
+"""Tell the user what is happening: bars on a terminal, plain lines elsewhere."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Never
+
+from assembler.host.console import Raw, Stream, columns_of
+from assembler.host.words import printable
+from assembler.units import format_size
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+_CLEAR = "\r\033[K"  # the terminal's line (ECMA-48, EL)
+_BAR, _NO_BAR = "{desc} {percentage:3.0f}% |{bar}| {amounts}", "{desc} {percentage:3.0f}% {amounts}"
+_NARROW = 60  # columns, below which a bar has no room beside the name and the amounts
+
+
+class Step:
+    """A running step; `advance` moves its bar."""
+
+    def __init__(self, bar: "tqdm[Never] | None") -> None:
+        self._bar = bar
+
+    def advance(self, amount: int) -> None:
+        """Count `amount` more bytes as done."""
+        if self._bar is not None:
+            self._bar.update(amount)
+
+
+class Progress:
+    """Names and times the steps of a run: bars on a terminal, a line for each step elsewhere.
+
+    `bars` is None for what suits the stream; `quiet` shows neither bars nor lines.
+    """
+
+    def __init__(
+        self, *, bars: bool | None = None, quiet: bool = False, stream: Stream | None = None
+    ) -> None:
+        self._stream = Raw(sys.stderr) if stream is None else stream
+        self._bars = not quiet and (draws_bars(self._stream) if bars is None else bars)
+        self._lines = not quiet and not self._bars
+        self.seconds: dict[str, float] = {}
+        self.started = time.monotonic()
+
+    @contextmanager
+    def step(self, name: str, total: int | None = None, unit: str = "B") -> Iterator[Step]:
+        """Do one step. `total` is in bytes, or what `unit` says; without it there is no bar."""
+        start = time.monotonic()
+        bar = _make_bar(self._stream, name, total, unit) if self._bars and total else None
+        if self._bars and bar is None:
+            self._show(f"{_CLEAR}{printable(name)[: columns_of(self._stream) - 5]} ...")
+        elif self._lines:
+            size = f" ({format_size(total)})" if total and unit == "B" else ""
+            self._show(f"{printable(name)}{size} ...\n")
+        try:
+            yield Step(bar)
+        finally:
+            if bar is not None:
+                bar.close()
+            elif self._bars:
+                self._show(_CLEAR)
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
+
+    def _show(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+
+def draws_bars(stream: Stream) -> bool:
+    """Whether bars suit a stream: a terminal that can go back to the start of a line."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _make_bar(stream: Stream, name: str, total: int, unit: str) -> "tqdm[Never]":
+    # Imported only now: it takes 40 ms, which a run without bars can spare.
+    from tqdm import tqdm  # noqa: PLC0415
+
+    class Bar(tqdm):  # type: ignore[type-arg]
+        """A bar that counts in the units of the rest."""
+
+        monitor_interval = 0  # no thread beside ours, which a host need not allow
+
+        @property
+        def format_dict(self) -> dict[str, Any]:
+            facts = super().format_dict
+            sizes = [format_size(int(facts["n"])), format_size(total)] if unit == "B" else []
+            columns = columns_of(stream)
+            form = _BAR if columns >= _NARROW else _NO_BAR
+            return {
+                **facts,
+                "ncols": columns,
+                "bar_format": form,
+                "amounts": " of ".join(sizes),
+            }
+
+    return Bar(
+        total=total,
+        desc=printable(name),
+        file=stream,
+        leave=False,
+    )

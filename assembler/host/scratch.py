@@ -1,0 +1,212 @@
+"""Scratch directories: private, below one directory of this run, gone when they are not needed.
+
+That one is TMPDIR/assemble-<random>; the process holds a lock on it (flock(2)) for as long as it
+is there. A directory of that name without a lock was left by a run that was killed: the next run
+of the same user removes it.
+"""
+
+import fcntl
+import logging
+import os
+import re
+import secrets
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from assembler.errors import HostError, reason
+from assembler.host import process
+
+log = logging.getLogger(__name__)
+
+_PREFIX = "assemble-"
+_RANDOM = 6  # bytes
+_NAME = re.compile(f"{_PREFIX}[0-9a-f]{{{2 * _RANDOM}}}")
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+# Makes directories writable: at once where find could not look into them, else many in one go.
+_OPEN_UP = (
+    *("-type", "d", "("),
+    *("!", "-perm", "-u+rx", "-exec", "chmod", "u+rwx", "{}", ";"),
+    *("-o", "!", "-perm", "-u+w", "-exec", "chmod", "u+w", "{}", "+", ")"),
+)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file, or a directory tree whose directories may be read-only; or nothing at all.
+
+    The mode of a file stays, since a hard link elsewhere has the same one. By find and rm, which
+    unlike shutil.rmtree do not stumble over a deep tree.
+    """
+    if path.is_symlink():  # one that dangles would not `exist`
+        path.unlink()
+    elif path.exists():
+        process.run(["find", path.absolute(), *_OPEN_UP], what=f"removing {path}")
+        process.run(["rm", "-rf", path.absolute()], what=f"removing {path}")
+
+
+class _Run:
+    """The directory of this process, there from the first scratch directory to the last.
+
+    A signal may come at any time: what is noted here is still to be removed.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.RLock()
+        self._top: Path | None = None
+        self._handle = -1  # holds the lock
+        self._made = 0
+        self._used: set[Path] = set()
+
+    def make(self) -> Path:
+        """Make a scratch directory; raises OSError, and HostError for a TMPDIR that is none."""
+        with self._guard:
+            top = self._begin() if self._top is None else self._top
+            self._made += 1
+            path = top / str(self._made)
+            self._used.add(path)
+            try:
+                path.mkdir(mode=0o700)
+            except OSError:
+                self.remove(path)
+                raise
+        return path
+
+    def remove(self, path: Path) -> None:
+        """Remove a scratch directory, and with the last one that of the run."""
+        _remove(path)
+        with self._guard:
+            self._used.discard(path)
+            if not self._used:
+                self.end()
+
+    def _begin(self) -> Path:
+        parent = process.temporary_directory()
+        _remove_left_over(parent)
+        while True:
+            self._top = parent / f"{_PREFIX}{secrets.token_hex(_RANDOM)}"
+            try:
+                self._top.mkdir(mode=0o700)
+                self._handle = os.open(self._top, _DIRECTORY)
+                _lock(self._handle)
+                if _is_at(self._top, self._handle):
+                    return self._top
+            except FileNotFoundError:
+                if not parent.is_dir():
+                    self._top = None
+                    raise
+            except OSError:
+                self._top = None
+                raise
+            self.end()  # before our lock, another run took it for a left-over
+
+    def end(self) -> None:
+        """Remove the directory of this run with all that may be in it."""
+        with self._guard:
+            top, handle = self._top, self._handle
+            if top is not None:
+                _remove(top)
+            if handle >= 0:
+                os.close(handle)
+            self._top, self._handle = None, -1
+            self._used.clear()
+
+
+_run = _Run()
+
+
+def _remove(path: Path) -> None:
+    """Remove a tree, though directories in it may be read-only."""
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        pass
+    except (OSError, RecursionError):  # a directory is read-only, or the tree a thousand deep
+        remove_tree(path)
+
+
+def _lock(handle: int) -> bool:
+    """Lock a directory, where nobody else has, and its file system can."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    """Whether `path` names the open directory."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.lstat())
+    except OSError:
+        return False
+
+
+def _remove_left_over(parent: Path) -> None:
+    """Remove what killed runs of this user left in a directory."""
+    try:
+        names = os.listdir(parent)
+    except PermissionError:  # it may be written to all the same
+        return
+    for name in filter(_NAME.fullmatch, names):
+        path = parent / name
+        with suppress(OSError, HostError):  # it is another user's, or a child of its writes on
+            handle = os.open(path, _DIRECTORY)
+            try:
+                ours = os.fstat(handle).st_uid == os.geteuid()
+                if ours and _lock(handle) and _is_at(path, handle):
+                    log.info("removing %s, which a killed run left", path)
+                    _remove(path)
+            finally:
+                os.close(handle)
+
+
+class ScratchDirectory:
+    """A private directory, `name`, that goes away with all in it; a context manager."""
+
+    def __init__(self) -> None:
+        self._path = _run.make()
+        self.name = str(self._path)
+
+    def cleanup(self) -> None:
+        """Remove it, though directories in it may be read-only."""
+        _run.remove(self._path)
+
+    def __enter__(self) -> str:
+        return self.name
+
+    def __exit__(self, *_: object) -> None:
+        self.cleanup()
+
+
+def scratch_directory() -> ScratchDirectory:
+    """A private directory below TMPDIR, removed when the context ends; raises HostError."""
+    try:
+        return ScratchDirectory()
+    except OSError as error:
+        raise HostError(
+            f"cannot make a temporary directory: {reason(error)}; "
+            "set TMPDIR to a directory that you may write to"
+        ) from None
+
+
+def remove_scratch() -> None:
+    """Remove the scratch directories whose making or removal was interrupted."""
+    with suppress(OSError, HostError):
+        _run.end()
+
+
+@contextmanager
+def plain_name(path: Path) -> Iterator[Path]:
+    """Give a name for `path` in which no tool finds an option: a symlink in a scratch directory.
+
+    e2fsprogs takes what follows a `?` for options and mtools what follows an `@` for an offset;
+    a leading dash, a newline and bytes that are not UTF-8 do harm elsewhere.
+    """
+    with scratch_directory() as scratch:
+        alias = Path(scratch) / "image"
+        alias.symlink_to(path.absolute())
+        yield alias

@@ -1,0 +1,140 @@
+"""Rows of contents below what the system mounts: on the FATs of this disk, or hidden."""
+
+import logging
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from assembler.boot.loader import Loader
+from assembler.boot.mounts.fstab import Mount
+from assembler.boot.mounts.names import Role
+from assembler.boot.places import BOOT
+from assembler.errors import RequestError
+from assembler.filesystems.fat.names import fold, name_problems
+from assembler.plan.booting import Booting
+from assembler.root.placing import OURS
+from assembler.root.rows import Row, rows_with
+from assembler.spec import Spec
+from assembler.tree.scan import with_path
+from assembler.tree.tree import Directory, Node, Tree, origin
+
+log = logging.getLogger(__name__)
+
+
+def fat_places(spec: Spec, loader: Loader) -> dict[str, Role]:
+    """Where in the machine the FATs of its disk are."""
+    places = {}
+    if loader.mounts.esp is not None:
+        places[loader.mounts.esp.place] = Role.ESP
+    if spec.partition_table.has_boot_partition:
+        places[BOOT] = Role.BOOT
+    return places
+
+
+def move_to_fats(
+    tree: Tree, rows: Sequence[Row], places: Mapping[str, Role], booting: Booting
+) -> Booting:
+    """Take what rows have put where FATs are mounted out of the tree, and add it to these.
+
+    Warns of modes, which a FAT does not hold. Raises RequestError with all that it cannot hold,
+    and with what the boot loader has there, too.
+    """
+    fats = {Role.ESP: dict(booting.esp), Role.BOOT: dict(booting.xbootldr)}
+    problems: list[str] = []
+    for place in sorted(places, key=len, reverse=True):  # one may be mounted below the other
+        inner = [other for other in places if other.startswith(f"{place}/")]
+        there = [row for row in rows if row.reaches(place) and not any(map(row.is_in, inner))]
+        if not there:
+            continue
+        role = places[place]
+        problems += _row_problems(there, place, role)
+        files, made = dict(fats[role]), {fold(name) for name in fats[role]}
+        if isinstance(tree.get(os.fsencode(place)), Node):
+            where = rows_with(there, place)[0].where
+            problems.append(f"{where}: {place} is a file, and the system mounts the {role} there")
+            continue
+        for name, node, path in _take(tree, place):
+            if (fault := _fault(node, role)) or fold(name) in made:
+                fault = fault or OURS
+                path_there = f"{place}/{name}"
+                where = rows_with(there, path_there)[0].where
+                problems.append(f"{where}: {path_there} {fault}")
+            elif isinstance(node, Node):
+                files[name] = path
+        fats[role] = files
+        problems += [f"--contents: {problem}" for problem in name_problems(role, files)]
+        if any(place.startswith(f"{other}/") for other in places):
+            above, _, last = os.fsencode(place).rpartition(b"/")
+            tree.remove(tree.directory(above), last)
+    if problems:
+        raise RequestError(problems)
+    return replace(booting, esp=fats[Role.ESP], xbootldr=fats[Role.BOOT])
+
+
+def _row_problems(rows: Sequence[Row], place: str, role: Role) -> list[str]:
+    """What rows say that a FAT cannot hold; warns of modes."""
+    if modes := [row.target for row in rows if row.mode is not None]:
+        log.warning(
+            "--contents: the mode of %s%s is left out: the %s is a FAT, whose files have the mode "
+            "that %s is mounted with",
+            modes[0],
+            f" and {len(modes) - 1} more" if len(modes) > 1 else "",
+            role,
+            place,
+        )
+    return [
+        f"{row.where}: {row.target} is on the {role}, a FAT, where everything is root's and has no "
+        "xattrs"
+        for row in rows
+        if row.uid or row.gid or row.xattrs
+    ]
+
+
+def _take(tree: Tree, place: str) -> Iterator[tuple[str, Directory | Node, Path]]:
+    """Take what is below a directory out of a tree.
+
+    Gives each file, symlink and empty directory: its name relative to `place`, and where on this
+    host it is.
+    """
+    top = tree.directory(os.fsencode(place))
+    pending = [(b"", top)]
+    while pending:
+        above, holder = pending.pop()
+        for name, node in sorted(holder.children.items()):
+            path = above + name
+            if isinstance(node, Node):
+                source, _ = origin(with_path(node, holder, name).data, b"")
+                yield os.fsdecode(path), node, Path(os.fsdecode(source))
+            elif node.children:
+                pending.append((path + b"/", node))
+            else:
+                yield os.fsdecode(path), node, Path()
+    for name in [*top.children]:
+        tree.remove(top, name)
+
+
+def _fault(node: Directory | Node, role: Role) -> str:
+    """Why what rows bring cannot be on a FAT; empty where it can."""
+    if isinstance(node, Directory):
+        return f"is an empty directory, which the {role} cannot be given: put a file into it"
+    if node.kind == stat.S_IFLNK:
+        return f"is a symlink, which the {role}, a FAT, cannot hold: give the file it leads to"
+    return ""
+
+
+def warn_of_hidden(rows: Sequence[Row], mounts: Iterable[Mount], seen: Iterable[str]) -> None:
+    """Tell of rows below what the system mounts from elsewhere; it finds `seen` on this disk."""
+    for mount in mounts:
+        if mount.place in ("/", "none", *seen) or "noauto" in mount.options:
+            continue
+        if hidden := [row.target for row in rows if row.is_in(mount.place)]:
+            more = f" and {len(hidden) - 1} more" if len(hidden) > 1 else ""
+            log.warning(
+                "--contents: %s%s cannot be seen in the machine, which mounts %s at %s",
+                hidden[0],
+                more,
+                mount.source,
+                mount.place,
+            )

@@ -1,0 +1,175 @@
+"""Decide what the disk is called: by what the user asks for, and by what the system mounts."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from assembler.boot.bootspec import Bootspec
+from assembler.boot.generation import read_system
+from assembler.boot.mounts.compare import Comparison, compare
+from assembler.boot.mounts.devices import Named, Tag
+from assembler.boot.mounts.fstab import Mount, finds_root_by_type, parameter_mounts, read_mounts
+from assembler.boot.mounts.names import Claims, Disk, Names, Role
+from assembler.disk.layout import ROOT_TYPES, Layout, Table, root_type, shape
+from assembler.errors import RequestError
+from assembler.plan.resolve import Resolution
+from assembler.root.skeleton import current_generation
+from assembler.spec import LABEL_MAX, Spec
+from assembler.store.paths import Store
+
+log = logging.getLogger(__name__)
+
+
+def decide_names(resolution: Resolution, store: Store) -> Names:
+    """What file systems and partitions are called; warns of what another disk must be.
+
+    Raises RequestError with a line for each thing that the system mounts and this disk cannot
+    be; where something else boots the disk, that is warned of.
+    """
+    spec = resolution.spec
+    claims = _claims(resolution)
+    problems = claims.problems
+    number = current_generation(spec.root.system, spec.root.generations)
+    systems = {**dict(spec.root.generations), number: spec.root.system}
+    main = _read(store, systems.pop(number))
+    mounts = _mounts(store, spec.root.system, main)
+    found = compare(mounts, claims)
+    faults = [*found.problems, *found.claims.clashes()]
+    by_another_table = bool(faults) and not any("--partition-table" in fault for fault in faults)
+    faults += _automatic_faults(spec, claims.disk.layout, main)
+    if spec.loader == "none":
+        for fault in faults:
+            log.warning("%s", fault)
+        faults = []
+    elif by_another_table:
+        faults += _other_tables(resolution, mounts)
+    if problems or faults:
+        raise RequestError([*problems, *faults])
+    if mounts and "/" not in [mount.place for mount in mounts] and not _is_automatic(main):
+        found.doubts.append('the system mounts nothing at /: give it a fileSystems."/"')
+    _warn(found)
+    names = _with_others(store, found.claims, main, systems).names
+    return replace(names, disks=frozenset(found.disks))
+
+
+def _claims(resolution: Resolution) -> Claims:
+    """The disk as far as its names depend on it, with those that the user gives it."""
+    spec, settings = resolution.spec, resolution.systemd_boot
+    layout = shape(spec.partition_table, root_type(resolution.architecture))
+    places = settings.esp, settings.boot if settings.has_xbootldr else ""
+    claims = Claims(Disk(layout, spec.file_system, LABEL_MAX, spec.subvolumes, *places))
+    for name, option in _options(spec):
+        claims.add(Role.ROOT, name, option)
+    return claims
+
+
+def _other_tables(resolution: Resolution, mounts: Sequence[Mount]) -> list[str]:
+    """A line that names the partition tables with which a system finds all that it mounts."""
+    fitting = []
+    for table in Table:
+        other = replace(resolution, spec=replace(resolution.spec, table=table))
+        if not other.problems():
+            found = compare(mounts, _claims(other))
+            if not found.problems and not list(found.claims.clashes()):
+                # A bare file system has no boot loader, unless one is asked for.
+                loader = f" --boot-loader {other.spec.loader}" if table is Table.NONE else ""
+                fitting.append(f"--partition-table {table}{loader}")
+    return [f"all that the system mounts is there with {' or '.join(fitting)}"] if fitting else []
+
+
+def _options(spec: Spec) -> Iterator[tuple[Named, str]]:
+    """The names that the user gives the root, and how."""
+    if spec.label is not None and spec.has_label_that_fits:
+        yield Named(Tag.LABEL, spec.label), f"--label is {spec.label}"
+    if spec.root_uuid is not None:
+        yield Named(Tag.UUID, str(spec.root_uuid)), f"--root-uuid is {spec.root_uuid}"
+    if spec.root_partuuid is not None:
+        yield Named(Tag.PARTUUID, spec.root_partuuid), f"--root-partuuid is {spec.root_partuuid}"
+
+
+def _read(store: Store, system: str) -> Bootspec | None:
+    """The bootspec of a system; whether it is right is the boot loader's concern."""
+    with suppress(RequestError):
+        return read_system(store, system)
+    return None
+
+
+def _mounts(store: Store, system: str, spec: Bootspec | None) -> list[Mount]:
+    """What a system mounts, by its fstab and its kernel parameters."""
+    asked = parameter_mounts(() if spec is None else spec.kernel_params)
+    mounts = read_mounts(store, system)
+    if asked and asked[0].place == "/":  # which the first stage of NixOS calls /dev/root, too
+        mounts = [
+            replace(one, source=asked[0].source) if one.source == "/dev/root" else one
+            for one in mounts
+        ]
+    return [*mounts, *asked]
+
+
+def _is_automatic(bootspec: Bootspec | None) -> bool:
+    """Whether systemd is to find the root by the type of its partition."""
+    return bootspec is not None and finds_root_by_type(bootspec.kernel_params)
+
+
+def _automatic_faults(spec: Spec, layout: Layout, bootspec: Bootspec | None) -> list[str]:
+    """Why systemd would not find the root by the type of its partition.
+
+    systemd-gpt-auto-generator(8): the boot loader must tell it in an EFI variable which partition
+    it came from, as systemd-boot does.
+    """
+    if not _is_automatic(bootspec):
+        return []
+    typed = layout.table.is_gpt and layout.root.type in ROOT_TYPES.values()
+    if typed and spec.loader != "grub":
+        return []
+    return [
+        "the kernel parameters ask for root=gpt-auto, but systemd finds such a root only on a GPT "
+        'that systemd-boot started: take --boot-loader systemd-boot, or fileSystems."/"'
+    ]
+
+
+def _with_others(
+    store: Store, claims: Claims, main: Bootspec | None, systems: Mapping[int, str]
+) -> Claims:
+    """Add what generations and specialisations want besides; warns of those that contradict."""
+    contradicting = []
+    variants = list(_specialisations("", main))
+    for number, system in sorted(systems.items()):
+        spec = _read(store, system)
+        variants.append((f"generation {number}", system, spec))
+        variants += _specialisations(f"generation {number}, ", spec)
+    for name, system, spec in variants:
+        other = compare(_mounts(store, system, spec), claims)
+        if faults := [*other.problems, *other.claims.clashes()]:
+            contradicting.append(f"{name} ({faults[0]})")
+        else:
+            claims = other.claims
+    if contradicting:
+        log.warning("the disk is not what these mount: %s", "; ".join(contradicting))
+    return claims
+
+
+def _specialisations(
+    where: str, spec: Bootspec | None
+) -> Iterator[tuple[str, str, Bootspec | None]]:
+    """What each is called in messages, and its toplevel and bootspec."""
+    for name, inner in () if spec is None else spec.specialisations:
+        yield f"{where}specialisation {name}", inner.toplevel, inner
+
+
+def _warn(found: Comparison) -> None:
+    for doubt in found.doubts:
+        log.warning("%s", doubt)
+    if found.others:
+        log.warning(
+            "not on this disk: %s; where no other disk has it, the machine comes up late or not at "
+            "all, unless there is the option nofail",
+            ", ".join(map(str, found.others)),
+        )
+    if found.bound:
+        log.warning(
+            "only where the hardware has the name: %s; name a label, as in "
+            "/dev/disk/by-label/nixos, for an image that boots on any machine",
+            ", ".join(map(str, found.bound)),
+        )

@@ -1,0 +1,46 @@
+"""How much room an image takes on the disks of this host, told from its plan."""
+
+from pathlib import Path
+
+from assembler.copying.sharing import can_share
+from assembler.filesystems.fat.fat import Fat
+from assembler.host.room import Need, temporary
+from assembler.plan.plan import Plan
+from assembler.tree.tree import Node
+from assembler.units import BLOCK, KIB, SECTOR
+
+_INODE = 256  # bytes in ext4's table, which is a hole where no inode is used
+_HEADERS = KIB  # bytes of a file's header and padding in an archive (GNU tar)
+_FAT_TABLES = 64  # of a FAT of so many bytes, its tables take one
+
+
+def image_needs(plan: Plan, beside: Path, scratch: Path) -> list[Need]:
+    """What the image takes in the directory `beside`, and the work on it in TMPDIR, `scratch`.
+
+    Holes take nothing, nor does data that `beside` can share with the store.
+    """
+    demand, in_appliance = plan.demand, plan.spec.writes_in_appliance
+    fats = sum(map(_used, plan.fats))
+    root = demand.blocks * BLOCK + demand.inodes * _INODE
+    shared = 0 if in_appliance or not can_share(beside, plan.tree) else demand.data
+    payload = demand.data + demand.inodes * _HEADERS if in_appliance else 0
+    # check-image's tools want copies: of FATs, of what is booted, of all if sectors are large.
+    copies = fats + (root if plan.layout.sector_size != SECTOR else _booted(plan))
+    name = f"the disk of --out ({beside})"
+    return [Need(beside, name, root - shared + fats), temporary(scratch, max(payload, copies))]
+
+
+def _used(fat: Fat) -> int:
+    """Bytes of a FAT that are not a hole."""
+    sources = fat.files.values()
+    files = sum(len(one) if isinstance(one, bytes) else one.stat().st_size for one in sources)
+    return files + fat.size // _FAT_TABLES
+
+
+def _booted(plan: Plan) -> int:
+    """Bytes of the system's kernel and initrd."""
+    if plan.bootspec is None:
+        return 0
+    paths = [plan.bootspec.kernel, plan.bootspec.initrd]
+    nodes = [plan.tree.get(path.encode()) for path in paths if path is not None]
+    return sum(node.size for node in nodes if isinstance(node, Node))

@@ -1,0 +1,247 @@
+"""From a request to everything that will be written, decided before a byte is."""
+
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from assembler.boot.bootspec import Bootspec
+from assembler.boot.generation import read_system
+from assembler.boot.grub.bios import core_problems
+from assembler.boot.grub.grub import make_core_image
+from assembler.boot.mounts.fstab import read_mounts
+from assembler.boot.mounts.names import Role
+from assembler.boot.systemd_boot.entries import absent_initrds
+from assembler.disk.layout import Layout, make_layout, root_type
+from assembler.errors import RequestError
+from assembler.filesystems.demand import Demand, measure
+from assembler.filesystems.fat.fat import Fat, fat_problems
+from assembler.filesystems.limits import tree_problems
+from assembler.filesystems.protocol import FileSystem
+from assembler.plan.booting import (
+    Booting,
+    arrange,
+    boot_places,
+    fats,
+    mounted,
+    name_partitions,
+    root_uuid,
+)
+from assembler.plan.fat_rows import fat_places, move_to_fats, warn_of_hidden
+from assembler.plan.identity import Identity
+from assembler.plan.request import Request
+from assembler.plan.sizes import decide_sizes
+from assembler.root.build import await_file, build_tree, digests, scan_store
+from assembler.root.placing import add_contents
+from assembler.root.prepare import inside, make_skeleton
+from assembler.root.skeleton import DATABASE
+from assembler.spec import RootSpec, Spec
+from assembler.store.closure import Closure
+from assembler.store.database import make_database
+from assembler.tree.files import Files
+from assembler.tree.scan import Scanner
+from assembler.tree.tree import Tree
+from assembler.units import SECTOR
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the image will be."""
+
+    spec: Spec  # what was asked for, with what the system decides of it
+    layout: Layout
+    tree: Tree
+    demand: Demand
+    root: FileSystem
+    fats: tuple[Fat, ...]  # the EFI system partition, and one for kernels
+    bios: tuple[bytes, bytes] | None  # GRUB's boot.img and core image, where we install it
+    mounts: Sequence[tuple[str, int]]  # where the system mounts its FATs, by partition number
+    architecture: str  # of the system, as Nix calls it: x86_64-linux
+    bootspec: Bootspec | None  # of the system; None where it has no kernel
+    disks: frozenset[str] = frozenset()  # what the machine must call the disk: sda
+
+
+def fill_skeleton(spec: RootSpec, root: Path, closure: Closure, files: Files) -> list[str]:
+    """Make all of a root but the store paths and their database; see `make_skeleton`."""
+    return make_skeleton(
+        root,
+        closure.infos,
+        files,
+        spec.system,
+        epoch=spec.epoch,
+        generations=spec.generations,
+        channel=spec.channel,
+        configuration=spec.configuration,
+    )
+
+
+def make_plan(request: Request, staging: Path) -> Plan:
+    """Prepare the root in `staging` and decide all sizes and places.
+
+    Raises RequestError when the image would be too small, saying by how much.
+    """
+    spec = request.spec
+    identity = Identity.of(request.closure.paths, _options(request))
+    names = request.names
+    places, boot_kind = boot_places(spec, request.loader, names, identity)
+    tree = Tree(mtime=spec.root.epoch)
+    # Nix and GRUB's tools work in processes of their own, so they may run while we scan.
+    with ThreadPoolExecutor() as pool:
+        cores = {
+            platform: pool.submit(
+                make_core_image, grub, places.boot.uuid, boot_kind, f"{places.boot_path}/grub"
+            )
+            for platform, grub in request.loader.grubs.items()
+        }
+        closure, scanner = _scan_and_prepare(request, tree, staging, pool)
+    made = {platform: core.result() for platform, core in cores.items()}
+    booting = arrange(request.loader, spec, places, made, request.files)
+    booting = _complete_tree(request, closure, scanner, staging, booting)
+    demand = measure(tree)
+    layout, root_size, inodes = decide_sizes(
+        spec, tree, demand, partial(_layout_of, request=request, identity=identity)
+    )
+    plan = Plan(
+        spec=spec,
+        layout=layout,
+        tree=tree,
+        demand=demand,
+        root=FileSystem(
+            offset=layout.root.start,
+            size=root_size,
+            inodes=inodes,
+            label=names.label(Role.ROOT),
+            uuid=root_uuid(names, identity),
+            hash_seed=identity.uuid("directory hashes"),
+            epoch=spec.root.epoch,
+            kind=spec.file_system,
+            partition=layout.root.number,
+            sector_size=layout.sector_size,
+            data=demand.data,
+            subvolumes=spec.subvolumes,
+        ),
+        fats=tuple(fats(layout, booting, names, spec, identity)),
+        bios=booting.bios,
+        mounts=mounted(layout, request.loader),
+        architecture=request.architecture,
+        bootspec=_bootspec(request),
+        disks=names.disks,
+    )
+    if problems := _boot_problems(request, plan, boot_kind):
+        raise RequestError(problems)
+    return plan
+
+
+def _bootspec(request: Request) -> Bootspec | None:
+    """The bootspec of the system, whatever boots it."""
+    system = request.spec.root.system
+    for one in request.loader.generations:
+        if one.bootspec.toplevel == system:
+            return one.bootspec
+    with suppress(RequestError):  # a system that something else boots need not have one
+        return read_system(request.files, system)
+    return None
+
+
+def _layout_of(root_size: int, request: Request, identity: Identity) -> Layout:
+    """The disk for a root of so many bytes."""
+    layout = make_layout(
+        request.spec.partition_table,
+        root_size=root_size,
+        boot_size=request.spec.boot_size,
+        seed=identity.uuid,
+        root_type=root_type(request.architecture),
+        sector_size=request.spec.sector_size,
+    )
+    return name_partitions(layout, request.names, request.spec.disk_guid)
+
+
+def _scan_and_prepare(
+    request: Request, tree: Tree, staging: Path, pool: Executor
+) -> tuple[Closure, Scanner]:
+    """Add the store paths to a tree, and prepare the root meanwhile, if all sizes are known."""
+    scanner = Scanner(tree)
+    early = None
+    if request.closure.is_sized:
+        early = pool.submit(_prepare, request, request.closure, staging)
+    closure = scan_store(tree, scanner, request.closure, request.files)
+    if early is not None:
+        early.result()
+    else:
+        _prepare(request, closure, staging)
+    return closure, scanner
+
+
+def _boot_problems(request: Request, plan: Plan, boot_kind: str) -> list[str]:
+    """What of the boot loader its partitions cannot hold, or cannot read of them."""
+    problems = [problem for fat in plan.fats for problem in fat_problems(fat)]
+    for fat in plan.fats:
+        if any(name.startswith("loader/entries/") for name in fat.files):
+            problems += absent_initrds(request.loader.generations, fat.files)
+    if plan.bios is not None:
+        _, core = plan.bios
+        problems += core_problems(plan.layout, len(core), request.spec.rs_codes)
+    if request.loader.signed is not None:
+        problems += request.loader.signed.problems(boot_kind)
+    return problems
+
+
+def _complete_tree(
+    request: Request, closure: Closure, scanner: Scanner, staging: Path, booting: Booting
+) -> Booting:
+    """Add to the store paths of a tree all else, and what is to be hashed while they are read.
+
+    `closure` has all sizes. Returns what the boot loader needs with the contents that are beside
+    it. Raises RequestError for what the file systems cannot hold.
+    """
+    spec, source, tree = request.spec, request.spec.root, scanner.tree
+    build_tree(tree, scanner, staging, booting.root, source.epoch)
+
+    def complete(hashed: Closure) -> None:
+        if not closure.is_hashed:
+            make_database(hashed.infos, request.files, inside(staging, DATABASE), source.epoch)
+
+    tree.digests = digests(closure, source.check_hashes, complete)
+    if not closure.is_hashed:
+        await_file(tree, f"{DATABASE}/db.sqlite".encode())
+    add_contents(tree, scanner, request.rows, source.epoch)
+    places = fat_places(spec, request.loader)
+    seen = [*places, *(place for _, place in spec.subvolumes)]
+    warn_of_hidden(request.rows, read_mounts(request.files, source.system), seen)
+    booting = move_to_fats(tree, request.rows, places, booting)
+    if problems := tree_problems(spec.file_system, tree, spec.subvolumes):
+        raise RequestError(problems)
+    return booting
+
+
+def _prepare(request: Request, closure: Closure, staging: Path) -> None:
+    root = request.spec.root
+    fill_skeleton(root, staging, closure, request.files)
+    make_database(
+        closure.with_dummies().infos, request.files, inside(staging, DATABASE), root.epoch
+    )
+
+
+def _options(request: Request) -> list[object]:
+    """What distinguishes two disks of one closure, as JSON can write it.
+
+    What the user puts on them is not in it: a changed file leaves the disk's GUIDs as they are.
+    """
+    spec = request.spec
+    sizes = [spec.size, spec.additional_space, spec.boot_size]
+    no_rows: list[object] = []  # once those of the contents; without it all UUIDs would change
+    label = request.names.label(Role.ROOT)
+    options = [spec.root.system, spec.root.epoch, label, sizes, no_rows]
+    more = [sorted(spec.root.generations), spec.root.channel, None]
+    if any(more):
+        options.append(more)
+    if spec.file_system != "ext4":
+        options.append([spec.file_system, spec.subvolumes])
+    boot = [spec.partition_table, spec.sector_size, spec.loader]
+    if boot != ["hybrid", SECTOR, "grub"]:
+        options.append(boot)
+    if spec.seed:
+        options.append({"seed": spec.seed})
+    return options

@@ -1,0 +1,1 @@
+"""The Tree, every inode of the image, and what fills it."""

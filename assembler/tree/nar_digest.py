@@ -1,0 +1,39 @@
+"""The hash of a store path's NAR, made of what a writer comes across while it writes the path."""
+
+import stat
+from typing import Protocol
+
+from assembler.store import nar
+from assembler.tree.tree import Directory, Node
+
+
+class Consumer(Protocol):
+    """Takes the framing of a NAR in order; its owner adds the data of files in between."""
+
+    def literal(self, data: bytes) -> None:
+        """Bytes that are given."""
+
+
+def begin(consumer: Consumer, name: bytes, node: Directory | Node, *, top: bool) -> None:
+    """All that comes before the data of a file or the entries of a directory; a symlink whole.
+
+    `top` says that the node is the store path itself, not an entry of a directory.
+    """
+    consumer.literal(nar.HEADER if top else nar.entry(name))
+    if isinstance(node, Directory):
+        consumer.literal(nar.DIRECTORY)
+    elif node.kind == stat.S_IFLNK:
+        assert isinstance(node.data, bytes)
+        consumer.literal(nar.symlink(node.data))
+    else:
+        consumer.literal(nar.regular(node.size, executable=bool(node.mode & 0o100)))
+
+
+def end(consumer: Consumer, node: Directory | Node, *, top: bool) -> None:
+    """All that comes after what `begin` began."""
+    if isinstance(node, Directory):
+        consumer.literal(nar.END)
+    elif node.kind == stat.S_IFREG:
+        consumer.literal(nar.regular_end(node.size))
+    if not top:
+        consumer.literal(nar.END)

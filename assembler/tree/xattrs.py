@@ -1,0 +1,43 @@
+"""Extended attributes as a row of contents gives them."""
+
+import base64
+
+from assembler.tree.tree import Xattrs
+
+# They have one block, with a header and an entry for each, names and values being padded to
+# 4 bytes (Linux Documentation/filesystems/ext4/attributes.rst).
+_ROOM, _ENTRY = 4096 - 32 - 4, 16 + 3 + 3
+_NAME_MAX = 255  # bytes: linux/limits.h, XATTR_NAME_MAX
+_SPACES = ("user", "security", "trusted")
+
+
+def read_xattrs(given: object) -> tuple[Xattrs, list[str]]:
+    """Name → text, `0x…` hexadecimal or `0s…` base64, as getfattr(1); and what is wrong with it."""
+    if not isinstance(given, dict):
+        return (), ["xattrs is not an object"]
+    found, problems = [], []
+    for name, value in sorted(given.items()):
+        try:
+            found.append((name, _value(name, value)))
+        except ValueError as error:
+            problems.append(f"the extended attribute {name}: {error}")
+    room = _ROOM - sum(_ENTRY + len(name) + len(value) for name, value in found)
+    if room < 0:
+        problems.append(f"xattrs are {-room} bytes more than ext4 can hold")
+    return tuple(found), problems
+
+
+def _value(name: str, value: object) -> bytes:
+    """The bytes of an attribute; raises ValueError for one that cannot be."""
+    space, _, rest = name.partition(".")
+    if space not in _SPACES:
+        raise ValueError("its name starts with none of user., security., trusted.")
+    if not rest or "\0" in name or len(name.encode()) > _NAME_MAX:
+        raise ValueError(f"its name is not 1 to {_NAME_MAX} bytes without NUL")
+    if not isinstance(value, str):
+        raise ValueError("its value is not a string")
+    if value.startswith("0x"):
+        return bytes.fromhex(value[2:])
+    if value.startswith("0s"):
+        return base64.b64decode(value[2:], validate=True)
+    return value.encode()

@@ -1,1 +1,0 @@
-"""Turn a Tree into a file system inside the image."""

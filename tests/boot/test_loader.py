@@ -1,0 +1,373 @@
+"""What a boot loader is made of is looked up, and all that is missing told at once."""
+
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from assembler.binaries.pe import read_pe
+from assembler.boot.grub import grub
+from assembler.boot.grub.files import InstalledGrub
+from assembler.boot.grub.grub import Platform, make_core_image
+from assembler.boot.loader import Loader, Wanted, find_loader
+from assembler.boot.systemd_boot.settings import SystemdBootSettings
+from assembler.disk.layout import Table
+from assembler.errors import RequestError
+from assembler.store.paths import StoreRoot
+from assembler.store.registration import PathInfo
+from assembler.tree.files import Files
+from tests.support.boots import add_settings
+from tests.support.efi_programs import GRUB_IA32, SHIM, SIGNED_GRUB, grub_version
+from tests.support.systems import System, made_up_kernel, make_system, store_path
+
+HOST = Path("/usr/lib/grub")
+GRUBS = store_path(10, "grub-2.06"), store_path(11, "grub-2.12")
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> System:
+    return make_system(tmp_path / "root")
+
+
+@pytest.fixture
+def no_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that has a grub-mkimage, and no modules of GRUB's."""
+    programs = tmp_path / "host/bin"
+    programs.mkdir(parents=True)
+    (programs / "grub-mkimage").write_text("#!/bin/sh\n")
+    (programs / "grub-mkimage").chmod(0o755)
+    monkeypatch.setattr(grub, "_HOST_PREFIX", tmp_path / "absent")
+    monkeypatch.setattr("assembler.host.process.search_path", lambda: str(programs))
+
+
+def add_grub(system: System, path: str, *platforms: Platform) -> None:
+    for platform in platforms:
+        source = HOST / ("i386-pc" if platform is Platform.BIOS else "x86_64-efi")
+        target = system.host(path) / "lib/grub" / platform
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("monolithic"))
+
+
+def find(
+    system: System,
+    table: Table = Table.HYBRID,
+    loader: str = "grub",
+    architecture: str = "x86_64-linux",
+    *,
+    efi_binaries: Sequence[Path] = (),
+    systemd_boot: SystemdBootSettings | None = None,
+) -> Loader:
+    wanted = Wanted(
+        loader=loader,
+        table=table,
+        system=system.toplevel,
+        architecture=architecture,
+        generations=[(1, system.toplevel)],
+        epoch=1,
+        efi_binaries=efi_binaries,
+        systemd_boot=systemd_boot or SystemdBootSettings(),
+    )
+    return find_loader(wanted, StoreRoot(system.root), [], [*GRUBS, *system.paths])
+
+
+def test_a_grub_that_the_settings_name_and_the_closure_lacks(
+    system: System, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = add_settings(StoreRoot(system.root), tmp_path, grub=GRUBS[0], grubEfi=GRUBS[1])
+    add_grub(system, GRUBS[0], Platform.BIOS)
+    add_grub(system, GRUBS[1], Platform.EFI)
+    files = Files(StoreRoot(system.root), tmp_path)
+    files.closure = {system.toplevel, *system.paths, settings, GRUBS[1]}
+    infos = [PathInfo(system.toplevel, None, None, (settings,))]
+    wanted = Wanted(
+        loader="grub",
+        table=Table.HYBRID,
+        system=system.toplevel,
+        architecture="x86_64-linux",
+        generations=[(1, system.toplevel)],
+        epoch=1,
+    )
+    found = find_loader(wanted, files, infos, [GRUBS[1], *system.paths])
+    places = {platform: one.store_path for platform, one in found.grubs.items()}
+    assert (places[Platform.BIOS], places[Platform.EFI]) == (None, GRUBS[1])
+    assert caplog.messages == [
+        f"{GRUBS[0]} is not in the closure: the first rebuild installs that GRUB"
+    ]
+
+
+@pytest.mark.usefixtures("no_host")
+@pytest.mark.parametrize(
+    ("table", "platforms"),
+    [
+        (Table.LEGACY, {Platform.BIOS}),
+        (Table.LEGACY_GPT, {Platform.BIOS}),
+        (Table.EFI, {Platform.EFI}),
+        (Table.EFIXBOOTLDR, {Platform.EFI}),
+        (Table.HYBRID, {Platform.BIOS, Platform.EFI}),
+    ],
+)
+def test_grub_is_found_for_the_firmware_of_a_table(
+    system: System, table: Table, platforms: set[Platform]
+) -> None:
+    add_grub(system, GRUBS[0], Platform.BIOS, Platform.EFI)
+    found = find(system, table)
+    assert {*found.grubs} == platforms
+    assert {one.store_path for one in found.grubs.values()} == {GRUBS[0]}
+
+
+@pytest.mark.usefixtures("no_host")
+def test_efi_programs_for_other_machines_come_with_the_closures(system: System) -> None:
+    add_grub(system, GRUBS[0], Platform.EFI, Platform.EFI_ARM64)
+    add_grub(system, GRUBS[1], Platform.EFI_IA32)
+    assert {*find(system, Table.EFI).grubs} == {
+        Platform.EFI,
+        Platform.EFI_ARM64,
+        Platform.EFI_IA32,
+    }
+
+
+def test_a_closures_grub_is_not_mixed_with_the_hosts(system: System) -> None:
+    """What the host happens to have makes no other image of a closure that brings GRUB."""
+    add_grub(system, GRUBS[0], Platform.EFI)
+    assert {*find(system, Table.EFI).grubs} == {Platform.EFI}
+
+
+def test_a_closure_without_grub_has_the_hosts(system: System) -> None:
+    found = find(system, Table.EFI).grubs
+    assert {Platform.EFI, Platform.EFI_IA32} <= {*found}
+    assert {one.store_path for one in found.values()} == {None}
+
+
+def test_programs_for_32_bit_firmware_come_out_of_real_modules(system: System) -> None:
+    for platform in (Platform.EFI, Platform.EFI_IA32):
+        shutil.copytree(HOST / platform, system.host(GRUBS[1]) / "lib/grub" / platform)
+    found = find(system, Table.EFI).grubs
+    assert {one.store_path for one in found.values()} == {GRUBS[1]}
+    cores = {
+        platform.removable_path: read_pe(make_core_image(grub, "ABCD-1234", "ext4", "/grub"))
+        for platform, grub in found.items()
+    }
+    assert {path: program.machine for path, program in cores.items()} == {
+        "EFI/BOOT/BOOTX64.EFI": "x86-64",
+        "EFI/BOOT/BOOTIA32.EFI": "i386",
+    }
+
+
+@pytest.mark.usefixtures("no_host")
+def test_signed_programs_do_without_grubs_modules(system: System, tmp_path: Path) -> None:
+    version = grub_version(SIGNED_GRUB, tmp_path)
+    found = find(system, Table.EFI, efi_binaries=[SHIM, SIGNED_GRUB])
+    assert found.grubs == {}
+    assert found.installed == InstalledGrub("grub", version, bios=None, efi="")
+    with pytest.raises(RequestError) as caught:
+        find(system, Table.HYBRID, efi_binaries=[SHIM, SIGNED_GRUB])
+    [problem] = caught.value.problems
+    assert problem.startswith("GRUB's modules for i386-pc are neither")
+    add_grub(system, GRUBS[0], Platform.BIOS)
+    found = find(system, Table.HYBRID, efi_binaries=[SHIM, SIGNED_GRUB])
+    assert {*found.grubs} == {Platform.BIOS}
+    assert found.installed == InstalledGrub("grub", version, bios=GRUBS[0], efi="")
+
+
+@pytest.mark.usefixtures("no_host")
+def test_signed_programs_for_other_firmware_do_not(system: System) -> None:
+    with pytest.raises(RequestError, match="GRUB's modules for x86_64-efi are neither"):
+        find(system, Table.EFI, efi_binaries=[GRUB_IA32])
+
+
+@pytest.mark.usefixtures("no_host")
+def test_bad_programs_make_no_noise_about_modules(system: System, tmp_path: Path) -> None:
+    with pytest.raises(RequestError) as caught:
+        find(system, Table.EFI, efi_binaries=[tmp_path / "absent"])
+    [problem] = caught.value.problems
+    assert problem == f"--efi-binary {tmp_path / 'absent'}: No such file or directory"
+
+
+def test_beside_signed_programs_modules_are_still_taken(system: System) -> None:
+    """A menu may load one where Secure Boot is off."""
+    found = find(system, Table.EFI, efi_binaries=[SHIM, SIGNED_GRUB]).grubs
+    assert {one.modules for one in found.values()} == {HOST / "x86_64-efi", HOST / "i386-efi"}
+    add_grub(system, GRUBS[0], Platform.EFI)
+    found = find(system, Table.EFI, efi_binaries=[SHIM, SIGNED_GRUB]).grubs
+    assert [one.store_path for one in found.values()] == [GRUBS[0]]
+
+
+@pytest.mark.usefixtures("no_host")
+def test_incomplete_modules_are_told_with_the_rest(system: System) -> None:
+    add_grub(system, GRUBS[0], Platform.BIOS)
+    modules = system.host(GRUBS[0]) / "lib/grub/i386-pc"
+    (modules / "biosdisk.mod").unlink()
+    with pytest.raises(RequestError) as caught:
+        find(system)
+    assert caught.value.problems == (
+        f"GRUB for i386-pc in {modules} lacks biosdisk.mod: they are in the package grub-pc-bin "
+        "(Debian) or grub2 (nixpkgs)",
+        "GRUB's modules for x86_64-efi are neither in the closure nor on this host: they are in "
+        "the package grub-efi-amd64-bin (Debian) or grub2_efi (nixpkgs)",
+    )
+    add_grub(system, GRUBS[1], Platform.BIOS, Platform.EFI)
+    assert {one.store_path for one in find(system).grubs.values()} == {GRUBS[1]}
+
+
+@pytest.mark.usefixtures("no_host")
+def test_the_grub_of_another_machine_is_needed(system: System) -> None:
+    arm64 = made_up_kernel(2048)[:0x38] + b"ARM\x64"
+    boot_json = system.host(f"{system.toplevel}/boot.json")
+    boot_json.chmod(0o644)
+    boot_json.write_text(boot_json.read_text().replace("x86_64-linux", "aarch64-linux"))
+    kernel = system.host(f"{system.paths[0]}/bzImage")
+    kernel.chmod(0o644)
+    kernel.write_bytes(arm64)
+    add_grub(system, GRUBS[0], Platform.EFI_ARM64)
+    assert {*find(system, Table.EFI, architecture="aarch64-linux").grubs} == {Platform.EFI_ARM64}
+
+
+@pytest.mark.usefixtures("no_host")
+def test_all_modules_that_are_missing_are_told(system: System) -> None:
+    with pytest.raises(RequestError) as caught:
+        find(system)
+    bios, efi = caught.value.problems
+    assert bios == (
+        "GRUB's modules for i386-pc are neither in the closure nor on this host: they are in the "
+        "package grub-pc-bin (Debian) or grub2 (nixpkgs)"
+    )
+    assert efi == (
+        "GRUB's modules for x86_64-efi are neither in the closure nor on this host: they are in "
+        "the package grub-efi-amd64-bin (Debian) or grub2_efi (nixpkgs)"
+    )
+
+
+@pytest.mark.usefixtures("no_host")
+def test_what_the_bootspec_names_and_the_closure_lacks_is_told_with_it(system: System) -> None:
+    kernel, initrd = f"{system.paths[0]}/bzImage", f"{system.paths[1]}/initrd"
+    system.host(kernel).unlink()
+    system.host(initrd).unlink()
+    with pytest.raises(RequestError) as caught:
+        find(system, Table.LEGACY)
+    first, second, third = caught.value.problems
+    assert kernel in first
+    assert initrd in second
+    assert "grub-pc-bin" in third
+
+
+def test_a_system_that_nothing_boots_is_told(system: System) -> None:
+    system.host(f"{system.toplevel}/boot.json").unlink()
+    with pytest.raises(RequestError, match=r"it has neither a boot\.json of a known version nor"):
+        find(system)
+
+
+def test_systemd_boot_is_found(system: System) -> None:
+    found = find(system, Table.EFI, "systemd-boot")
+    assert set(found.programs) == {"EFI/BOOT/BOOTX64.EFI", "EFI/systemd/systemd-bootx64.efi"}
+    assert [one.number for one in found.generations] == [1]
+
+
+def test_systemd_boot_needs_a_kernel_that_is_an_efi_program(system: System) -> None:
+    kernel = system.host(f"{system.paths[0]}/bzImage")
+    content = kernel.read_bytes()
+    kernel.chmod(0o644)
+    kernel.write_bytes(b"\xea" + content[1:])
+    with pytest.raises(RequestError, match="generation 1: systemd-boot cannot start the kernel"):
+        find(system, Table.EFI, "systemd-boot")
+    assert find(system, Table.EFI).generations
+
+
+@pytest.mark.parametrize("architecture", ["riscv64-linux", "i686-linux", "armv7l-linux"])
+@pytest.mark.parametrize("loader", ["grub", "systemd-boot"])
+def test_an_unknown_machine_is_told(system: System, loader: str, architecture: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        find(system, Table.EFI, loader, architecture)
+    assert str(caught.value) == (
+        f"{system.toplevel} is for {architecture}; only x86_64-linux and aarch64-linux can be "
+        "booted"
+    )
+
+
+@pytest.mark.parametrize(
+    ("loader", "expected"),
+    [("grub", ["generation 1 is not in GRUB's menu: no nixos-version"]), ("systemd-boot", [])],
+)
+def test_a_system_without_a_version_is_not_in_grubs_menu(
+    system: System, loader: str, expected: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    system.host(f"{system.toplevel}/nixos-version").unlink()
+    with caplog.at_level(logging.WARNING):
+        assert len(find(system, Table.EFI, loader).generations) == 1
+    assert caplog.messages == expected
+
+
+@pytest.mark.usefixtures("no_host")
+@pytest.mark.parametrize("loader", ["system", "none"])
+def test_other_loaders_need_nothing(system: System, loader: str) -> None:
+    system.host(f"{system.toplevel}/boot.json").unlink()
+    assert not find(system, Table.EFI, loader).grubs
+
+
+def test_parameters_that_grub_changes_are_told_once(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = system.host(f"{system.toplevel}/boot.json")
+    document = json.loads(file.read_text())
+    document["org.nixos.bootspec.v1"]["kernelParams"] = ["a=f'", "b", 'c=5"']
+    file.unlink()
+    file.write_text(json.dumps(document))
+    with caplog.at_level(logging.WARNING):
+        find(system, Table.EFI)
+    [message] = caplog.messages
+    assert message.startswith("the kernel parameter a=f' (and 1 more) reaches the kernel")
+    caplog.clear()
+    find(system, Table.EFI, "systemd-boot")
+    assert caplog.messages == []
+
+
+def test_what_grub_does_not_load_is_told(system: System, caplog: pytest.LogCaptureFixture) -> None:
+    file = system.host(f"{system.toplevel}/boot.json")
+    document = json.loads(file.read_text())
+    document["org.nixos.extra-initrd.v1"] = {"paths": ["more.cpio"]}
+    file.unlink()
+    file.write_text(json.dumps(document))
+    with caplog.at_level(logging.WARNING):
+        find(system, Table.EFI)
+    assert caplog.messages == [
+        "generation 1: NixOS's GRUB does not load more.cpio, nor is it loaded here"
+    ]
+
+
+def test_systemd_boot_lists_as_many_generations_as_its_settings_say(system: System) -> None:
+    other = store_path(12, "nixos-system-old")
+    shutil.copytree(system.host(system.toplevel), system.host(other), symlinks=True)
+    boot_json = system.host(f"{other}/boot.json")
+    boot_json.chmod(0o644)
+    boot_json.write_text(boot_json.read_text().replace(system.toplevel, other))
+    wanted = Wanted(
+        loader="systemd-boot",
+        table=Table.EFI,
+        system=system.toplevel,
+        architecture="x86_64-linux",
+        generations=[(1, other), (2, system.toplevel), (3, other), (4, other)],
+        epoch=1,
+        systemd_boot=SystemdBootSettings(configuration_limit=1),
+    )
+    found = find_loader(wanted, StoreRoot(system.root), [], system.paths)
+    # The newest, and the one that is booted.
+    assert [one.number for one in found.generations] == [2, 4]
+
+
+@pytest.mark.parametrize("place", ["/boot", "/efi"])
+def test_systemd_boots_installer_writes_where_its_partition_is_mounted(
+    tmp_path: Path, place: str
+) -> None:
+    mount = f"/dev/disk/by-label/ESP {place} vfat x\n"
+    system = make_system(tmp_path / "root", mount)
+    settings = SystemdBootSettings(builder="/b", esp="/boot", boot="/boot")
+    if place == "/boot":
+        assert find(system, Table.EFI, "systemd-boot", systemd_boot=settings).programs
+        return
+    with pytest.raises(RequestError) as caught:
+        find(system, Table.EFI, "systemd-boot", systemd_boot=settings)
+    assert caught.value.problems == (
+        "systemd-boot's installer writes to /boot, but the system mounts the EFI system partition "
+        "at /efi: make boot.loader and fileSystems agree",
+    )

@@ -1,0 +1,121 @@
+"""Whole commands whose standard streams are closed or full: the work is done all the same."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.systems import System, make_system
+
+BIN = Path(sys.executable).parent
+TOLD = "it is done, but not told: standard output could not be written: "
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> System:
+    return make_system(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def image(system: System, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sound image."""
+    out = tmp_path_factory.mktemp("image") / "disk.raw"
+    done = run("", "assemble", "--out", out, *system.options, "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    return out
+
+
+def run(redirected: str, command: str, *argv: str | Path) -> "subprocess.CompletedProcess[str]":
+    """Run a command with streams that a shell has redirected."""
+    script = f'exec "$0" "$@" {redirected}'
+    shell = ["sh", "-c", script, BIN / command, *argv]
+    return subprocess.run(shell, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize(
+    ("redirected", "line"),
+    [
+        (">/dev/full", f"assemble: {TOLD}No space left on device"),
+        ("<&- >&- 2>&-", ""),
+        ("2>/dev/full", ""),
+    ],
+)
+def test_an_image_is_finished_whoever_can_be_told(
+    system: System, image: Path, tmp_path: Path, redirected: str, line: str
+) -> None:
+    """With the same bytes: nothing that is printed gets into it."""
+    out = tmp_path / "disk.raw"
+    done = run(redirected, "assemble", "--out", out, *system.options)
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[-1:] == ([line] if line else [])
+    told = done.stdout.splitlines()
+    assert told[:1] == ([str(out)] if redirected == "2>/dev/full" else [])
+    if told:
+        assert " MiB, 3 partitions, " in told[1]
+        assert told[1].endswith(" used on disk")
+        command = told.index("to try it out, without a change to it:") + 1
+        assert told[command].startswith("  qemu-system-x86_64 ")
+    assert os.listdir(tmp_path) == ["disk.raw"]
+    assert subprocess.run(["cmp", out, image]).returncode == 0
+
+
+@pytest.mark.parametrize("redirected", [">&-", ">/dev/full", ">&- 2>&-"])
+def test_a_verdict_is_in_the_status(image: Path, tmp_path: Path, redirected: str) -> None:
+    unsound = tmp_path / "unsound"
+    unsound.write_bytes(image.read_bytes()[: 4 << 20])
+    done = run(redirected, "check-image", unsound, image)
+    assert done.returncode == 1
+    if redirected.startswith(">") and "2>" not in redirected:
+        assert done.stderr.startswith(f"check-image: {unsound} is unsound: the image is ")
+        assert len(done.stderr.splitlines()) == 3  # the other, and why they are told there
+    assert run(redirected, "check-image", image).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("redirected", "asked"), [(">&-", "--help"), (">/dev/full", "--version"), (">&-", "--plan")]
+)
+def test_what_was_only_to_be_printed_is_lost(
+    system: System, tmp_path: Path, redirected: str, asked: str
+) -> None:
+    done = run(redirected, "assemble", "--out", tmp_path / "x", *system.options, "-q", asked)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("assemble: standard output could not be written: ")
+
+
+def test_errors_are_told_on_the_stream_that_there_is(system: System, tmp_path: Path) -> None:
+    argv = ["--out", tmp_path, *system.options]
+    line = f"assemble: --out {tmp_path} is a directory\n"
+    assert run("", "assemble", *argv, "-q").stderr == line
+    for redirected in ("2>&-", "2>/dev/full"):
+        done = run(redirected, "assemble", *argv)
+        assert (done.returncode, done.stdout) == (2, line)
+    done = run("2>&-", "assemble", *argv, "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_a_reader_that_has_gone_is_no_failure(image: Path) -> None:
+    script = '{ "$0" "$@"; echo $? >&2; } | true'
+    shell = ["sh", "-c", script, BIN / "check-image", image]
+    assert subprocess.run(shell, capture_output=True, text=True).stderr == "0\n"
+
+
+def test_a_result_as_json(system: System, image: Path, tmp_path: Path) -> None:
+    """By a relative name and a link, for the absolute path is told."""
+    (tmp_path / "link").symlink_to("disk.raw")
+    argv = ["assemble", "--out", "link", *system.options, "--json", "--quiet"]
+    done = subprocess.run([BIN / argv[0], *argv[1:]], capture_output=True, cwd=tmp_path, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    facts = json.loads(done.stdout)
+    out = tmp_path / "disk.raw"
+    assert facts["out"] == facts["check"]["path"] == str(out)
+    assert facts["size"] == out.stat().st_size == image.stat().st_size
+    used = int(subprocess.run(["du", "-B1", out], capture_output=True).stdout.split()[0])
+    assert facts["bytesOnDisk"] == used
+    assert facts["check"]["sound"] is True
+    assert facts["plan"]["partitionTable"] == "hybrid"
+    assert f"file={out},format=raw,if=virtio" in facts["tryOut"]
+    assert facts["seconds"]["checking"] > 0

@@ -1,0 +1,168 @@
+"""The guestfs writer, in real appliances: what it makes is what the direct writer makes."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assembler.appliance.accelerator import Accelerator
+from assembler.appliance.mounts import device
+from assembler.errors import HostError
+from assembler.filesystems.demand import measure
+from assembler.filesystems.guestfs import writer as guestfs
+from assembler.filesystems.guestfs.writer import GuestfsWriter
+from assembler.filesystems.protocol import FileSystem, Subvolume
+from assembler.host.progress import Progress
+from assembler.tree.tree import Directory, Tree, regular
+from assembler.units import GIB, MIB
+from tests.support import readback
+from tests.support.helpers import output
+from tests.support.places import AsRoot
+from tests.support.trees import (
+    OFFSET,
+    SEED,
+    every_kind,
+    expected,
+    host_file,
+    parse,
+    write_image,
+)
+
+SUBVOLUMES = (("@", "/"), ("names", "/names"), ("owners", "/owners"))
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A TMPDIR of its own for each test; nothing but logs may be left in it."""
+    directory = tmp_path / "tmp"
+    directory.mkdir()
+    monkeypatch.setenv("TMPDIR", str(directory))
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    yield directory
+    assert [one.name for one in directory.iterdir() if one.suffix != ".log"] == []
+
+
+def write(
+    image: Path, tree: Tree, kind: str, subvolumes: tuple[Subvolume, ...] = (), size: int = GIB
+) -> None:
+    """Write a tree to a bare file system of `size` bytes, without a partition table."""
+    with image.open("wb") as file:
+        file.truncate(size)
+    demand = measure(tree)
+    target = FileSystem(
+        offset=0,
+        size=size,
+        inodes=demand.inodes + 100,
+        label="test",
+        uuid=SEED,
+        hash_seed=SEED,
+        epoch=1,
+        kind=kind,
+        data=demand.data,
+        subvolumes=subvolumes,
+    )
+    GuestfsWriter(Accelerator.TCG).write(image, target, tree, Progress(quiet=True))
+
+
+def read(
+    as_root: AsRoot, image: Path, mounts: list[tuple[str, str]]
+) -> tuple[dict[str, Any], list[set[str]]]:
+    """What the kernel of this host shows of an image, mounted with (place, options)."""
+    top = image.with_suffix(".mount")
+    top.mkdir()
+    commands = [f"mount -o loop,ro,{options} {image} {top}{place}" for place, options in mounts]
+    script = " && ".join([*commands, f"{sys.executable} {readback.__file__} {top}"])
+    done = as_root("unshare", "--mount", "sh", "-c", script)  # unmounted when it ends
+    found, groups = parse(done.stdout)
+    found.pop(b"lost+found".hex(), None)
+    return found, sorted(groups, key=min)
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
+def test_both_writers_give_one_result(kind: str, tmp_path: Path, as_root: AsRoot) -> None:
+    tree = every_kind(tmp_path)
+    if kind == "xfs":  # which has no symlinks of 1024 bytes and more
+        links = tree.get(b"/links")
+        assert isinstance(links, Directory)
+        del links.children[b"4095"]
+    if not _has(as_root, kind):
+        pytest.skip(f"this host's kernel has no {kind} to read the image with")
+    write_image(tmp_path / "direct", tree)
+    direct = read(as_root, tmp_path / "direct", [("/", f"noload,offset={OFFSET}")])
+    subvolumes = SUBVOLUMES if kind == "btrfs" else ()
+    write(tmp_path / "guestfs", tree, kind, subvolumes)
+    mounts = [(place, f"subvol={name}") for name, place in subvolumes]
+    options = {"ext4": "noload", "xfs": "norecovery"}.get(kind, "")
+    found = read(as_root, tmp_path / "guestfs", mounts or [("/", options)])
+    assert found == direct
+    assert len(direct[0]) > 1500
+    assert direct[0] == expected(tree)
+
+
+def _has(as_root: AsRoot, kind: str) -> bool:
+    as_root("modprobe", kind, check=False)
+    return kind in Path("/proc/filesystems").read_text().split()
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
+def test_label_and_uuid_are_those_asked_for(kind: str, tmp_path: Path) -> None:
+    tree = Tree()
+    tree.add(b"/etc/hostname", regular(b"demo\n"))
+    write(tmp_path / "image", tree, kind)
+    probed = subprocess.run(
+        ["/sbin/blkid", "-p", "-o", "export", tmp_path / "image"], capture_output=True, text=True
+    )
+    facts = dict(line.split("=", 1) for line in probed.stdout.splitlines())
+    assert (facts["TYPE"], facts["LABEL"], facts["UUID"]) == (kind, "test", str(SEED))
+
+
+def test_a_file_system_that_the_appliance_lacks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(guestfs._OPTIONS, "f3fs", "noatime")
+    with pytest.raises(HostError, match=r"the appliance has no f3fs; it has .*\bext4 .*\bxfs\b"):
+        write(tmp_path / "image", Tree(), "f3fs")
+
+
+def test_a_file_system_that_is_too_small_is_an_error(tmp_path: Path) -> None:
+    big = tmp_path / "big"
+    with big.open("wb") as file:
+        for _ in range(24):
+            file.write(bytes([1]) * MIB)
+    tree = Tree()
+    tree.root.children[b"holder"] = Directory(source=str(tmp_path))
+    for number in range(6):
+        tree.add(b"/holder/%d" % number, host_file(big))
+    with pytest.raises(HostError) as failure:
+        write(tmp_path / "image", tree, "ext4", size=100 * MIB)
+    line = "the file system is full: give it more with --size or --additional-space; its log is "
+    assert line in str(failure.value)
+
+
+def test_an_xattr_that_cannot_be_set_is_an_error(tmp_path: Path) -> None:
+    """GNU tar only warns of it."""
+    tree = Tree()
+    bad = (("security.capability", b"no capability"),)
+    tree.add(b"/ping", regular(b"x")._replace(xattrs=bad))
+    with pytest.raises(HostError, match=r"unpacking .*Cannot set 'security\.capability'"):
+        write(tmp_path / "image", tree, "ext4")
+
+
+@pytest.mark.parametrize("kind", ["ext4", "btrfs", "xfs", "f2fs"])
+def test_a_file_system_has_the_names_that_it_is_told(tmp_path: Path, kind: str) -> None:
+    """The command for the appliance, run here on a file."""
+    label, image = "a $b'\"c", tmp_path / "file-system"
+    with image.open("wb") as file:
+        file.truncate(GIB)
+    target = FileSystem(
+        offset=0, size=GIB, inodes=100, label=label, uuid=SEED, hash_seed=SEED, epoch=1, kind=kind
+    )
+    command = guestfs.mkfs(target).replace(device(0), str(image))
+    output("sh", "-c", f"PATH=/usr/sbin:/sbin:$PATH; {command}")
+    for tag, name in (("LABEL", label), ("UUID", str(SEED))):
+        found = output("/sbin/blkid", "--probe", "-o", "value", "-s", tag, image)
+        assert found.decode().rstrip("\n") == name

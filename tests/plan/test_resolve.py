@@ -1,0 +1,107 @@
+"""What a user left open, the system decides."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assembler.disk.layout import Table
+from assembler.plan.resolve import Resolution, resolve
+from assembler.spec import RootSpec, Spec
+from assembler.store.paths import StoreRoot
+from tests.support.builders import SCRIPT, add_builder, builder
+from tests.support.systems import make_system, store_path
+
+X86, ARM = "x86_64-linux", "aarch64-linux"
+NAMES = {
+    "systemd-boot": "systemd-boot-builder.py",
+    "grub": "install-grub.sh",
+    "none": "no-bootloader",
+    "limine": "limine-install.sh",
+}
+XBOOTLDR = "boot.loader.systemd-boot.xbootldrMountPoint"
+
+
+def look(tmp_path: Path, installer: str, architecture: str = X86, **options: Any) -> Resolution:
+    program = store_path(5, NAMES[installer]) if installer else ""
+    system = make_system(tmp_path, installer=program)
+    root = RootSpec(system=system.toplevel)
+    asked = Spec(root=root, out=Path("/tmp/disk.raw"), **options)
+    return resolve(asked, StoreRoot(tmp_path), architecture)
+
+
+@pytest.mark.parametrize(
+    ("options", "installer", "table", "loader"),
+    [
+        ({}, "systemd-boot", Table.EFI, "systemd-boot"),
+        ({}, "grub", Table.HYBRID, "grub"),
+        ({}, "", Table.HYBRID, "grub"),
+        ({}, "none", Table.HYBRID, "grub"),
+        ({"table": Table.NONE}, "systemd-boot", Table.NONE, "none"),
+        ({"table": Table.EFIXBOOTLDR}, "systemd-boot", Table.EFIXBOOTLDR, "systemd-boot"),
+        ({"boot_loader": "grub"}, "systemd-boot", Table.HYBRID, "grub"),
+        ({"boot_loader": "none"}, "systemd-boot", Table.HYBRID, "none"),
+        ({"boot_loader": "system"}, "limine", Table.HYBRID, "system"),
+    ],
+)
+def test_the_closure_decides_the_boot_loader(
+    tmp_path: Path, options: dict[str, Any], installer: str, table: Table, loader: str
+) -> None:
+    found = look(tmp_path, installer, **options)
+    assert (found.spec.partition_table, found.spec.loader) == (table, loader)
+    assert not found.problems()
+
+
+def test_what_does_not_go_with_the_systems_boot_loader(tmp_path: Path) -> None:
+    assert look(tmp_path / "a", "systemd-boot", table=Table.HYBRID).problems() == [
+        "--partition-table hybrid is for BIOS, too, which does not start systemd-boot: take "
+        "efi or efixbootldr, or --boot-loader grub"
+    ]
+    refused = look(tmp_path / "b", "limine")
+    assert refused.problems() == refused.installer.problems(None) != []
+    assert not look(tmp_path / "c", "limine", table=Table.NONE).problems()
+
+
+def test_a_machine_that_has_no_bios(tmp_path: Path) -> None:
+    assert look(tmp_path / "a", "", ARM).spec.partition_table is Table.EFI
+    given = look(tmp_path / "b", "", ARM, table=Table.HYBRID)
+    assert given.problems() == [
+        "--partition-table hybrid is for BIOS, which no machine for aarch64-linux has: take efi or "
+        "efixbootldr"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("boot", "table", "taken", "problem"),
+    [
+        ("/boot", None, Table.EFI, ""),
+        ("/boot", Table.EFIXBOOTLDR, Table.EFIXBOOTLDR, f"efi, or set {XBOOTLDR}"),
+        ("/xboot", None, Table.EFIXBOOTLDR, ""),
+        ("/xboot", Table.EFI, Table.EFI, "take --partition-table efixbootldr, not efi"),
+    ],
+)
+def test_systemd_boot_has_the_partitions_that_its_installer_writes_to(
+    tmp_path: Path, boot: str, table: Table | None, taken: Table, problem: str
+) -> None:
+    system = make_system(tmp_path, installer=SCRIPT)
+    add_builder(system, builder(boot=boot))
+    asked = Spec(root=RootSpec(system=system.toplevel), out=Path("/tmp/x"), table=table)
+    found = resolve(asked, StoreRoot(tmp_path), X86)
+    assert found.spec.partition_table is taken
+    assert len(found.problems()) == bool(problem)
+    assert problem in "".join(found.problems())
+
+
+def test_other_commands_of_grubs_installer_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = store_path(5, NAMES["grub"])
+    line = f"perl {store_path(6, 'install-grub.pl')} {store_path(7, 'grub-config.xml')} $@"
+    (tmp_path / program.lstrip("/")).parent.mkdir(parents=True)
+    (tmp_path / program.lstrip("/")).write_text(f"#!/bin/sh\nset -e\n{line}\nsync -f /boot\n")
+    with caplog.at_level(logging.WARNING):
+        look(tmp_path, "grub")
+    assert caplog.messages == [
+        f"{program} installs grub, and does what is not done until the first rebuild: sync -f /boot"
+    ]
