@@ -13,9 +13,9 @@ from assembler import pipeline
 from assembler.appliance.accelerator import Accelerator
 from assembler.check.facts import facts, facts_of_no_image
 from assembler.check.image import check_image, describe, verdict
-from assembler.cli import disk_options, options, report
-from assembler.cli.arguments import Parser
+from assembler.cli import report
 from assembler.cli.ending import run_command, set_up_log
+from assembler.cli.parsers import assemble_parser, check_image_parser, prepare_root_parser
 from assembler.copying.sharing import CopyMode
 from assembler.errors import AssembleError, RequestError
 from assembler.host.console import Console
@@ -31,18 +31,7 @@ def assemble_main(argv: Sequence[str] | None = None) -> NoReturn:
     """The command `assemble`."""
 
     def run(console: Console) -> int:
-        parser = Parser(
-            "assemble",
-            "--out FILE --system PATH [OPTION]...",
-            "Turn a Nix closure into a bootable disk image, entirely in user space.",
-        )
-        options.add_out_options(parser)
-        goes_in = options.add_root_options(parser)
-        disk_options.add_disk_options(parser, goes_in)
-        disk_options.add_boot_options(parser)
-        disk_options.add_writer_options(parser)
-        options.add_messages(parser)
-        return _assemble(parser.read(argv), console)
+        return _assemble(assemble_parser().read(argv), console)
 
     run_command("assemble", run)
 
@@ -51,15 +40,7 @@ def prepare_root_main(argv: Sequence[str] | None = None) -> NoReturn:
     """The command `prepare-root`."""
 
     def run(console: Console) -> int:
-        parser = Parser(
-            "prepare-root",
-            "ROOT --system PATH [OPTION]...",
-            "Fill a directory with a NixOS root: skeleton, Nix database and store paths.",
-        )
-        options.add_directory_options(parser)
-        options.add_root_options(parser)
-        options.add_messages(parser)
-        given = parser.read(argv)
+        given = prepare_root_parser().read(argv)
         progress = _progress(given, console)
         spec = _root_spec(given)
         problems = spec.problems() + target_problems(given.root, force=given.force)
@@ -75,15 +56,7 @@ def check_image_main(argv: Sequence[str] | None = None) -> NoReturn:
     """The command `check-image`."""
 
     def run(console: Console) -> int:
-        parser = Parser(
-            "check-image",
-            "FILE... [OPTION]...",
-            "Check partition table, file systems and boot chains of raw disk images.",
-            makes=False,
-        )
-        options.add_images(parser)
-        options.add_messages(parser)
-        return _check(parser.read(argv), console)
+        return _check(check_image_parser().read(argv), console)
 
     run_command("check-image", run)
 
