@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
 from assembler.disk.layout import Table
@@ -47,24 +47,34 @@ _SIZES = "N is a number of bytes, or of K, M, G or T, which are powers of 1024: 
 
 
 class Parser(argparse.ArgumentParser):
-    """The arguments of one command. The modules `options` and `disk_options` add groups."""
+    """The arguments of one command. The modules `options` and `disk_options` add groups.
 
-    def __init__(self, command: str, usage: str, description: str, *, makes: bool = True) -> None:
+    `summary` is what the command does, in a few words. `notes` has what --help shows after the
+    options: for each heading its lines, of which those with a colon are "word: meaning".
+    """
+
+    def __init__(
+        self, command: str, usage: str, description: str, examples: str, *, makes: bool = True
+    ) -> None:
         """`makes` says that the command makes something, with sizes and times to choose."""
-        statuses = [*(_MAKES if makes else _CHECKS).splitlines(), _ENDED]
-        variables = [*([_EPOCH] if makes else []), _TMPDIR]
-        others = [f"{name}: {what}" for name, what in _COMMANDS.items() if name != command]
+        self.summary = _COMMANDS[command]
+        self.notes = {
+            "exit status": [*(_MAKES if makes else _CHECKS).splitlines(), _ENDED],
+            "environment": [*([_EPOCH] if makes else []), _TMPDIR],
+            "examples": examples.splitlines(),
+            "other commands": [
+                f"{name}: {_COMMANDS[name]}" for name in _COMMANDS if name != command
+            ],
+        }
         super().__init__(
             prog=command,
             usage=textwrap.fill(
                 f"{command} {usage}", _columns() - len("usage: "), subsequent_indent=" " * 7
             ),
             description=description,
-            epilog="\n".join(
-                [*([_SIZES, ""] if command == _PACKAGE else []), "exit status:"]
-                + [f"  {line}" for line in statuses]
-                + ["", "environment:", *(f"  {line}" for line in variables)]
-                + ["", "other commands:", *(f"  {line}" for line in others)]
+            epilog="\n\n".join(
+                ([_SIZES] if command == _PACKAGE else [])
+                + ["\n  ".join([f"{heading}:", *lines]) for heading, lines in self.notes.items()]
             ),
             formatter_class=_Formatter,
             allow_abbrev=False,
@@ -145,16 +155,22 @@ def listed(words: Iterable[str]) -> str:
     return f"{', '.join(most)} or {last}"
 
 
-def one_of(choices: Iterable[str]) -> Callable[[str], str]:
-    """Take one of some words only."""
-    words = [str(choice) for choice in choices]
+class OneOf:
+    """Takes one of some words only; `make` turns the word into a value."""
 
-    def read(text: str) -> str:
-        if text not in words:
-            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(words)}")
-        return text
+    def __init__(self, words: Iterable[str], make: Callable[[str], Any] = str) -> None:
+        self.words = [str(word) for word in words]
+        self._make = make
 
-    return read
+    def __call__(self, text: str) -> Any:
+        """Read an argument; argparse prints the error."""
+        if text not in self.words:
+            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(self.words)}")
+        return self._make(text)
+
+
+sector_size = OneOf(("512", "4096"), int)  # bytes
+table = OneOf(Table, Table)
 
 
 def path(text: str) -> Path:
@@ -162,11 +178,6 @@ def path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("the name is empty")
     return Path(text)
-
-
-def sector_size(text: str) -> int:
-    """The bytes in a sector."""
-    return int(one_of(("512", "4096"))(text))
 
 
 def size(text: str) -> int:
@@ -206,8 +217,3 @@ def generation(text: str) -> Generation:
     if not separator or not re.fullmatch("[0-9]{1,20}", number):
         raise argparse.ArgumentTypeError(f"{text} is not N=PATH with a number N")
     return int(number), path
-
-
-def table(text: str) -> Table:
-    """A partition table by its name."""
-    return Table(one_of(Table)(text))

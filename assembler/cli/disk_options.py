@@ -4,7 +4,7 @@ import argparse
 
 from assembler.appliance.accelerator import Accelerator
 from assembler.cli import arguments
-from assembler.cli.arguments import Parser, listed, one_of
+from assembler.cli.arguments import OneOf, Parser, listed
 from assembler.disk.layout import Table
 from assembler.spec import LABEL_MAX
 from assembler.units import MIB, SECTOR
@@ -118,7 +118,7 @@ def add_boot_options(parser: Parser) -> None:
     )
     group.add_argument(
         "--boot-loader",
-        type=one_of(LOADERS),
+        type=OneOf(LOADERS),
         metavar="KIND",
         help=f"{listed(LOADERS)}: GRUB or systemd-boot by this tool, or the system's own "
         "installer in an appliance (default: what the system is configured with, or grub; none "
@@ -145,7 +145,7 @@ def add_writer_options(parser: Parser) -> None:
     group = parser.add_argument_group("how it is written")
     group.add_argument(
         "--writer",
-        type=one_of(("auto", "direct", "guestfs")),
+        type=OneOf(("auto", "direct", "guestfs")),
         default="auto",
         metavar="KIND",
         help="direct makes ext4 without a virtual machine, guestfs any file system in a libguestfs "
@@ -153,7 +153,7 @@ def add_writer_options(parser: Parser) -> None:
     )
     group.add_argument(
         "--accelerator",
-        type=one_of(Accelerator),
+        type=OneOf(Accelerator),
         default="auto",
         metavar="KIND",
         help="kvm or tcg: whether the appliance uses KVM (default: auto, where it works)",

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from assembler.cli import arguments
-from assembler.cli.arguments import Parser, one_of
+from assembler.cli.arguments import OneOf, Parser
 from assembler.copying.sharing import CopyMode
 
 
@@ -45,7 +45,7 @@ def add_directory_options(parser: Parser) -> None:
     group.add_argument("root", type=arguments.path, metavar="ROOT", help="directory to fill")
     group.add_argument(
         "--copy-mode",
-        type=one_of(CopyMode),
+        type=OneOf(CopyMode),
         default=CopyMode.AUTO,
         metavar="MODE",
         help="how file data gets into ROOT: reflink shares it, hardlink makes further names of the "

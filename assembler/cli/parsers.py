@@ -10,6 +10,9 @@ def assemble_parser() -> Parser:
         "assemble",
         "--out FILE --system PATH [OPTION]...",
         "Turn a Nix closure into a bootable disk image, entirely in user space.",
+        "assemble --out disk.raw --system ./result\n"
+        "assemble --out disk.raw --system ./result --filesystem xfs\n"
+        "assemble --out disk.raw --system ./result --plan",
     )
     options.add_out_options(parser)
     goes_in = options.add_root_options(parser)
@@ -26,6 +29,7 @@ def prepare_root_parser() -> Parser:
         "prepare-root",
         "ROOT --system PATH [OPTION]...",
         "Fill a directory with a NixOS root: skeleton, Nix database and store paths.",
+        "prepare-root /mnt --system ./result",
     )
     options.add_directory_options(parser)
     options.add_root_options(parser)
@@ -39,6 +43,7 @@ def check_image_parser() -> Parser:
         "check-image",
         "FILE... [OPTION]...",
         "Check partition table, file systems and boot chains of raw disk images.",
+        "check-image disk.raw\ncheck-image --json *.raw",
         makes=False,
     )
     options.add_images(parser)

@@ -10,7 +10,7 @@ from typing import NoReturn
 import pytest
 
 from assembler.cli import commands as cli
-from assembler.cli.arguments import one_of, sector_size, version
+from assembler.cli.arguments import OneOf, sector_size, version
 
 Main = Callable[[list[str]], NoReturn]
 MAINS: dict[str, Main] = {
@@ -125,7 +125,7 @@ def test_help_on_what_is_no_terminal(
 
 
 def test_words_and_sectors() -> None:
-    assert one_of(["a", "b"])("b") == "b"
+    assert OneOf(["a", "b"])("b") == "b"
     assert sector_size("4096") == 4096
 
 
