@@ -1,9 +1,56 @@
-"""Whose fault it is: errors, each of which prints as what the user should read."""
+"""Errors by whose fault they are, and the messages that they carry.
+
+A message of the library speaks of settings, which are the attributes of `Spec` and `RootSpec`; it
+knows no command-line flags. To name a setting, make a `Message` of parts:
+
+    grub = Setting("boot_loader", "grub")
+    Message(Setting("partition_table", table), " is for BIOS: take ", grub)
+
+A Python user reads "partition_table legacy is for BIOS: take boot_loader grub". The command line
+shows "--partition-table legacy is for BIOS: take --boot-loader grub", because `cli/flags.py` gives
+each `Setting` the name of its flag. A message that names no setting is a plain `str`.
+
+A `Message` is a `str`: it can go into every list of problems, every error, and as an argument into
+a log record. An f-string makes a plain `str` of it, whose settings keep their Python names. So put
+text before a message with `Message(f"generation {number}: ", problem)`, not with an f-string.
+"""
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """An attribute of `Spec` or `RootSpec` in a message, with or without a value of it."""
+
+    name: str
+    value: object = None
+
+    def __str__(self) -> str:
+        return self.name if self.value is None else f"{self.name} {self.value}"
+
+
+class Message(str):
+    """One line for people, made of text and settings; as a `str` it has their Python names."""
+
+    __slots__ = ("parts",)
+    parts: tuple[str | Setting, ...]
+
+    def __new__(cls, *parts: str | Setting) -> "Message":
+        """Joins the parts; a part that is a `Message` keeps its settings."""
+        flat: list[str | Setting] = []
+        for part in parts:
+            flat += part.parts if isinstance(part, Message) else [part]
+        message = super().__new__(cls, "".join(map(str, flat)))
+        message.parts = tuple(flat)
+        return message
+
+    def render(self, show: Callable[[Setting], str]) -> str:
+        """The line with what `show` makes of each setting."""
+        return "".join(show(part) if isinstance(part, Setting) else part for part in self.parts)
 
 
 class AssembleError(Exception):

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from assembler.appliance.accelerator import Accelerator
 from assembler.disk.layout import Table
+from assembler.errors import Message, Setting
 from assembler.filesystems.protocol import Subvolume
 from assembler.host.output import out_problems
 from assembler.host.regular import input_fault
@@ -62,45 +63,51 @@ class RootSpec:
 
     def problems(self) -> list[str]:
         """One line for each thing that cannot be right."""
-        lines = []
+        lines: list[str] = []
         elsewhere = self.brings_files
         if not elsewhere and not os.path.isdir(self.store.root):
-            lines.append(f"--store {self.store.root} is not a directory")
-        for option, path in (
-            ("--system ", self.system),
-            *(("--additional-path ", path) for path in self.additional_paths),
-            *((f"--generation {number}=", path) for number, path in self.generations),
-            *(("--channel ", path) for path in [self.channel] if path is not None),
+            lines.append(Message(Setting("store", self.store.root), " is not a directory"))
+        for setting, path in (
+            (Setting("system", self.system), self.system),
+            *((Setting("additional_paths", path), path) for path in self.additional_paths),
+            *((_generation(number, path), path) for number, path in self.generations),
+            *((Setting("channel", path), path) for path in [self.channel] if path is not None),
         ):
             if not is_store_path(path):
                 why = link_fault(path, self.store)
-                lines.append(f"{option}{path} is not a store path: {why}")
+                lines.append(Message(setting, f" is not a store path: {why}"))
             elif not elsewhere and not os.path.lexists(self.store.host(path)):
-                lines.append(f"{option}{path} does not exist")
-            elif not elsewhere and option == "--channel ":
+                lines.append(Message(setting, " does not exist"))
+            elif not elsewhere and setting.name == "channel":
                 lines += channel_problems(path, self.store)
         lines += _generation_problems(self.generations)
         lines += _configuration_problems(self.configuration)
         for closure in self.closures:
             if closure != STANDARD_INPUT and (fault := input_fault(closure)):
-                lines.append(f"--closure {closure} {fault}")
+                lines.append(Message(Setting("closures", closure), f" {fault}"))
         if self.closures.count(STANDARD_INPUT) > 1:
-            lines.append("--closure -: standard input can be read only once")
+            lines.append(
+                Message(Setting("closures", "-"), ": standard input can be read only once")
+            )
         if not 0 <= self.epoch <= _MAX_EPOCH:
-            lines.append(f"SOURCE_DATE_EPOCH {self.epoch} is not a time that ext4 can hold")
+            lines.append(Message(Setting("epoch", self.epoch), " is not a time that ext4 can hold"))
         return lines
 
 
+def _generation(number: int, path: str) -> Setting:
+    return Setting("generations", f"{number}={path}")
+
+
 def _generation_problems(generations: Sequence[Generation]) -> list[str]:
-    lines = [
-        f"--generation {number}={path}: the numbers are 1 to {_MAX_GENERATION}"
+    lines: list[str] = [
+        Message(_generation(number, path), f": the numbers are 1 to {_MAX_GENERATION}")
         for number, path in generations
         if not 1 <= number <= _MAX_GENERATION
     ]
     numbers = [number for number, _ in generations]
     for twice in sorted({number for number in numbers if numbers.count(number) > 1}):
         paths = " and ".join(path for number, path in generations if number == twice)
-        lines.append(f"--generation {twice} is given twice: {paths}")
+        lines.append(Message(Setting("generations", twice), f" is given twice: {paths}"))
     return lines
 
 
@@ -112,7 +119,7 @@ def _configuration_problems(file: Path | None) -> list[str]:
         fault = "may not be read"
     else:
         fault = "is not a file" if os.path.exists(file) else "does not exist"
-    return [f"--configuration {file} {fault}"]
+    return [Message(Setting("configuration", file), f" {fault}")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,92 +193,95 @@ class Spec:
         """One line for each thing that cannot be right, here and on this host."""
         lines = self.root.problems() + out_problems(self.out)
         lines += self._file_system_problems() + self.boot_problems()
-        for option, size in (("--boot-size", self.boot_size), ("--size", self.size)):
+        for name, size in (("boot_size", self.boot_size), ("size", self.size)):
             if size is not None and (size % MIB or size < MIB):
-                lines.append(f"{option} {size} is not a whole number of MiB")
+                lines.append(Message(Setting(name, size), " is not a whole number of MiB"))
         if max(self.size or 0, self.additional_space) > _MAX_ROOT:
-            lines.append(f"--size and --additional-space end at {format_size(_MAX_ROOT)}, as ext4")
+            end = f" end at {format_size(_MAX_ROOT)}, as ext4"
+            lines.append(Message(Setting("size"), " and ", Setting("additional_space"), end))
         if self.boot_size > _MAX_BOOT:
-            lines.append(f"--boot-size ends at {format_size(_MAX_BOOT)}, as FAT32")
+            end = f" ends at {format_size(_MAX_BOOT)}, as FAT32"
+            lines.append(Message(Setting("boot_size"), end))
         return lines
 
     def boot_problems(self) -> list[str]:
         """Why the boot loader does not go with the rest."""
-        table, loader, lines = self.partition_table, self.loader, []
-        if table is Table.NONE and loader not in ("none", "grub"):
-            lines.append(
-                f"--partition-table none cannot hold a boot loader: take --boot-loader none, not "
-                f"{loader}, or another table; with grub it has a menu for a GRUB from outside"
+        kind, loader = self.partition_table, self.loader
+        table, sectors = Setting("partition_table", kind), Setting("sector_size", self.sector_size)
+        grub, efi = Setting("boot_loader", "grub"), Setting("partition_table", Table.EFI)
+        lines: list[str] = []
+        if kind is Table.NONE and loader not in ("none", "grub"):
+            none = Setting("boot_loader", "none")
+            why = (
+                f", not {loader}, or another table; with grub it has a menu for a GRUB from outside"
             )
-        elif loader == "systemd-boot" and table.boots_bios:
-            lines.append(
-                f"--partition-table {table} is for BIOS, too, which does not start systemd-boot: "
-                "take efi or efixbootldr, or --boot-loader grub"
+            lines.append(Message(table, " cannot hold a boot loader: take ", none, why))
+        elif loader == "systemd-boot" and kind.boots_bios:
+            why = (
+                " is for BIOS, too, which does not start systemd-boot: take efi or efixbootldr, or "
             )
-        elif loader == "systemd-boot" and table is Table.EFIXBOOTLDR and self.sector_size != SECTOR:
-            lines.append(
-                f"--sector-size {self.sector_size}: systemd-boot finds no kernels in an XBOOTLDR "
-                "partition of such a disk: take --partition-table efi, or --boot-loader grub"
-            )
-        if self.sector_size != SECTOR and table.boots_bios:
-            lines.append(
-                f"--partition-table {table} is for BIOS, which starts no disk with --sector-size "
-                f"{self.sector_size}: take efi or efixbootldr"
-            )
-        if self.efi_binaries and not (loader == "grub" and table.boots_efi):
-            lines.append(
-                "--efi-binary is for --boot-loader grub and a partition table with an EFI system "
-                "partition: efi, efixbootldr or hybrid"
-            )
-        if self.rs_codes and not (loader == "grub" and table.boots_bios):
-            lines.append(
-                "--rs-codes is for --boot-loader grub and a partition table for BIOS: legacy, "
-                "legacy+boot, legacy+gpt or hybrid"
-            )
+            lines.append(Message(table, why, grub))
+        elif loader == "systemd-boot" and kind is Table.EFIXBOOTLDR and self.sector_size != SECTOR:
+            why = ": systemd-boot finds no kernels in an XBOOTLDR partition of such a disk: take "
+            lines.append(Message(sectors, why, efi, ", or ", grub))
+        if self.sector_size != SECTOR and kind.boots_bios:
+            why = " is for BIOS, which starts no disk with "
+            lines.append(Message(table, why, sectors, ": take efi or efixbootldr"))
+        if self.efi_binaries and not (loader == "grub" and kind.boots_efi):
+            why = " and a partition table with an EFI system partition: efi, efixbootldr or hybrid"
+            lines.append(Message(Setting("efi_binaries"), " is for ", grub, why))
+        if self.rs_codes and not (loader == "grub" and kind.boots_bios):
+            why = " and a partition table for BIOS: legacy, legacy+boot, legacy+gpt or hybrid"
+            lines.append(Message(Setting("rs_codes"), " is for ", grub, why))
         return lines
 
     def _file_system_problems(self) -> list[str]:
-        lines = []
+        kind, lines = Setting("file_system", self.file_system), list[str]()
+        guestfs = Setting("writer", "guestfs")
         longest = LABEL_MAX.get(self.file_system)
         if longest is None:
             others = ", ".join(kind for kind in LABEL_MAX if kind != "ext4")
-            lines.append(
-                f"--filesystem {self.file_system} cannot be made: there are ext4, and with "
-                f"--writer guestfs {others}"
-            )
+            there = " cannot be made: there are ext4, and with "
+            lines.append(Message(kind, there, guestfs, f" {others}"))
         if not self.has_label_that_fits:
-            lines.append(f"--label {self.label!r} is not 1 to {longest} printable bytes")
+            label = Setting("label", repr(self.label))
+            lines.append(Message(label, f" is not 1 to {longest} printable bytes"))
         if self.disk_guid is not None and not self.partition_table.is_gpt:
-            lines.append(
-                f"--disk-guid is for a GPT, which --partition-table {self.partition_table} does "
-                "not make; the signature of an MBR comes from --root-partuuid SIGNATURE-NN"
-            )
+            table = Setting("partition_table", self.partition_table)
+            source = Setting("root_partuuid", "SIGNATURE-NN")
+            why = " does not make; the signature of an MBR comes from "
+            lines.append(Message(Setting("disk_guid"), " is for a GPT, which ", table, why, source))
         if self.writer == "direct" and self.file_system != "ext4":
-            lines.append(
-                f"--writer direct makes ext4 only: take --writer guestfs for {self.file_system}"
-            )
+            direct, remedy = Setting("writer", "direct"), f" for {self.file_system}"
+            lines.append(Message(direct, " makes ext4 only: take ", guestfs, remedy))
         if self.subvolumes and self.file_system != "btrfs":
-            lines.append(f"--subvolume is for --filesystem btrfs, not {self.file_system}")
+            btrfs, why = Setting("file_system", "btrfs"), f", not {self.file_system}"
+            lines.append(Message(Setting("subvolumes"), " is for ", btrfs, why))
         return lines + _subvolume_problems(self.subvolumes)
 
 
 def _subvolume_problems(subvolumes: Sequence[Subvolume]) -> list[str]:
-    lines = []
+    lines: list[str] = []
     for name, place in subvolumes:
+        made = Setting("subvolumes", f"{name}={place}")
         if not re.fullmatch(r"[A-Za-z0-9@._+-]{1,200}", name) or name in (".", ".."):
-            lines.append(f"--subvolume {name}={place}: a name has letters, digits and @._+- only")
+            lines.append(Message(made, ": a name has letters, digits and @._+- only"))
         if not re.fullmatch(r"/|(/[^/,\\\s]+)+", place) or {".", ".."} & set(place.split("/")):
-            lines.append(f"--subvolume {name}={place}: {place!r} is not an absolute, plain path")
+            lines.append(Message(made, f": {place!r} is not an absolute, plain path"))
     if not any(place == "/" for _, place in subvolumes):
         # The root is the top level of the btrfs then, and shows every subvolume under its name.
         lines += [
-            f"--subvolume {name}={place} would show in the root as /{name}, too: "
-            "give the root a subvolume of its own, as in --subvolume @=/"
+            Message(
+                Setting("subvolumes", f"{name}={place}"),
+                f" would show in the root as /{name}, too: give the root a subvolume of its own, "
+                "as in ",
+                Setting("subvolumes", "@=/"),
+            )
             for name, place in subvolumes
             if place != f"/{name}"
         ]
     for what, index in (("name", 0), ("place", 1)):
-        given = [subvolume[index] for subvolume in subvolumes]
-        for twice in sorted({one for one in given if given.count(one) > 1}):
-            lines.append(f"--subvolume: the {what} {twice} is given twice")
+        names = [subvolume[index] for subvolume in subvolumes]
+        for twice in sorted({one for one in names if names.count(one) > 1}):
+            lines.append(Message(Setting("subvolumes"), f": the {what} {twice} is given twice"))
     return lines

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from assembler.errors import AssembleError, HostError, InternalError, RequestError, reason
+from assembler.errors import (
+    AssembleError,
+    HostError,
+    InternalError,
+    Message,
+    RequestError,
+    Setting,
+    reason,
+)
 
 
 def test_a_request_error_prints_every_problem_on_a_line() -> None:
@@ -43,3 +51,11 @@ def test_reason_tells_whose_limit_a_file_is_too_large_for() -> None:
 
 def test_reason_without_a_file() -> None:
     assert reason(OSError("words")) == "words"
+
+
+def test_a_message_names_settings_as_python_knows_them() -> None:
+    message = Message(
+        "take ", Setting("boot_loader", "grub"), " or leave ", Setting("size"), " out"
+    )
+    assert message == "take boot_loader grub or leave size out"
+    assert str(RequestError(["one", message])) == f"one\n{message}"

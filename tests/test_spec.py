@@ -16,10 +16,10 @@ from tests.support.systems import store_path
 SYSTEM, CHANNEL = store_path(1, "nixos-system"), store_path(2, "nixos-23.05")
 LAST = (1 << 32) - 2
 TREE = (
-    f"--channel {CHANNEL} is a Nix expression itself, as a nixpkgs tree is: it should be a "
+    f"channel {CHANNEL} is a Nix expression itself, as a nixpkgs tree is: it should be a "
     "directory that holds the tree as nixos/"
 )
-NEITHER = f"--channel {CHANNEL} has neither nixos/default.nix nor nixpkgs/default.nix"
+NEITHER = f"channel {CHANNEL} has neither nixos/default.nix nor nixpkgs/default.nix"
 
 
 @pytest.fixture
@@ -36,11 +36,11 @@ def test_generations_that_cannot_be(store: StoreRoot) -> None:
         generations=((0, SYSTEM), (LAST + 1, SYSTEM), (7, SYSTEM), (8, gone), (7, tools)),
     )
     assert spec.problems() == [
-        f"--generation 8={gone} does not exist",
-        f"--generation 7={tools} is not a store path: it does not exist",
-        f"--generation 0={SYSTEM}: the numbers are 1 to {LAST}",
-        f"--generation {LAST + 1}={SYSTEM}: the numbers are 1 to {LAST}",
-        f"--generation 7 is given twice: {SYSTEM} and {tools}",
+        f"generations 8={gone} does not exist",
+        f"generations 7={tools} is not a store path: it does not exist",
+        f"generations 0={SYSTEM}: the numbers are 1 to {LAST}",
+        f"generations {LAST + 1}={SYSTEM}: the numbers are 1 to {LAST}",
+        f"generations 7 is given twice: {SYSTEM} and {tools}",
     ]
 
 
@@ -86,8 +86,8 @@ def test_a_channel_of_links_is_followed_in_its_own_store(store: StoreRoot) -> No
 def test_a_channel_that_does_not_exist_is_told_once(store: StoreRoot) -> None:
     spec = RootSpec(system=SYSTEM, store=store, channel=CHANNEL, additional_paths=(CHANNEL,))
     assert spec.problems() == [
-        f"--additional-path {CHANNEL} does not exist",
-        f"--channel {CHANNEL} does not exist",
+        f"additional_paths {CHANNEL} does not exist",
+        f"channel {CHANNEL} does not exist",
     ]
 
 
@@ -105,14 +105,14 @@ def test_a_configuration_that_cannot_be_read(store: StoreRoot, tmp_path: Path) -
     }
     for name, fault in faults.items():
         spec = RootSpec(system=SYSTEM, store=store, configuration=tmp_path / name)
-        assert spec.problems() == [f"--configuration {tmp_path / name} {fault}"]
+        assert spec.problems() == [f"configuration {tmp_path / name} {fault}"]
 
 
 def test_nobody_waits_for_a_fifo(store: StoreRoot, tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     [told] = RootSpec(system=SYSTEM, store=store, closures=(fifo,)).problems()
-    assert told.startswith(f"--closure {fifo} is a FIFO, not a regular file")
+    assert told.startswith(f"closures {fifo} is a FIFO, not a regular file")
 
 
 def test_a_configuration_may_be_a_link(store: StoreRoot, tmp_path: Path) -> None:
@@ -151,32 +151,32 @@ def test_table_and_boot_loader_suit_each_other(
     [
         (
             {"table": Table.HYBRID, "boot_loader": "systemd-boot"},
-            "--partition-table hybrid is for BIOS, too, which does not start systemd-boot: take "
-            "efi or efixbootldr, or --boot-loader grub",
+            "partition_table hybrid is for BIOS, too, which does not start systemd-boot: take "
+            "efi or efixbootldr, or boot_loader grub",
         ),
         (
             {"table": Table.NONE, "boot_loader": "systemd-boot"},
-            "--partition-table none cannot hold a boot loader: take --boot-loader none, not "
+            "partition_table none cannot hold a boot loader: take boot_loader none, not "
             "systemd-boot, or another table; with grub it has a menu for a GRUB from outside",
         ),
         (
             {"table": Table.LEGACY, "sector_size": 4096},
-            "--partition-table legacy is for BIOS, which starts no disk with --sector-size 4096: "
+            "partition_table legacy is for BIOS, which starts no disk with sector_size 4096: "
             "take efi or efixbootldr",
         ),
         (
             {"table": Table.EFIXBOOTLDR, "boot_loader": "systemd-boot", "sector_size": 4096},
-            "--sector-size 4096: systemd-boot finds no kernels in an XBOOTLDR partition of such a "
-            "disk: take --partition-table efi, or --boot-loader grub",
+            "sector_size 4096: systemd-boot finds no kernels in an XBOOTLDR partition of such a "
+            "disk: take partition_table efi, or boot_loader grub",
         ),
         (
             {"table": Table.LEGACY, "efi_binaries": (Path("/shim.efi"),)},
-            "--efi-binary is for --boot-loader grub and a partition table with an EFI system "
+            "efi_binaries is for boot_loader grub and a partition table with an EFI system "
             "partition: efi, efixbootldr or hybrid",
         ),
         (
             {"table": Table.EFI, "rs_codes": True},
-            "--rs-codes is for --boot-loader grub and a partition table for BIOS: legacy, "
+            "rs_codes is for boot_loader grub and a partition table for BIOS: legacy, "
             "legacy+boot, legacy+gpt or hybrid",
         ),
     ],

@@ -15,6 +15,7 @@ from assembler.check.facts import facts, facts_of_no_image
 from assembler.check.image import check_image, describe, verdict
 from assembler.cli import report
 from assembler.cli.ending import run_command, set_up_log
+from assembler.cli.flags import with_flags
 from assembler.cli.parsers import assemble_parser, check_image_parser, prepare_root_parser
 from assembler.copying.sharing import CopyMode
 from assembler.errors import AssembleError, RequestError
@@ -117,8 +118,9 @@ def _check(given: argparse.Namespace, console: Console) -> int:
             read = check_image(image)
         except AssembleError as error:
             statuses.append(error.exit_status)
-            found.append(facts_of_no_image(str(image), error.lines))
-            console.complain(f"check-image: {line}" for line in error.lines)
+            lines = [*map(with_flags, error.lines)]
+            found.append(facts_of_no_image(str(image), lines))
+            console.complain(f"check-image: {line}" for line in lines)
             continue
         statuses.append(int(not read.sound))
         found.append(facts(read))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
+from assembler.cli.flags import record_with_flags, with_flags
 from assembler.errors import AssembleError, InternalError, reason
 from assembler.host.console import Console
 from assembler.host.scratch import remove_scratch
@@ -91,7 +92,7 @@ def _explain(error: BaseException) -> tuple[int, list[str]]:
         case SystemExit():  # --help and --version
             return int(error.code or 0), []
         case AssembleError():
-            return error.exit_status, [*error.lines]
+            return error.exit_status, [*map(with_flags, error.lines)]
     if fault := _host_fault(error):
         return 1, [fault]
     log.debug("where it happened:", exc_info=error)
@@ -128,7 +129,7 @@ class _Handler(logging.Handler):
         if self._bars:
             self._console.bars.write("\r\033[K")
         where = self._formatter.formatException(record.exc_info) if record.exc_info else ""
-        self._console.err.lines([record.getMessage(), *where.splitlines()], fold=False)
+        self._console.err.lines([record_with_flags(record), *where.splitlines()], fold=False)
 
     _formatter = logging.Formatter()
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from assembler.errors import RequestError
+from assembler.errors import Message, RequestError
 
 Pairs = list[tuple[str, Any]]
 
@@ -24,4 +24,4 @@ def load_json(content: bytes, source: str, hook: Callable[[Pairs], Any] = dict) 
         fault = "is not JSON that can be read: its lists and objects are nested too deeply"
     except ValueError:  # Python's limit, see sys.set_int_max_str_digits
         fault = "is not JSON that can be read: a number in it has too many digits"
-    raise RequestError(f"{source} {fault}")
+    raise RequestError(Message(source, f" {fault}"))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from assembler.errors import HostError, reason
+from assembler.errors import HostError, Message, Setting, reason
 from assembler.host.scratch import plain_name
 
 _libc = ctypes.CDLL(None, use_errno=True)  # for syncfs(2), which Python does not have
@@ -66,7 +66,7 @@ def out_problems(out: Path) -> list[str]:
         fault = f": the directory {parent} is not writable"
     elif not _may_replace(real):
         fault = f" belongs to another user: in {parent}, a sticky directory, it cannot be replaced"
-    return [f"--out {out}{fault}"] if fault else []
+    return [Message(Setting("out", out), fault)] if fault else []
 
 
 def _may_replace(path: Path) -> bool:

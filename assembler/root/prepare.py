@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
-from assembler.errors import HostError, RequestError, reason
+from assembler.errors import HostError, Message, RequestError, Setting, reason
 from assembler.root import gcroots, skeleton
 from assembler.root.programs import find_programs, program_paths
 from assembler.store.database import put_file
@@ -32,14 +32,13 @@ def channel_problems(channel: str, store: Store) -> list[str]:
             return False
         return True
 
+    named = Setting("channel", channel)
     # A nixpkgs tree has a directory nixos, too, which would be taken for nixpkgs.
     if has("default.nix"):
-        return [
-            f"--channel {channel} is a Nix expression itself, as a nixpkgs tree is: it should be "
-            "a directory that holds the tree as nixos/"
-        ]
+        why = " is a Nix expression itself, as a nixpkgs tree is: it should be a directory that "
+        return [Message(named, why, "holds the tree as nixos/")]
     if not has("nixos/default.nix") and not has("nixpkgs/default.nix"):
-        return [f"--channel {channel} has neither nixos/default.nix nor nixpkgs/default.nix"]
+        return [Message(named, " has neither nixos/default.nix nor nixpkgs/default.nix")]
     return []
 
 

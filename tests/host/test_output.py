@@ -302,9 +302,9 @@ def test_many_runs_at_once_leave_one_whole_image(tmp_path: Path, left_over: bool
 )
 def test_a_name_that_promises_another_format(tmp_path: Path, name: str, format: str) -> None:
     said = f": the format is raw, not {format}: name the file .raw or .img"
-    assert out_problems(tmp_path / name) == [f"--out {tmp_path / name}{said}"]
+    assert out_problems(tmp_path / name) == [f"out {tmp_path / name}{said}"]
     (tmp_path / "link").symlink_to(name)
-    assert out_problems(tmp_path / "link") == [f"--out {tmp_path / 'link'}{said}"]
+    assert out_problems(tmp_path / "link") == [f"out {tmp_path / 'link'}{said}"]
 
 
 @pytest.mark.parametrize("name", ["disk.raw", "disk.img", "disk", "gz", "disk.qcow2.raw", "a.b-c"])
