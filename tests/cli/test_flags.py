@@ -5,9 +5,8 @@ import logging
 
 import pytest
 
-from assembler.cli import disk_options, options
-from assembler.cli.arguments import Parser
 from assembler.cli.flags import flag, record_with_flags, with_flags
+from assembler.cli.parsers import assemble_parser
 from assembler.errors import Message, Setting
 from assembler.spec import RootSpec, Spec
 
@@ -34,12 +33,7 @@ def test_text_is_never_taken_for_a_setting(text: str) -> None:
 
 
 def test_every_setting_has_a_flag_of_its_own() -> None:
-    parser = Parser("assemble", "", "")
-    options.add_out_options(parser)
-    goes_in = options.add_root_options(parser)
-    disk_options.add_disk_options(parser, goes_in)
-    disk_options.add_boot_options(parser)
-    disk_options.add_writer_options(parser)
+    parser = assemble_parser()
     flags = {name for action in parser._actions for name in action.option_strings}
     fields = {one.name for kind in (Spec, RootSpec) for one in dataclasses.fields(kind)}
     named = {flag(name) for name in fields - {"root", "table", "epoch"} | {"partition_table"}}
