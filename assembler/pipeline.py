@@ -72,7 +72,7 @@ def assemble(spec: Spec, progress: Progress) -> tuple[Plan, Report]:
                 for fat in made.fats:
                     write_fat(image, fat)
                 if made.bios is not None:
-                    bios.install(image, made.layout, *made.bios, rs_codes=spec.rs_codes)
+                    bios.install(image, made.layout, *made.bios)
             _write_root(spec, image, made, progress)
             with progress.step("checking"):
                 report = check_image(

@@ -144,7 +144,6 @@ class Spec:
     writer: str = "auto"
     boot_loader: str | None = None  # None: the system's, where there is a partition table
     efi_binaries: tuple[Path, ...] = ()  # EFI programs to take as they are
-    rs_codes: bool = False  # guard GRUB's core image with Reed-Solomon codes
     accelerator: Accelerator = Accelerator.AUTO
 
     @property
@@ -230,9 +229,6 @@ class Spec:
         if self.efi_binaries and not (loader == "grub" and kind.boots_efi):
             why = " and a partition table with an EFI system partition: efi, efixbootldr or hybrid"
             lines.append(Message(Setting("efi_binaries"), " is for ", grub, why))
-        if self.rs_codes and not (loader == "grub" and kind.boots_bios):
-            why = " and a partition table for BIOS: legacy, legacy+boot, legacy+gpt or hybrid"
-            lines.append(Message(Setting("rs_codes"), " is for ", grub, why))
         return lines
 
     def _file_system_problems(self) -> list[str]:

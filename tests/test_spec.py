@@ -174,11 +174,6 @@ def test_table_and_boot_loader_suit_each_other(
             "efi_binaries is for boot_loader grub and a partition table with an EFI system "
             "partition: efi, efixbootldr or hybrid",
         ),
-        (
-            {"table": Table.EFI, "rs_codes": True},
-            "rs_codes is for boot_loader grub and a partition table for BIOS: legacy, "
-            "legacy+boot, legacy+gpt or hybrid",
-        ),
     ],
 )
 def test_what_does_not_go_with_a_boot_loader(options: dict[str, Any], problem: str) -> None:

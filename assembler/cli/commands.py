@@ -84,7 +84,6 @@ def _assemble(given: argparse.Namespace, console: Console) -> int:
         sector_size=given.sector_size,
         boot_loader=given.boot_loader,
         efi_binaries=tuple(given.efi_binary),
-        rs_codes=given.rs_codes,
         accelerator=Accelerator(given.accelerator),
     )
     progress = _progress(given, console)

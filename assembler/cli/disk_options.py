@@ -133,11 +133,6 @@ def add_boot_options(parser: Parser) -> None:
         help="EFI program to use as it is, such as a signed shim and the signed GRUB it starts; "
         "may be repeated",
     )
-    group.add_argument(
-        "--rs-codes",
-        action="store_true",
-        help="guard GRUB's core image for BIOS with Reed-Solomon codes, as grub-install does",
-    )
 
 
 def add_writer_options(parser: Parser) -> None:

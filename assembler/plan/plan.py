@@ -182,7 +182,7 @@ def _boot_problems(request: Request, plan: Plan, boot_kind: str) -> list[str]:
             problems += absent_initrds(request.loader.generations, fat.files)
     if plan.bios is not None:
         _, core = plan.bios
-        problems += core_problems(plan.layout, len(core), request.spec.rs_codes)
+        problems += core_problems(plan.layout, len(core))
     if request.loader.signed is not None:
         problems += request.loader.signed.problems(boot_kind)
     return problems

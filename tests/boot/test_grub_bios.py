@@ -67,16 +67,15 @@ def new_disk(path: Path, layout: Layout) -> None:
         file.write(b"\x12\x34\x56\x78")
 
 
-def compare(directory: Path, layout: Layout, images: Images, *, rs_codes: bool) -> None:
+def compare(directory: Path, layout: Layout, images: Images) -> None:
     """Install onto two disks, once as we do, and once as GRUB does; both must be equal."""
     ours, theirs = directory / "ours.raw", directory / "theirs.raw"
     new_disk(ours, layout)
     new_disk(theirs, layout)
     blank = ours.read_bytes()
     assert blank == theirs.read_bytes()
-    options = [] if rs_codes else ["--no-rs-codes"]
-    grub_bios_setup(directory / "setup", theirs, *images, *options)
-    install(ours, layout, *images, rs_codes=rs_codes)
+    grub_bios_setup(directory / "setup", theirs, *images, "--no-rs-codes")
+    install(ours, layout, *images)
     assert ours.read_bytes() == theirs.read_bytes() != blank
 
 
@@ -88,40 +87,32 @@ def longer(core_img: bytes, sectors: int, more: int = 0) -> bytes:
     return core_img + filler
 
 
-@pytest.mark.parametrize("rs_codes", [False, True])
 @pytest.mark.parametrize("table", BIOS_TABLES)
 def test_the_disk_is_what_grub_bios_setup_makes(
-    tmp_path: Path, images: Images, table: Table, rs_codes: bool
+    tmp_path: Path, images: Images, table: Table
 ) -> None:
-    compare(tmp_path, layout_of(table), images, rs_codes=rs_codes)
+    compare(tmp_path, layout_of(table), images)
 
 
-@pytest.mark.parametrize("rs_codes", [False, True])
 @pytest.mark.parametrize("table", BIOS_TABLES)
 @pytest.mark.parametrize("spare", [1, 2, 100])
 def test_it_is_so_where_room_is_scarce(
-    tmp_path: Path, images: Images, table: Table, rs_codes: bool, spare: int
+    tmp_path: Path, images: Images, table: Table, spare: int
 ) -> None:
     sectors = -(-len(images[1]) // SECTOR)
-    compare(tmp_path, with_room(layout_of(table), sectors + spare), images, rs_codes=rs_codes)
+    compare(tmp_path, with_room(layout_of(table), sectors + spare), images)
 
 
 @settings(max_examples=15)
-@given(st.integers(400, 887), st.integers(0, 511), st.booleans())
-@example(887, 0, True)
-@example(887, 0, False)
-@example(886, 1, True)
-@example(444, 0, True)
-@example(443, 1, True)
-@example(887, 512, False)
-def test_it_is_so_for_any_size_of_core_image(
-    images: Images, sectors: int, more: int, rs_codes: bool
-) -> None:
+@given(st.integers(400, 887), st.integers(0, 511))
+@example(887, 0)
+@example(886, 1)
+@example(887, 512)
+def test_it_is_so_for_any_size_of_core_image(images: Images, sectors: int, more: int) -> None:
     boot_img, core_img = images
     core_img = longer(core_img, sectors, more)
-    rs_codes = rs_codes and len(core_img) <= 887 * SECTOR
     with tempfile.TemporaryDirectory() as name:
-        compare(Path(name), layout_of(Table.LEGACY), (boot_img, core_img), rs_codes=rs_codes)
+        compare(Path(name), layout_of(Table.LEGACY), (boot_img, core_img))
 
 
 def test_the_boot_sector_keeps_what_belongs_to_the_disk(images: Images) -> None:
@@ -140,22 +131,6 @@ def test_the_boot_sector_keeps_what_belongs_to_the_disk(images: Images) -> None:
     assert core[SECTOR:].rstrip(b"\0") == images[1][SECTOR:].rstrip(b"\0")
 
 
-def test_the_core_image_knows_of_its_codes(images: Images) -> None:
-    boot_img, core_img = images
-    plain = embed(boot_img, core_img, core_lba=1, mbr=MBR, room=2047)
-    boot, core = embed(boot_img, core_img, core_lba=1, mbr=MBR, room=2047, rs_codes=True)
-    assert boot == plain[0]
-    sectors = min(888, 2 * -(-len(core_img) // SECTOR))
-    assert len(core) == sectors * SECTOR
-    assert core[0x1FC:0x1FE] == (sectors - 1).to_bytes(2, "little")
-    codes = len(core) - len(core_img)
-    assert core[0x210:0x214] == codes.to_bytes(4, "little")
-    assert plain[1][0x210:0x214] == bytes(4)
-    unguarded = [*range(0x1F4, SECTOR), *range(0x210, 0x214)]
-    kept = bytes(byte for at, byte in enumerate(core[: len(core_img)]) if at not in unguarded)
-    assert kept == bytes(byte for at, byte in enumerate(core_img) if at not in unguarded)
-
-
 def test_embedding_twice_changes_nothing(images: Images) -> None:
     boot, core = embed(*images, core_lba=2048, mbr=MBR, room=2048)
     assert embed(boot, core, core_lba=2048, mbr=boot, room=2048) == (boot, core)
@@ -168,7 +143,6 @@ TOO_LONG = (
 FEWER = "make it larger, or build fewer modules into the core image"
 
 
-@pytest.mark.parametrize("rs_codes", [False, True])
 @pytest.mark.parametrize(
     ("table", "room", "size", "problems"),
     [
@@ -199,20 +173,9 @@ FEWER = "make it larger, or build fewer modules into the core image"
     ],
 )
 def test_each_problem_is_told_with_what_to_do(
-    table: Table, room: int, size: int, problems: list[str], rs_codes: bool
+    table: Table, room: int, size: int, problems: list[str]
 ) -> None:
-    assert core_problems(with_room(layout_of(table), room), size, rs_codes) == problems
-
-
-@pytest.mark.parametrize(("room", "sectors"), [(300, 300), (2047, 888)])
-def test_codes_need_room(room: int, sectors: int) -> None:
-    layout = with_room(layout_of(Table.LEGACY), room)
-    assert core_problems(layout, sectors * SECTOR) == []
-    assert core_problems(layout, (sectors - 1) * SECTOR, rs_codes=True) == []
-    assert core_problems(layout, sectors * SECTOR, rs_codes=True) == [
-        f"GRUB's core image of {sectors} sectors leaves no room for Reed-Solomon codes: leave "
-        "--rs-codes out, or build fewer modules into the core image"
-    ]
+    assert core_problems(with_room(layout_of(table), room), size) == problems
 
 
 @pytest.mark.parametrize("table", [Table.EFI, Table.EFIXBOOTLDR, Table.NONE])
@@ -249,23 +212,21 @@ def test_nothing_is_written_where_there_is_a_problem(
     assert image.read_bytes() == before
 
 
-@given(st.integers(0, 2000 * SECTOR), st.integers(0, 1000), st.booleans())
-@example(888 * SECTOR, 888, True)
-@example(888 * SECTOR + 1, 889, False)
-def test_any_image_is_embedded_or_refused(
-    images: Images, size: int, room: int, rs_codes: bool
-) -> None:
+@given(st.integers(0, 2000 * SECTOR), st.integers(0, 1000))
+@example(888 * SECTOR, 888)
+@example(888 * SECTOR + 1, 889)
+def test_any_image_is_embedded_or_refused(images: Images, size: int, room: int) -> None:
     boot_img, core_img = images
     core_img = core_img[:size].ljust(size, b"x")
     sectors = -(-size // SECTOR)
     if 2 <= sectors <= min(room, 888) and size > 20 * SECTOR:
-        boot, core = embed(boot_img, core_img, core_lba=34, mbr=MBR, room=room, rs_codes=rs_codes)
+        boot, core = embed(boot_img, core_img, core_lba=34, mbr=MBR, room=room)
         assert len(boot) == SECTOR
-        assert len(core) == SECTOR * (min(2 * sectors, room, 888) if rs_codes else sectors)
+        assert len(core) == SECTOR * sectors
         assert core[4 * SECTOR : size] == core_img[4 * SECTOR :]
     elif sectors > min(room, 888):
         with pytest.raises(HostError, match=rf"has {sectors} sectors where {min(room, 888)} are"):
-            embed(boot_img, core_img, core_lba=34, mbr=MBR, room=room, rs_codes=rs_codes)
+            embed(boot_img, core_img, core_lba=34, mbr=MBR, room=room)
 
 
 @pytest.mark.parametrize("boot_size", [0, 511, 513])
@@ -280,20 +241,9 @@ def test_what_is_no_core_image_is_refused(core: bytes, images: Images) -> None:
         embed(images[0], core, core_lba=1, mbr=MBR, room=2047)
 
 
-@pytest.mark.parametrize("unguarded", [b"\xff\xff", b"\xfe\xff"])
-def test_a_core_image_that_knows_of_no_codes_is_refused(unguarded: bytes, images: Images) -> None:
+@pytest.mark.parametrize("unprotected", [b"\xff\xff", b"\xfe\xff"])
+def test_a_core_image_of_another_version_is_refused(unprotected: bytes, images: Images) -> None:
     boot_img, core_img = images
-    core_img = core_img[:0x214] + unguarded + core_img[0x216 : 30 * SECTOR]
+    core_img = core_img[:0x214] + unprotected + core_img[0x216 : 30 * SECTOR]
     with pytest.raises(HostError, match="not for i386-pc"):
         embed(boot_img, core_img, core_lba=1, mbr=MBR, room=2047)
-
-
-@pytest.mark.parametrize("guarded", [0, 1, 600])
-def test_an_image_with_little_to_guard_gets_its_codes(
-    tmp_path: Path, images: Images, guarded: int
-) -> None:
-    boot_img, core_img = images
-    unguarded = 0xFFFE
-    core_img = core_img[:0x214] + unguarded.to_bytes(2, "little") + core_img[0x216:]
-    core_img = core_img[: SECTOR + unguarded + guarded]
-    compare(tmp_path, layout_of(Table.LEGACY), (boot_img, core_img), rs_codes=True)

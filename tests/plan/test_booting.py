@@ -294,22 +294,6 @@ def test_generations_are_in_the_menu(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("table", ["legacy", "hybrid"])
-def test_reed_solomon_codes_follow_the_core_image(tmp_path: Path, table: str) -> None:
-    _, plain = assemble(tmp_path / "plain", "--partition-table", table)
-    _, guarded = assemble(tmp_path / "guarded", "--partition-table", table, "--rs-codes")
-    place = {"legacy": 512, "hybrid": MIB}[table]
-
-    def length(image: Path) -> int:
-        """How many sectors the first one of the core image has the others to be."""
-        with image.open("rb") as file:
-            file.seek(place + 0x1FC)
-            return int.from_bytes(file.read(2), "little") + 1
-
-    assert length(guarded) == 2 * length(plain)
-    run(ASSEMBLE.with_name("check-image"), guarded)
-
-
 def test_the_same_bytes_for_every_table(tmp_path: Path) -> None:
     for table, boot in (("legacy", {}), ("efixbootldr", {"boot": "ESP"}), ("none", {})):
         system = make_system(tmp_path / f"store-{table}", fstab(**boot))

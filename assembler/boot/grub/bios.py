@@ -2,15 +2,13 @@
 
 The format is GRUB's own: include/grub/i386/pc/boot.h and include/grub/offsets.h for the places,
 util/setup.c for what is written there. The core image goes into the BIOS boot partition of a GPT
-or the gap between an MBR and the first partition. Reed-Solomon codes behind it guard it against
-other programs that write into that gap; without them it is as `--no-rs-codes` leaves it.
+or the gap between an MBR and the first partition, as with the option `--no-rs-codes`.
 """
 
 import struct
 from pathlib import Path
 
 from assembler.binaries.core_image import BLOCKLIST
-from assembler.boot.grub.reed_solomon import reed_solomon_codes
 from assembler.disk.layout import Layout, Table
 from assembler.errors import HostError
 from assembler.units import SECTOR, ceil_div
@@ -30,18 +28,16 @@ _NOPS = b"\x90\x90"
 _BLOCKLIST_AT = SECTOR - BLOCKLIST.size  # in the core image's first sector
 CORE_SEGMENT = 0x820  # GRUB_BOOT_I386_PC_KERNEL_SEG and the first sector, which is in place
 
-# In what the core image's first sector loads, which begins at the next sector.
-_REDUNDANCY = struct.Struct("<I")  # bytes of codes behind the core image
-_REDUNDANCY_AT = SECTOR + 0x10
-_UNGUARDED = struct.Struct("<H")  # bytes at the start that no codes guard: the code that mends
-_UNGUARDED_AT = SECTOR + 0x14
-_NO_LENGTH = 0xFFFF  # in an image that knows of no codes
+# Length of the start that error-correction codes would not protect; it holds their code itself.
+_UNPROTECTED = struct.Struct("<H")
+_UNPROTECTED_AT = SECTOR + 0x14
+_NO_LENGTH = 0xFFFF  # in a core image of another version, which grub-bios-setup refuses
 
 # From GRUB_KERNEL_I386_PC_LINK_ADDR up to where the extended BIOS data area may begin.
 MAX_SECTORS = (0x78000 - 0x9000) // SECTOR
 
 
-def core_problems(layout: Layout, core_size: int, rs_codes: bool = False) -> list[str]:
+def core_problems(layout: Layout, core_size: int) -> list[str]:
     """What keeps a core image of `core_size` bytes from a disk, one line for each problem."""
     if layout.core_area is None:
         return [
@@ -66,11 +62,6 @@ def core_problems(layout: Layout, core_size: int, rs_codes: bool = False) -> lis
             f"{_area(layout)} has {room} sectors, {sectors - room} fewer than GRUB's core image: "
             "make it larger, or build fewer modules into the core image"
         )
-    if rs_codes and not problems and sectors == min(room, MAX_SECTORS):
-        problems.append(
-            f"GRUB's core image of {sectors} sectors leaves no room for Reed-Solomon codes: "
-            "leave --rs-codes out, or build fewer modules into the core image"
-        )
     return problems
 
 
@@ -79,20 +70,14 @@ def _area(layout: Layout) -> str:
 
 
 def embed(
-    boot_img: bytes,
-    core_img: bytes,
-    *,
-    core_lba: int,
-    mbr: bytes,
-    room: int,
-    rs_codes: bool = False,
+    boot_img: bytes, core_img: bytes, *, core_lba: int, mbr: bytes, room: int
 ) -> tuple[bytes, bytes]:
     """Fit GRUB's boot.img and core.img to a disk.
 
     `core_lba` is the 512-byte sector where the core image will start, `room` the number of
     sectors there, and `mbr` the disk's present first sector. Returns the new first sector, and
-    the core image with its codes, if any, as a whole number of sectors. Raises HostError when
-    the images are not such as GRUB 2.02 and later make for `i386-pc`, or too large.
+    the core image as a whole number of sectors. Raises HostError when the images are too large,
+    or are not those that GRUB 2.02 and later make for `i386-pc`.
     """
     if len(boot_img) != SECTOR:
         raise HostError(f"GRUB's boot.img has {len(boot_img)} bytes instead of {SECTOR}")
@@ -102,7 +87,6 @@ def embed(
         raise HostError(f"GRUB's core image has {sectors} sectors where {most} are the most")
     if not _is_core_image(core_img):
         raise HostError("GRUB's core image has no list of its own sectors: it is not for i386-pc")
-    total = min(2 * sectors, most) if rs_codes else sectors
 
     boot = bytearray(boot_img)
     boot[_BPB] = mbr[_BPB]
@@ -113,39 +97,28 @@ def embed(
 
     core = bytearray(core_img)
     # grub-mkimage counts the sectors, but does not know where they will lie.
-    BLOCKLIST.pack_into(core, _BLOCKLIST_AT, core_lba + 1, total - 1, CORE_SEGMENT)
-    if rs_codes:
-        _add_codes(core, total * SECTOR - len(core))
-    return bytes(boot), bytes(core).ljust(total * SECTOR, b"\0")
+    BLOCKLIST.pack_into(core, _BLOCKLIST_AT, core_lba + 1, sectors - 1, CORE_SEGMENT)
+    return bytes(boot), bytes(core).ljust(sectors * SECTOR, b"\0")
 
 
 def _is_core_image(core: bytes) -> bool:
     """Whether it is as grub-mkimage leaves it: its first sector ends in a list of one entry."""
-    if len(core) < _UNGUARDED_AT + _UNGUARDED.size:
+    if len(core) < _UNPROTECTED_AT + _UNPROTECTED.size:
         return False
     _, sectors, segment = BLOCKLIST.unpack_from(core, _BLOCKLIST_AT)
     end_of_list = BLOCKLIST.unpack_from(core, _BLOCKLIST_AT - BLOCKLIST.size)
     if sectors == 0 or segment != CORE_SEGMENT or end_of_list != (0, 0, 0):
         return False
-    unguarded = int(_UNGUARDED.unpack_from(core, _UNGUARDED_AT)[0])
-    return unguarded != _NO_LENGTH and SECTOR + unguarded <= len(core)
+    unprotected = int(_UNPROTECTED.unpack_from(core, _UNPROTECTED_AT)[0])
+    return unprotected != _NO_LENGTH and SECTOR + unprotected <= len(core)
 
 
-def _add_codes(core: bytearray, size: int) -> None:
-    """Append `size` bytes of Reed-Solomon codes to a core image, and have it know of them."""
-    _REDUNDANCY.pack_into(core, _REDUNDANCY_AT, size)
-    [unguarded] = _UNGUARDED.unpack_from(core, _UNGUARDED_AT)
-    core += reed_solomon_codes(bytes(core[SECTOR + unguarded :]), size)
-
-
-def install(
-    image: Path, layout: Layout, boot_img: bytes, core_img: bytes, *, rs_codes: bool = False
-) -> None:
+def install(image: Path, layout: Layout, boot_img: bytes, core_img: bytes) -> None:
     """Write the boot sector and the core image into `image`, which has its table already.
 
     Raises HostError, before anything is written, with what `core_problems` finds, and as `embed`.
     """
-    problems = core_problems(layout, len(core_img), rs_codes)
+    problems = core_problems(layout, len(core_img))
     if problems or layout.core_area is None:
         raise HostError(*problems)
     start, size = layout.core_area
@@ -156,7 +129,6 @@ def install(
             core_lba=start // SECTOR,
             mbr=file.read(SECTOR),
             room=size // SECTOR,
-            rs_codes=rs_codes,
         )
         file.seek(start)
         file.write(core)
