@@ -21,8 +21,8 @@ from assembler.boot.grub.words import escaped_words
 from assembler.boot.mounts.boot_mounts import BootMounts, boot_mounts
 from assembler.boot.mounts.fstab import read_mounts
 from assembler.boot.signed.chain import EspFiles, Signed, given
-from assembler.boot.signed.find import find_signed, find_systemd_boot, systemd_boot_programs
 from assembler.boot.systemd_boot.entries import stub_problems
+from assembler.boot.systemd_boot.program import find_systemd_boot, systemd_boot_programs
 from assembler.boot.systemd_boot.settings import SystemdBootSettings
 from assembler.disk.layout import Table, shape
 from assembler.errors import Findings, RequestError
@@ -201,11 +201,9 @@ class _Search:
         return present
 
     def _signed(self) -> Signed | None:
-        if not self.wanted.table.boots_efi:
+        if not self.wanted.table.boots_efi or not self.wanted.efi_binaries:
             return None
-        if self.wanted.efi_binaries:
-            return given(self.wanted.efi_binaries)
-        return find_signed(self.store, self.paths)
+        return given(self.wanted.efi_binaries)
 
     def _grubs(self, places: Sequence[str], served: Collection[Platform]) -> dict[Platform, Grub]:
         """GRUB for every platform that shall boot, and for those besides that come with it.

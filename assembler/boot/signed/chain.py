@@ -148,7 +148,7 @@ def given(paths: Sequence[Path]) -> Signed:
         if usable == len(distinct):  # else what lacks may be what cannot be used
             findings.problems += _chain_problems(machine, found[machine])
         with findings.gather():
-            chains.append(_make_given(machine, found[machine]))
+            chains.append(_make_chain(machine, found[machine]))
     findings.tell()
     return Signed(tuple(chains))
 
@@ -171,12 +171,14 @@ def _read(path: Path) -> tuple[EfiProgram, Role]:
     return program, role
 
 
-def _make_given(machine: Machine, programs: Mapping[Role, EfiProgram]) -> Chain:
+def _make_chain(machine: Machine, programs: Mapping[Role, EfiProgram]) -> Chain:
+    grub = programs.get(Role.GRUB)
     try:
-        return make_chain(machine, programs)
+        core = None if grub is None else read_efi_core(read_file(grub.path))
     except CoreImageError as error:
         path = programs[Role.GRUB].path
         raise RequestError(f"--efi-binary {path} is no usable GRUB: {error}") from None
+    return Chain(machine, dict(programs), core)
 
 
 def _chain_problems(machine: Machine, programs: Mapping[Role, EfiProgram]) -> list[str]:
@@ -199,10 +201,3 @@ def _chain_problems(machine: Machine, programs: Mapping[Role, EfiProgram]) -> li
         for role in (Role.MOK_MANAGER, Role.FALLBACK)
         if role in programs
     ]
-
-
-def make_chain(machine: Machine, programs: Mapping[Role, EfiProgram]) -> Chain:
-    """A chain of programs; raises CoreImageError when what is called GRUB is not."""
-    grub = programs.get(Role.GRUB)
-    core = None if grub is None else read_efi_core(read_file(grub.path))
-    return Chain(machine, dict(programs), core)

@@ -1,0 +1,59 @@
+"""Find systemd-boot's program, in the closure or on the host."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from assembler.binaries.efi_program import read_program
+from assembler.binaries.machine import Machine
+from assembler.binaries.pe import PeError
+from assembler.boot.signed.chain import EspFiles
+from assembler.errors import RequestError
+from assembler.store.paths import AbsentError, Store
+
+_DIRECTORY = "lib/systemd/boot/efi"
+_HOST = Path("/usr")
+
+
+def find_systemd_boot(
+    store: Store, paths: Iterable[str], machine: Machine, first: str = ""
+) -> Path:
+    """Find systemd-boot's program in store paths, or else on this host; raises RequestError.
+
+    The store path `first` is looked at before the others, if it is among them.
+    """
+    name = f"{_DIRECTORY}/systemd-boot{machine}.efi"
+    candidates = [
+        _host_file(store, f"{prefix}/{name}")
+        for path in sorted(paths, key=lambda path: (path != first, path))
+        for prefix in (path, f"{path}/usr")
+    ]
+    for program in (*candidates, _HOST / name):
+        if program is None or not program.is_file():
+            continue
+        try:
+            found = read_program(program)
+        except PeError as error:
+            raise RequestError(f"{program}: {error}") from None
+        if found.machine is machine:
+            return program
+    raise RequestError(
+        f"systemd-boot{machine}.efi is neither in the closure nor on this host: it is in the "
+        "package systemd-boot-efi (Debian) or systemd (nixpkgs)"
+    )
+
+
+def systemd_boot_programs(program: Path, machine: Machine) -> EspFiles:
+    """Where `bootctl install` puts systemd-boot's program."""
+    return {
+        machine.boot_program: program,
+        f"EFI/systemd/systemd-boot{machine}.efi": program,
+    }
+
+
+def _host_file(store: Store, path: str) -> Path | None:
+    """The host's file with the content that the image will have at `path`, links followed."""
+    try:
+        real = store.resolve(path)
+    except AbsentError:
+        return None
+    return store.host(real) if store.is_file(real) else None
