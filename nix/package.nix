@@ -10,9 +10,12 @@
   nix,
   util-linux,
 }:
+let
+  inherit (lib.importTOML ../pyproject.toml) project;
+in
 python3Packages.buildPythonApplication {
-  pname = "assemble";
-  version = "0.1.0";
+  pname = project.name;
+  inherit (project) version;
   pyproject = true;
   # What the program consists of, without what is built beside it.
   src = builtins.path {
@@ -23,10 +26,15 @@ python3Packages.buildPythonApplication {
       let
         name = lib.removePrefix "${toString ../.}/" path;
       in
-      builtins.match "README\\.md|pyproject\\.toml|assembler(/.*)?" name != null
+      builtins.match "LICENSE|README\\.md|pyproject\\.toml|setup\\.py|assembler(/.*)?" name != null
       && builtins.match ".*__pycache__.*" name == null;
   };
-  build-system = [ python3Packages.setuptools ];
+  # Man pages and completions are part of the wheel, and so come to share/ of the output.
+  build-system = with python3Packages; [
+    argparse-manpage
+    setuptools
+    shtab
+  ];
   dependencies = with python3Packages; [
     cffi
     tqdm
@@ -52,4 +60,10 @@ python3Packages.buildPythonApplication {
       util-linux
     ]) # libext2fs and libfdisk, which are opened at run time
   ];
+  meta = {
+    inherit (project) description;
+    license = lib.licenses.mit;
+    mainProgram = "assemble";
+    platforms = lib.platforms.linux;
+  };
 }

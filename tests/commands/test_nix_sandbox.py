@@ -1,6 +1,7 @@
 """The demo image as the output of a sandboxed Nix build, against the one made outside."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -156,10 +157,13 @@ let
         builtins.substring (builtins.stringLength prefix) (builtins.stringLength text) text;
       makeBinPath = builtins.concatMap (one: [ "${one}/bin" ]);
       makeLibraryPath = builtins.concatMap (one: [ "${one}/lib" ]);
+      importTOML = file: builtins.fromTOML (builtins.readFile file);
+      licenses.mit = "MIT"; platforms.linux = [ "x86_64-linux" ];
     };
     python3Packages = {
       cffi = package "cffi"; tqdm = package "tqdm";
-      setuptools = package "setuptools";
+      setuptools = package "setuptools"; shtab = package "shtab";
+      argparse-manpage = package "argparse-manpage";
       buildPythonApplication = about: package "${about.pname}-${about.version}" // about;
     };
     dosfstools = package "dosfstools"; e2fsprogs = package "e2fsprogs"; grub2 = package "grub2";
@@ -181,7 +185,8 @@ def test_nixpkgs_gives_what_is_not_given(demo_system: str) -> None:
     said = json.loads(
         output("nix-instantiate", "--eval", "--strict", "--json", "-E", _PKGS + question)
     )
-    assert said["assemble"] == "/nix/store/assemble-0.1.0/bin/assemble"
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    assert said["assemble"] == f"/nix/store/assemble-{version}/bin/assemble"
     assert said["searchPath"] == "/nix/store/coreutils/bin"
     assert said["builder"] == "/nix/store/bash/bin/bash"
     assert said["arguments"][:4] == ["--system", demo_system, "--size", "4096M"]
@@ -206,5 +211,6 @@ def test_the_package_has_the_program_and_nothing_that_is_built_beside_it() -> No
         _PKGS + question,
     )
     assert json.loads(said) == {
-        "README.md": "regular", "assembler": "directory", "pyproject.toml": "regular",
+        "LICENSE": "regular", "README.md": "regular", "assembler": "directory",
+        "pyproject.toml": "regular", "setup.py": "regular",
     }  # fmt: skip
