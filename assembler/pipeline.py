@@ -22,17 +22,19 @@ from assembler.host.process import temporary_directory
 from assembler.host.progress import Progress
 from assembler.host.room import Need, require_room, temporary, watched
 from assembler.host.scratch import scratch_directory
+from assembler.plan.host_problems import root_problems
 from assembler.plan.needs import image_needs
 from assembler.plan.plan import Plan, fill_skeleton, make_plan
-from assembler.plan.request import read_request, read_root
+from assembler.plan.request import read_request, read_root, with_store_paths
 from assembler.root.build import digests, scan_store
 from assembler.root.copies import copy_store
 from assembler.root.prepare import inside, obstacles, stamp
 from assembler.root.skeleton import DATABASE
-from assembler.root.target import unfinished
+from assembler.root.target import target_problems, unfinished
 from assembler.spec import RootSpec, Spec
 from assembler.store.closure import Closure
 from assembler.store.database import make_database
+from assembler.store.paths import StoreRoot
 from assembler.tree.files import Files
 from assembler.tree.scan import Scanner
 from assembler.tree.tree import Tree
@@ -51,14 +53,16 @@ def plan(spec: Spec, progress: Progress, scratch: Path) -> Plan:
         return make_plan(request, staging)
 
 
-def assemble(spec: Spec, progress: Progress) -> tuple[Plan, Report]:
+def assemble(spec: Spec, progress: Progress | None = None) -> tuple[Plan, Report]:
     """Write the image of `spec` to its `out`, whole or not at all.
 
-    Gives what was made, and what was read back from it.
+    Returns the plan that was carried out, and what was read back from the image. Without a
+    `progress` nothing is shown.
 
     Raises RequestError with every problem of the request, HostError when a tool or the disk
     fails, InternalError when the finished image is not what it should be.
     """
+    progress = progress or Progress(quiet=True)
     tmp = temporary_directory()
     with scratch_directory() as scratch, watched(temporary(tmp)):
         made = plan(spec, progress, Path(scratch))
@@ -125,35 +129,48 @@ def _missing(root: Path, tree: Tree) -> int:
     return sum(size for size, path in sizes if not os.path.lexists(inside(root, os.fsdecode(path))))
 
 
-def prepare(spec: RootSpec, root: Path, mode: CopyMode, progress: Progress) -> None:
-    """Fill `root` with the skeleton, the database and copies of the store paths.
+def prepare(
+    spec: RootSpec,
+    root: Path,
+    copy_mode: CopyMode = CopyMode.AUTO,
+    *,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Fill the directory `root` with the skeleton, the database and copies of the store paths.
 
-    The database comes last. Raises RequestError with every problem of the request, HostError when
-    a tool or the disk fails.
+    `force` fills any directory: also one that is neither empty nor a prepared root, and `/`.
+    Without a `progress` nothing is shown. The database comes last. Raises RequestError with every
+    problem of the request, HostError when a tool or the disk fails.
     """
 
     def make_database_of(hashed: Closure) -> None:
-        with progress.step("making the Nix database"):
+        with shown.step("making the Nix database"):
             make_database(hashed.infos, files, inside(root, DATABASE), spec.epoch)
 
-    if problems := obstacles(root):  # before an export is unpacked there
+    shown = progress or Progress(quiet=True)
+    spec = with_store_paths(spec)
+    problems = [*root_problems(spec), *target_problems(root, force=force)]
+    if problems := problems or obstacles(root):  # before an export is unpacked there
         raise RequestError(problems)
     disk, tmp = Need(root, f"the disk of {root}"), temporary(temporary_directory())
     with scratch_directory() as scratch, unfinished(root) as resumed, watched(disk, tmp):
-        with progress.step("reading the closure"):
-            files = Files(spec.store, Path(scratch), unpack=root)
+        with shown.step("reading the closure"):
+            files = Files(StoreRoot(spec.store), Path(scratch), unpack=root)
             closure = read_root(spec, files)
             tree = Tree()
             closure = scan_store(tree, Scanner(tree), closure, files)
-            if problems := copy_problems(root, tree, mode):
+            if problems := copy_problems(root, tree, copy_mode):
                 raise RequestError(problems)
-            if mode is CopyMode.COPY or (mode is CopyMode.AUTO and not can_share(root, tree)):
+            if copy_mode is CopyMode.COPY or (
+                copy_mode is CopyMode.AUTO and not can_share(root, tree)
+            ):
                 require_room([replace(disk, size=_missing(root, tree))])
-        with progress.step("preparing the root"):
+        with shown.step("preparing the root"):
             made = fill_skeleton(spec, root, closure, files)
         tree.digests = digests(closure, spec.check_hashes, make_database_of)
-        with progress.step("copying the store paths", total=measure(tree).data) as step:
-            copy_store(root, tree, step, mode, compare=resumed)
+        with shown.step("copying the store paths", total=measure(tree).data) as step:
+            copy_store(root, tree, step, copy_mode, compare=resumed)
         stamp(root, made, spec.epoch)
-        with progress.step("flushing to the disk"):
+        with shown.step("flushing to the disk"):
             flush_file_system(root)

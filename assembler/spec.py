@@ -1,9 +1,12 @@
-"""What the user asks for, and what is wrong with it before anything is looked up."""
+"""What the user asks for: values, and which of them cannot be right on any host.
+
+`assembler.plan.request` looks up what they name.
+"""
 
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -11,13 +14,8 @@ from assembler.appliance.accelerator import Accelerator
 from assembler.disk.layout import Table
 from assembler.errors import Message, Setting
 from assembler.filesystems.protocol import Subvolume
-from assembler.host.output import out_problems
-from assembler.host.regular import input_fault
-from assembler.root.prepare import channel_problems
 from assembler.root.skeleton import Generation
-from assembler.store.links import link_fault
-from assembler.store.paths import StoreRoot, is_store_path
-from assembler.store.sources import STANDARD_INPUT, brings_files
+from assembler.store.sources import STANDARD_INPUT
 from assembler.units import MIB, SECTOR, format_size
 
 # The file systems that can be made, and the bytes of a label in each: s_volume_name of ext4, the
@@ -32,22 +30,25 @@ _MAX_EPOCH = 0x3_7FFF_FFFF  # seconds: the last that ext4's 34-bit times can hol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootSpec:
-    """The root to prepare: a system, its closure and where it is found."""
+    """The root to prepare: a system, its closure and where the closure is found.
+
+    Store paths may also be links to one, such as "./result", when they are asked for.
+    """
 
     system: str
     closures: tuple[Path, ...] = ()
-    store: StoreRoot = field(default_factory=StoreRoot)
+    store: Path = Path("/")  # the directory whose nix/store has the files
     additional_paths: tuple[str, ...] = ()
     check_hashes: bool | None = None  # None: those that the live store does not vouch for
     generations: tuple[Generation, ...] = ()  # of the system profile
     channel: str | None = None  # store path of root's channels
     configuration: Path | None = None  # what becomes /etc/nixos/configuration.nix
     include_build_deps: bool = False  # the derivations and all outputs that build the system
-    epoch: int = 1  # seconds since 1970: SOURCE_DATE_EPOCH
+    epoch: int = 1  # seconds since 1970: the time of all files outside the store
 
     @property
-    def further_paths(self) -> list[str]:
-        """The store paths, besides the system, whose closures are on the machine, too."""
+    def other_paths(self) -> list[str]:
+        """The store paths besides the system whose closures are on the machine, too."""
         return [*self.additional_paths, *self.profile_paths[1:]]
 
     @property
@@ -57,38 +58,21 @@ class RootSpec:
         return [self.system, *(path for _, path in self.generations), *channels]
 
     @property
-    def brings_files(self) -> bool:
-        """Whether files may come from elsewhere than the store: out of an export."""
-        return any(map(brings_files, self.closures))
-
-    def problems(self) -> list[str]:
-        """One line for each thing that cannot be right."""
-        lines: list[str] = []
-        elsewhere = self.brings_files
-        if not elsewhere and not os.path.isdir(self.store.root):
-            lines.append(Message(Setting("store", self.store.root), " is not a directory"))
-        for setting, path in (
+    def named_paths(self) -> list[tuple[Setting, str]]:
+        """Each store path that the user names, with the setting that names it."""
+        return [
             (Setting("system", self.system), self.system),
             *((Setting("additional_paths", path), path) for path in self.additional_paths),
             *((_generation(number, path), path) for number, path in self.generations),
             *((Setting("channel", path), path) for path in [self.channel] if path is not None),
-        ):
-            if not is_store_path(path):
-                why = link_fault(path, self.store)
-                lines.append(Message(setting, f" is not a store path: {why}"))
-            elif not elsewhere and not os.path.lexists(self.store.host(path)):
-                lines.append(Message(setting, " does not exist"))
-            elif not elsewhere and setting.name == "channel":
-                lines += channel_problems(path, self.store)
-        lines += _generation_problems(self.generations)
-        lines += _configuration_problems(self.configuration)
-        for closure in self.closures:
-            if closure != STANDARD_INPUT and (fault := input_fault(closure)):
-                lines.append(Message(Setting("closures", closure), f" {fault}"))
+        ]
+
+    def problems(self) -> list[str]:
+        """Return one line for each value that cannot be right on any host."""
+        lines = _generation_problems(self.generations)
         if self.closures.count(STANDARD_INPUT) > 1:
-            lines.append(
-                Message(Setting("closures", "-"), ": standard input can be read only once")
-            )
+            stdin = Setting("closures", STANDARD_INPUT)
+            lines.append(Message(stdin, ": standard input can be read only once"))
         if not 0 <= self.epoch <= _MAX_EPOCH:
             lines.append(Message(Setting("epoch", self.epoch), " is not a time that ext4 can hold"))
         return lines
@@ -109,17 +93,6 @@ def _generation_problems(generations: Sequence[Generation]) -> list[str]:
         paths = " and ".join(path for number, path in generations if number == twice)
         lines.append(Message(Setting("generations", twice), f" is given twice: {paths}"))
     return lines
-
-
-def _configuration_problems(file: Path | None) -> list[str]:
-    # Not Path.is_file and the like, which raise for a directory that may not be entered.
-    if file is None or (os.path.isfile(file) and os.access(file, os.R_OK)):
-        return []
-    if os.path.isfile(file):
-        fault = "may not be read"
-    else:
-        fault = "is not a file" if os.path.exists(file) else "does not exist"
-    return [Message(Setting("configuration", file), f" {fault}")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,9 +162,8 @@ class Spec:
         return self.writes_in_appliance or self.loader == "system"
 
     def problems(self) -> list[str]:
-        """One line for each thing that cannot be right, here and on this host."""
-        lines = self.root.problems() + out_problems(self.out)
-        lines += self._file_system_problems() + self.boot_problems()
+        """Return one line for each value that cannot be right on any host, the root's included."""
+        lines = self.root.problems() + self._file_system_problems() + self.boot_problems()
         for name, size in (("boot_size", self.boot_size), ("size", self.size)):
             if size is not None and (size % MIB or size < MIB):
                 lines.append(Message(Setting(name, size), " is not a whole number of MiB"))

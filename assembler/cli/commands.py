@@ -22,10 +22,7 @@ from assembler.errors import AssembleError, RequestError
 from assembler.host.console import Console
 from assembler.host.progress import Progress, draws_bars
 from assembler.host.scratch import scratch_directory
-from assembler.root.target import target_problems
 from assembler.spec import RootSpec, Spec
-from assembler.store.links import to_store_path
-from assembler.store.paths import StoreRoot
 
 
 def assemble_main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -43,11 +40,8 @@ def prepare_root_main(argv: Sequence[str] | None = None) -> NoReturn:
     def run(console: Console) -> int:
         given = prepare_root_parser().read(argv)
         progress = _progress(given, console)
-        spec = _root_spec(given)
-        problems = spec.problems() + target_problems(given.root, force=given.force)
-        if problems:
-            raise RequestError(problems)
-        pipeline.prepare(spec, given.root, CopyMode(given.copy_mode), progress)
+        mode = CopyMode(given.copy_mode)
+        pipeline.prepare(_root_spec(given), given.root, mode, force=given.force, progress=progress)
         return 0
 
     run_command("prepare-root", run)
@@ -140,15 +134,14 @@ def _print_json(console: Console, facts: object) -> None:
 
 
 def _root_spec(given: argparse.Namespace) -> RootSpec:
-    store = StoreRoot(given.store.absolute())
     return RootSpec(
-        system=to_store_path(given.system, store),
+        system=given.system,
         closures=tuple(given.closure),
-        store=store,
-        additional_paths=tuple(to_store_path(path, store) for path in given.additional_path),
+        store=given.store,
+        additional_paths=tuple(given.additional_path),
         check_hashes=given.check_hashes,
-        generations=tuple((n, to_store_path(path, store)) for n, path in given.generation),
-        channel=None if given.channel is None else to_store_path(given.channel, store),
+        generations=tuple(given.generation),
+        channel=given.channel,
         configuration=given.configuration,
         include_build_deps=given.include_build_deps,
         epoch=_epoch(),

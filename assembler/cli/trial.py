@@ -11,6 +11,7 @@ from pathlib import Path
 
 from assembler.binaries.machine import Machine, machine_of
 from assembler.plan.plan import Plan
+from assembler.store.paths import StoreRoot
 from assembler.units import SECTOR
 
 _QEMU = {
@@ -88,7 +89,7 @@ def _firmware(machine: Machine) -> str:
 
 def _kernel(plan: Plan) -> list[list[str]]:
     """The system's kernel out of the host's store, for a disk that nothing on it boots."""
-    spec, store = plan.bootspec, plan.spec.root.store
+    spec, store = plan.bootspec, StoreRoot(plan.spec.root.store)
     if spec is None or not os.path.isfile(store.host(spec.kernel)):
         return []
     words = [["-kernel", str(store.host(spec.kernel))]]

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from assembler.errors import HostError, InternalError, reason
+from assembler.errors import HostError, InternalError, Message, reason
 from assembler.units import MIB, format_size
 
 _FULL = MIB  # bytes: with less than that free, a disk counts as full
@@ -48,16 +48,15 @@ def require_room(needs: Sequence[Need]) -> None:
     by_disk: dict[int, list[Need]] = {}
     for need in needs:
         by_disk.setdefault(os.stat(need.directory).st_dev, []).append(need)
-    lines = []
+    lines: list[str] = []
     for together in by_disk.values():
         room, size = free(together[0].directory), sum(need.size for need in together)
         if room is not None and room < size:
-            names = " and ".join(need.name for need in together)
-            one = "has" if len(together) == 1 else "are on one disk, which has"
-            lines.append(
-                f"{names} {one} {format_size(room)} free, and {format_size(size)} are needed: "
-                f"{together[-1].remedy}"
-            )
+            first, *others = (need.name for need in together)
+            names = [part for name in others for part in (" and ", name)]
+            one = "has" if not others else "are on one disk, which has"
+            rest = f" {one} {format_size(room)} free, and {format_size(size)} are needed: "
+            lines.append(Message(first, *names, rest, together[-1].remedy))
     if lines:
         raise HostError(*lines)
 
@@ -88,5 +87,6 @@ def _full(need: Need) -> list[str]:
         room = free(need.directory)
         if room is not None and room < _FULL:
             wanted = f", and {format_size(need.size)} are needed" if need.size else ""
-            return [f"{need.name} is full: {format_size(room)} are free{wanted}: {need.remedy}"]
+            free_now = f" is full: {format_size(room)} are free{wanted}: {need.remedy}"
+            return [Message(need.name, free_now)]
     return []

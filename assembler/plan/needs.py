@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from assembler.copying.sharing import can_share
+from assembler.errors import Message, Setting
 from assembler.filesystems.fat.fat import Fat
 from assembler.host.room import Need, temporary
 from assembler.plan.plan import Plan
@@ -26,7 +27,7 @@ def image_needs(plan: Plan, beside: Path, scratch: Path) -> list[Need]:
     payload = demand.data + demand.inodes * _HEADERS if in_appliance else 0
     # check-image's tools want copies: of FATs, of what is booted, of all if sectors are large.
     copies = fats + (root if plan.layout.sector_size != SECTOR else _booted(plan))
-    name = f"the disk of --out ({beside})"
+    name = Message("the disk of ", Setting("out"), f" ({beside})")
     return [Need(beside, name, root - shared + fats), temporary(scratch, max(payload, copies))]
 
 

@@ -2,20 +2,22 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from assembler.appliance import kernels, resources, session
+from assembler.appliance import resources
 from assembler.appliance.accelerator import attempts
 from assembler.boot.architecture import read_architecture
 from assembler.boot.loader import Loader, Wanted, find_loader
 from assembler.boot.mounts.names import Names
-from assembler.disk import table
-from assembler.disk.layout import Table
-from assembler.errors import Findings, HostError, RequestError
-from assembler.filesystems.ext4 import libext2fs
-from assembler.host import process
+from assembler.errors import Findings, Message, RequestError, Setting
+from assembler.plan.host_problems import (
+    has_export,
+    image_problems,
+    require_tools,
+    root_problems,
+)
 from assembler.plan.naming import decide_names
 from assembler.plan.resolve import Resolution, resolve
 from assembler.root.accounts import Accounts, read_accounts
@@ -26,11 +28,9 @@ from assembler.root.rows import Row, read_target, rows_with
 from assembler.root.skeleton import CONFIGURATION, current_generation
 from assembler.spec import LABEL_MAX, RootSpec, Spec
 from assembler.store.closure import Closure, read_closure
-from assembler.store.paths import AbsentError
+from assembler.store.links import to_store_path
+from assembler.store.paths import AbsentError, StoreRoot
 from assembler.tree.files import Files
-from assembler.units import SECTOR
-
-_TOOLS = ("nix-store", "mke2fs", "e2fsck", "mkfs.fat", "fsck.fat", "mmd", "mcopy", "sfdisk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +46,36 @@ class Request:
     rows: tuple[Row, ...]
 
 
+def with_store_paths(spec: RootSpec) -> RootSpec:
+    """Return a request in which links to store paths are replaced by these store paths."""
+    store = StoreRoot(spec.store.absolute())
+    return replace(
+        spec,
+        store=store.root,
+        system=to_store_path(spec.system, store),
+        additional_paths=tuple(to_store_path(path, store) for path in spec.additional_paths),
+        generations=tuple((n, to_store_path(path, store)) for n, path in spec.generations),
+        channel=None if spec.channel is None else to_store_path(spec.channel, store),
+    )
+
+
 def read_root(spec: RootSpec, files: Files) -> Closure:
-    """The closure of a request for a root; raises RequestError with every problem."""
+    """Read the closure of a request for a root; raises RequestError with every problem.
+
+    `spec` has store paths, not links to them.
+    """
     closure = read_closure(
         spec.closures,
-        spec.store,
+        StoreRoot(spec.store),
         spec.system,
-        spec.further_paths,
+        spec.other_paths,
         files,
         build_dependencies=spec.include_build_deps,
     )
     files.closure = frozenset(closure.paths)
-    problems = closure.problems(files, [spec.system, *spec.further_paths])
+    problems = closure.problems(files, [spec.system, *spec.other_paths])
     if not problems:
-        if spec.channel is not None and spec.brings_files:
+        if spec.channel is not None and has_export(spec):
             problems = channel_problems(spec.channel, files)
         find_programs(files, spec.system, program_paths(closure.infos, spec.profile_paths))
     if problems:
@@ -72,16 +88,17 @@ def read_request(spec: Spec, scratch: Path) -> Request:
 
     `scratch` is a directory for what of an export is needed as files.
     """
-    _require_tools(spec)
-    found = Findings(spec.problems())
+    require_tools(spec)
+    spec = replace(spec, root=with_store_paths(spec.root))
+    found = Findings(image_problems(spec))
     if spec.needs_appliance:
         found.problems += resources.problems()
         with found.gather():
             attempts(spec.accelerator)
-    files = Files(spec.root.store, scratch)
+    files = Files(StoreRoot(spec.root.store), scratch)
     closure, loader, architecture, names = None, None, "", Names()
     resolution: Resolution | None = None
-    if not spec.root.problems():
+    if not root_problems(spec.root):
         with found.gather():
             closure = read_root(spec.root, files)
             architecture = read_architecture(files, spec.root.system)
@@ -139,27 +156,8 @@ def _read_file(files: Files, rows: Sequence[Row], system: str, path: str) -> byt
     return content
 
 
-def _require_tools(spec: Spec) -> None:
-    """Raise HostError with a line for each tool that the host lacks."""
-    missing = process.require(*_TOOLS)
-    if spec.partition_table is not Table.NONE:
-        missing += table.problems()
-    if spec.partition_table is not Table.NONE or spec.loader != "none":
-        missing += process.require("grub-fstest", "grub-script-check")  # for boot chains
-    if spec.sector_size != SECTOR:
-        missing += process.require("fdisk")
-    if not spec.writes_in_appliance:
-        missing += libext2fs.problems()
-    if spec.needs_appliance:
-        missing += session.problems()
-    if spec.writes_in_appliance and spec.file_system in LABEL_MAX:
-        missing += kernels.problems(spec.file_system, LABEL_MAX)
-    if missing:
-        raise HostError(*missing)
-
-
 def _read_rows(spec: Spec, files: Files, closure: Closure | None) -> list[Row]:
-    """The rows of `--contents`; raises RequestError for these and for a second configuration."""
+    """Read the rows of the contents; raises RequestError for them, and for two configurations."""
     if spec.contents is None:
         return []
     accounts = Accounts(whole=False)
@@ -169,8 +167,12 @@ def _read_rows(spec: Spec, files: Files, closure: Closure | None) -> list[Row]:
     if spec.root.configuration is not None and (clashes := rows_with(rows, CONFIGURATION)):
         raise RequestError(
             [
-                f"--configuration and the --contents row for {row.target}, {row.source}, both "
-                f"make {CONFIGURATION}"
+                Message(
+                    Setting("configuration"),
+                    " and the ",
+                    Setting("contents"),
+                    f" row for {row.target}, {row.source}, both make {CONFIGURATION}",
+                )
                 for row in clashes
             ]
         )

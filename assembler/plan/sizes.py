@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from assembler.disk.layout import Layout
-from assembler.errors import RequestError
+from assembler.errors import Message, RequestError, Setting
 from assembler.filesystems import other_sizes
 from assembler.filesystems.demand import Demand, largest_paths
 from assembler.filesystems.ext4.size import free_after_mke2fs, smallest_ext4
@@ -79,7 +79,10 @@ def _largest_ext4(room: int, smallest: int, inodes: int) -> int:
 def _too_small(tree: Tree, size: int, missing: int) -> list[str]:
     """What to tell of an image that cannot hold its tree."""
     return [
-        f"--size {format_size(size)} is too small: {format_size(missing)} are missing",
+        Message(
+            Setting("size", format_size(size)),
+            f" is too small: {format_size(missing)} are missing",
+        ),
         "the largest of what should go in:",
         *(f"  {format_size(n):>10}  {show(path)}" for n, path in largest_paths(tree, _LARGEST)),
     ]

@@ -12,7 +12,6 @@ from assembler.cli import trial
 from assembler.cli.report import next_step
 from assembler.cli.trial import command_lines, qemu_words
 from assembler.disk.layout import Table
-from assembler.store.paths import StoreRoot
 from tests.support.systems import System, make_system
 
 BIOS = ["qemu-system-x86_64", "-cpu", "max", "-m", "1G", "-snapshot"]
@@ -34,7 +33,7 @@ def plan(system: System, table: Table = Table.HYBRID, loader: str = "grub", **fa
         system="",
         toplevel=system.toplevel,
     )
-    root = SimpleNamespace(store=StoreRoot(system.root), system=system.toplevel)
+    root = SimpleNamespace(store=system.root, system=system.toplevel)
     usual: dict[str, Any] = {
         "spec": SimpleNamespace(loader=loader, root=root, out=Path("/d.raw")),
         "layout": SimpleNamespace(table=table, sector_size=facts.pop("sector_size", 512)),

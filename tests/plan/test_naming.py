@@ -35,7 +35,7 @@ def decide(
     **options: object,
 ) -> Names:
     """Decide the names for a request."""
-    root = RootSpec(system=top, store=store, generations=generations)
+    root = RootSpec(system=top, store=store.root, generations=generations)
     spec = Spec(root=root, out=Path("/nonexistent"), **options)  # type: ignore[arg-type]
     return decide_names(Resolution(spec, spec, architecture, Installer()), store)
 

@@ -55,8 +55,8 @@ def test_the_closure_decides_the_boot_loader(
 
 def test_what_does_not_go_with_the_systems_boot_loader(tmp_path: Path) -> None:
     assert look(tmp_path / "a", "systemd-boot", table=Table.HYBRID).problems() == [
-        "--partition-table hybrid is for BIOS, too, which does not start systemd-boot: take "
-        "efi or efixbootldr, or --boot-loader grub"
+        "partition_table hybrid is for BIOS, too, which does not start systemd-boot: take "
+        "efi or efixbootldr, or boot_loader grub"
     ]
     refused = look(tmp_path / "b", "limine")
     assert refused.problems() == refused.installer.problems(None) != []

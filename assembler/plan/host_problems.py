@@ -1,0 +1,100 @@
+"""What of this host stands in the way of a request: files, directories and programs."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from assembler.appliance import kernels, session
+from assembler.disk import table
+from assembler.disk.layout import Table
+from assembler.errors import HostError, Message, Setting
+from assembler.filesystems.ext4 import libext2fs
+from assembler.host import process
+from assembler.host.output import out_problems
+from assembler.host.regular import input_fault
+from assembler.root.prepare import channel_problems
+from assembler.spec import LABEL_MAX, RootSpec, Spec
+from assembler.store.links import link_fault
+from assembler.store.paths import StoreRoot, is_store_path
+from assembler.store.sources import STANDARD_INPUT, brings_files
+from assembler.units import SECTOR
+
+_TOOLS = ("nix-store", "mke2fs", "e2fsck", "mkfs.fat", "fsck.fat", "mmd", "mcopy", "sfdisk")
+
+
+def root_problems(spec: RootSpec) -> list[str]:
+    """Return one line for each problem of a root: its values, and what they name on this host."""
+    lines: list[str] = []
+    if not has_export(spec) and not os.path.isdir(spec.store):
+        lines.append(Message(Setting("store", spec.store), " is not a directory"))
+    return [
+        *lines,
+        *_path_problems(spec),
+        *_configuration_problems(spec.configuration),
+        *_closure_problems(spec.closures),
+        *spec.problems(),
+    ]
+
+
+def image_problems(spec: Spec) -> list[str]:
+    """Return one line for each problem of an image, with those of its root; some may be twice."""
+    return [*root_problems(spec.root), *out_problems(spec.out), *spec.problems()]
+
+
+def has_export(spec: RootSpec) -> bool:
+    """Return whether a closure source is, or may be, an export, which brings files of its own."""
+    return any(map(brings_files, spec.closures))
+
+
+def require_tools(spec: Spec) -> None:
+    """Raise HostError with a line for each tool that the host lacks."""
+    missing = process.require(*_TOOLS)
+    if spec.partition_table is not Table.NONE:
+        missing += table.problems()
+    if spec.partition_table is not Table.NONE or spec.loader != "none":
+        missing += process.require("grub-fstest", "grub-script-check")  # for boot chains
+    if spec.sector_size != SECTOR:
+        missing += process.require("fdisk")
+    if not spec.writes_in_appliance:
+        missing += libext2fs.problems()
+    if spec.needs_appliance:
+        missing += session.problems()
+    if spec.writes_in_appliance and spec.file_system in LABEL_MAX:
+        missing += kernels.problems(spec.file_system, LABEL_MAX)
+    if missing:
+        raise HostError(*missing)
+
+
+def _path_problems(spec: RootSpec) -> list[str]:
+    """Return what is wrong with store paths; an export may bring those that are not here."""
+    store, may_be_absent, lines = StoreRoot(spec.store), has_export(spec), list[str]()
+    for setting, path in spec.named_paths:
+        if not is_store_path(path):
+            why = link_fault(path, store)
+            lines.append(Message(setting, f" is not a store path: {why}"))
+        elif may_be_absent:
+            continue
+        elif not os.path.lexists(store.host(path)):
+            lines.append(Message(setting, " does not exist"))
+        elif setting.name == "channel":
+            lines += channel_problems(path, store)
+    return lines
+
+
+def _configuration_problems(file: Path | None) -> list[str]:
+    # Not Path.is_file and the like, which raise for a directory that may not be entered.
+    if file is None or (os.path.isfile(file) and os.access(file, os.R_OK)):
+        return []
+    if os.path.isfile(file):
+        fault = "may not be read"
+    else:
+        fault = "is not a file" if os.path.exists(file) else "does not exist"
+    return [Message(Setting("configuration", file), f" {fault}")]
+
+
+def _closure_problems(closures: Sequence[Path]) -> list[str]:
+    return [
+        Message(Setting("closures", closure), f" {fault}")
+        for closure in closures
+        if closure != STANDARD_INPUT and (fault := input_fault(closure))
+    ]
