@@ -18,10 +18,10 @@ from assembler.filesystems.ext4.writer import DirectWriter
 from assembler.filesystems.fat.fat import write_fat
 from assembler.filesystems.guestfs.writer import GuestfsWriter
 from assembler.host.output import all_or_nothing, destination, flush, flush_file_system
-from assembler.host.process import temporary_directory
 from assembler.host.progress import Progress
 from assembler.host.room import Need, require_room, temporary, watched
 from assembler.host.scratch import scratch_directory
+from assembler.host.temporary import temporary_directory
 from assembler.plan.host_problems import root_problems
 from assembler.plan.needs import image_needs
 from assembler.plan.plan import Plan, fill_skeleton, make_plan

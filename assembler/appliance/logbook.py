@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from assembler.errors import HostError, reason
-from assembler.host import process
+from assembler.host.temporary import temporary_directory
 
 
 class Logbook:
@@ -33,9 +33,7 @@ class Logbook:
         try:
             with self.path.open("a") as file:
                 file.write(f"\n{message}\n")
-            handle, name = tempfile.mkstemp(
-                ".log", "assemble-appliance-", process.temporary_directory()
-            )
+            handle, name = tempfile.mkstemp(".log", "assemble-appliance-", temporary_directory())
             os.close(handle)
             shutil.copyfile(self.path, name)
         except HostError as error:

@@ -23,6 +23,7 @@ from assembler.errors import HostError
 from assembler.host import process
 from assembler.host.progress import Progress, Step
 from assembler.host.scratch import scratch_directory
+from assembler.host.temporary import temporary_directory
 from assembler.units import SECTOR, format_size
 
 log = logging.getLogger(__name__)
@@ -246,7 +247,7 @@ class Appliance:
             "memory": self._memory,
             "path": os.environ.get("LIBGUESTFS_PATH", ""),
             "cache": self._cache,
-            "tmpdir": str(process.temporary_directory()),
+            "tmpdir": str(temporary_directory()),
             "image": str(image),
             "free": format_size(shutil.disk_usage(image).free),
         }

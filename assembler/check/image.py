@@ -21,9 +21,9 @@ from assembler.check.partition_table import DiskTable, read_table
 from assembler.check.parts import check_part, has_file_system
 from assembler.disk.layout import PartitionType
 from assembler.errors import HostError, RequestError, TooSlowError, reason
-from assembler.host import process
 from assembler.host.room import require_some_room, temporary, watched
 from assembler.host.scratch import plain_name, scratch_directory
+from assembler.host.temporary import temporary_directory
 from assembler.host.words import printable
 from assembler.units import SECTOR, format_size
 
@@ -65,7 +65,7 @@ def check_image(
     """
     _refuse(image, not_a_file)
     _refuse(image, not_raw)
-    tmp = temporary(process.temporary_directory())
+    tmp = temporary(temporary_directory())
     with plain_name(image) as alias, scratch_directory() as scratch, watched(tmp):
         found = _check(alias, image, Path(scratch), bios=bios, efi=efi, boots=boots)
         if found.faults:  # a copy that was cut short looks like a damaged image

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from assembler.errors import HostError, reason
 from assembler.host import process
+from assembler.host.temporary import temporary_directory
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class _Run:
                 self.end()
 
     def _begin(self) -> Path:
-        parent = process.temporary_directory()
+        parent = temporary_directory()
         _remove_left_over(parent)
         while True:
             self._top = parent / f"{_PREFIX}{secrets.token_hex(_RANDOM)}"

@@ -9,7 +9,7 @@ from assembler.disk import table
 from assembler.disk.layout import Table
 from assembler.errors import HostError, Message, Setting
 from assembler.filesystems.ext4 import libext2fs
-from assembler.host import process
+from assembler.host import programs
 from assembler.host.output import out_problems
 from assembler.host.regular import input_fault
 from assembler.root.prepare import channel_problems
@@ -48,13 +48,13 @@ def has_export(spec: RootSpec) -> bool:
 
 def require_tools(spec: Spec) -> None:
     """Raise HostError with a line for each tool that the host lacks."""
-    missing = process.require(*_TOOLS)
+    missing = programs.require(*_TOOLS)
     if spec.partition_table is not Table.NONE:
         missing += table.problems()
     if spec.partition_table is not Table.NONE or spec.loader != "none":
-        missing += process.require("grub-fstest", "grub-script-check")  # for boot chains
+        missing += programs.require("grub-fstest", "grub-script-check")  # for boot chains
     if spec.sector_size != SECTOR:
-        missing += process.require("fdisk")
+        missing += programs.require("fdisk")
     if not spec.writes_in_appliance:
         missing += libext2fs.problems()
     if spec.needs_appliance:

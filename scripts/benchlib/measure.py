@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assembler.errors import HostError
-from assembler.host import process
+from assembler.host import process, programs
 
 _INTERVAL = 0.02  # seconds between two looks at the processes
 _PATIENCE = 20  # seconds that an interrupted program has for cleaning up
@@ -44,7 +44,7 @@ def run(argv: Sequence[process.Arg], env: Mapping[str, str] | None = None) -> Fi
     start = time.perf_counter()
     child = subprocess.Popen(
         [os.fsencode(arg) for arg in argv],
-        env={**os.environ, "PATH": process.search_path(), **(env or {})},
+        env={**os.environ, "PATH": programs.search_path(), **(env or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

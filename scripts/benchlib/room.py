@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from assembler.errors import HostError
-from assembler.host import process
+from assembler.host import process, programs
 from assembler.units import BLOCK, GIB, MIB, format_size
 from benchlib.closure import Shape
 
@@ -116,7 +116,7 @@ def why_no_xfs() -> str:
     if os.geteuid() != 0:
         return "only root may mount one"
     for program in ("mkfs.xfs", "mount", "umount", "filefrag"):
-        if process.which(program) is None:
+        if programs.which(program) is None:
             return f"the program {program} is absent"
     xfs = "xfs" in Path("/proc/filesystems").read_text().split()
     if not xfs and not Path(f"/lib/modules/{os.uname().release}").is_dir():

@@ -108,7 +108,7 @@ def test_a_host_without_grub_is_told_what_to_install(
     platform: Platform, packages: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("assembler.boot.grub.grub._HOST_PREFIX", tmp_path)
-    monkeypatch.setattr("assembler.host.process.search_path", lambda: str(tmp_path))
+    monkeypatch.setattr("assembler.host.programs.search_path", lambda: str(tmp_path))
     with pytest.raises(RequestError) as caught:
         find_grub(platform, StoreRoot(tmp_path), [STORE_PATH])
     assert packages in str(caught.value)
@@ -118,7 +118,7 @@ def test_modules_without_a_program_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(tmp_path, "i386-pc")
-    monkeypatch.setattr("assembler.host.process.search_path", lambda: str(tmp_path))
+    monkeypatch.setattr("assembler.host.programs.search_path", lambda: str(tmp_path))
     with pytest.raises(HostError, match="grub-mkimage is not on PATH"):
         find_grub(Platform.BIOS, StoreRoot(tmp_path), [STORE_PATH])
 
@@ -143,7 +143,7 @@ def test_incomplete_modules_alone_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("assembler.boot.grub.grub._HOST_PREFIX", tmp_path)
-    monkeypatch.setattr("assembler.host.process.search_path", lambda: str(tmp_path))
+    monkeypatch.setattr("assembler.host.programs.search_path", lambda: str(tmp_path))
     modules = tmp_path / STORE_PATH[1:] / "lib/grub/x86_64-efi"
     modules.mkdir(parents=True)
     (modules / "moddep.lst").touch()

@@ -40,7 +40,7 @@ def no_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (programs / "grub-mkimage").write_text("#!/bin/sh\n")
     (programs / "grub-mkimage").chmod(0o755)
     monkeypatch.setattr(grub, "_HOST_PREFIX", tmp_path / "absent")
-    monkeypatch.setattr("assembler.host.process.search_path", lambda: str(programs))
+    monkeypatch.setattr("assembler.host.programs.search_path", lambda: str(programs))
 
 
 def add_grub(system: System, path: str, *platforms: Platform) -> None:

@@ -59,7 +59,7 @@ def test_a_file_is_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     wanted = [(0, "/a/file", 4), (0, "/a/empty", 4), (0, "/a/absent", 4), (7, "/x", 1)]
     reader.fetch(wanted * 2)
     assert reader.names(0, "/a")
-    monkeypatch.setattr("assembler.host.process.search_path", lambda: os.fspath(tmp_path))
+    monkeypatch.setattr("assembler.host.programs.search_path", lambda: os.fspath(tmp_path))
     assert reader.read(0, "/a/file", 4) == b"data"
     assert reader.read(0, "/a/file", 2) == b"da"
     assert reader.read(0, "/a/empty") == b""
@@ -116,7 +116,7 @@ def test_labels(tmp_path: Path, label: str) -> None:
 
 
 def test_a_host_without_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assembler.host.process.search_path", lambda: os.fspath(tmp_path))
+    monkeypatch.setattr("assembler.host.programs.search_path", lambda: os.fspath(tmp_path))
     (tmp_path / "disk").touch()
     with pytest.raises(HostError) as caught:
         GrubReader(tmp_path / "disk", tmp_path)
@@ -177,7 +177,7 @@ def test_reading_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     tool = tmp_path / "grub-fstest"
     tool.write_text("#!/bin/sh\nexec sleep 60\n")
     tool.chmod(0o755)
-    monkeypatch.setattr("assembler.host.process.search_path", lambda: f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr("assembler.host.programs.search_path", lambda: f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr(reader, "_limit", 0.2)
     begun = time.monotonic()
     for _ in range(100):

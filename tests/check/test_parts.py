@@ -135,7 +135,7 @@ def test_a_fat_that_never_ends_is_stopped(
     tool.write_text("#!/bin/sh\nexec sleep 60\n")
     tool.chmod(0o755)
     monkeypatch.setattr(
-        "assembler.host.process.search_path", lambda: f"{tmp_path}:/usr/bin:/bin:/usr/sbin:/sbin"
+        "assembler.host.programs.search_path", lambda: f"{tmp_path}:/usr/bin:/bin:/usr/sbin:/sbin"
     )
     monkeypatch.setattr("assembler.check.fat_part._SECONDS", 0.2)
     words = "checking a FAT: fsck.fat did not end within 0 seconds and was stopped: "
@@ -155,7 +155,7 @@ def test_a_tool_that_cannot_start_is_no_fault_of_the_image(
     tool.write_text("#!/bin/sh\necho 'error while loading shared libraries' >&2\nexit 127\n")
     tool.chmod(0o755)
     monkeypatch.setattr(
-        "assembler.host.process.search_path", lambda: f"{tmp_path}:/usr/bin:/bin:/usr/sbin:/sbin"
+        "assembler.host.programs.search_path", lambda: f"{tmp_path}:/usr/bin:/bin:/usr/sbin:/sbin"
     )
     with pytest.raises(HostError, match="loading shared libraries"):
         (ext4_fault(image, made["ext4"]), fat_fault(image, made["fat"], tmp_path))
@@ -169,7 +169,7 @@ def test_a_program_is_killed_by_what_it_reads(
     tool.chmod(0o755)
     assert subprocess.run([tool]).returncode == -11
     monkeypatch.setattr(
-        "assembler.host.process.search_path", lambda: f"{tmp_path}:/usr/bin:/bin:/usr/sbin:/sbin"
+        "assembler.host.programs.search_path", lambda: f"{tmp_path}:/usr/bin:/bin:/usr/sbin:/sbin"
     )
     assert ext4_fault(image, made["ext4"]) == "e2fsck: it was killed by signal 11"
 

@@ -281,7 +281,7 @@ def test_missing_program(system: System, tmp_path: Path, program: str) -> None:
             if tool.name != program and not link.is_symlink():
                 link.symlink_to(tool)
     script = (
-        "import assembler.host.process as p; p._ADMIN_DIRECTORIES = ();"
+        "import assembler.host.programs as p; p._ADMIN_DIRECTORIES = ();"
         "from assembler.cli.commands import assemble_main; assemble_main()"
     )
     done = subprocess.run(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from assembler.errors import HostError, TooSlowError
-from assembler.host import process
+from assembler.host import process, programs
 from assembler.host.scratch import remove_tree
 from tests.support.helpers import output
 
@@ -45,7 +45,7 @@ def test_the_environment_is_small_and_fixed(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_missing_program_is_told_with_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_ADMIN_DIRECTORIES", ())
+    monkeypatch.setattr(programs, "_ADMIN_DIRECTORIES", ())
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(HostError) as caught:
         process.run(["mkfs.fat"], what="making the ESP")
@@ -60,18 +60,18 @@ def test_a_directory_on_path_that_may_not_be_entered_is_passed_over(
 ) -> None:
     (tmp_path / "locked").mkdir(mode=0)
     monkeypatch.setenv("PATH", f"{tmp_path}/locked:{os.environ['PATH']}")
-    assert process.which("sh") is not None
+    assert programs.which("sh") is not None
     with pytest.raises(HostError, match="the program no-such-program is not on PATH"):
         process.run(["no-such-program"], what="test")
 
 
 def test_programs_for_administrators_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/usr/bin")
-    assert process.require("mke2fs", "sh") == []
+    assert programs.require("mke2fs", "sh") == []
 
 
 def test_every_missing_program_gets_a_line() -> None:
-    assert len(process.require("sh", "no-such-a", "no-such-b")) == 2
+    assert len(programs.require("sh", "no-such-a", "no-such-b")) == 2
 
 
 def test_a_failure_shows_command_last_words_and_remedy() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from assembler.binaries.machine import Machine
 from assembler.boot.lookup import host_tree
 from assembler.errors import HostError, RequestError, reason
-from assembler.host import process
+from assembler.host import process, programs
 from assembler.host.scratch import scratch_directory
 from assembler.store.paths import AbsentError, Store, store_path_of
 
@@ -163,8 +163,8 @@ def _files_of(platform: Platform) -> tuple[str, ...]:
 
 
 def _with_mkimage(platform: Platform, modules: Path, store_path: str | None) -> Grub:
-    fault = HostError(*process.require(_MKIMAGE))
-    for program in (*_beside(modules), process.which(_MKIMAGE)):
+    fault = HostError(*programs.require(_MKIMAGE))
+    for program in (*_beside(modules), programs.which(_MKIMAGE)):
         if program is None:
             continue
         try:  # one from a closure may be for another machine
@@ -284,7 +284,7 @@ def _in_closure(
 
 def _on_host(platform: Platform) -> Iterator[tuple[None, Path]]:
     prefixes = [_HOST_PREFIX]
-    for directory in process.search_path().split(os.pathsep):
+    for directory in programs.search_path().split(os.pathsep):
         program = Path(directory or ".") / _MKIMAGE
         if os.path.isfile(program):  # unlike Path.is_file, false in an unreadable directory
             prefixes.append(program.resolve().parent.parent)

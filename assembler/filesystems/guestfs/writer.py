@@ -18,10 +18,10 @@ from assembler.filesystems.ext4 import mke2fs
 from assembler.filesystems.guestfs.archive import RECORD
 from assembler.filesystems.guestfs.payload import write_payload
 from assembler.filesystems.protocol import FileSystem
-from assembler.host import process
 from assembler.host.progress import Progress, Step
 from assembler.host.room import temporary, watched
 from assembler.host.scratch import scratch_directory
+from assembler.host.temporary import temporary_directory
 from assembler.tree.tree import Tree
 from assembler.units import KIB, MIB
 
@@ -73,7 +73,7 @@ class GuestfsWriter:
     def write(self, image: Path, target: FileSystem, tree: Tree, progress: Progress) -> None:
         """Make `target`, which is partition `target.partition` of `image`, and fill it."""
         with scratch_directory() as scratch:
-            tmp = temporary(process.temporary_directory(), target.data)
+            tmp = temporary(temporary_directory(), target.data)
             with progress.step("making the payload", total=target.data) as step, watched(tmp):
                 archives = write_payload(Path(scratch), tree, processors(), step)
             disks = [Disk(image, sector_size=target.sector_size)]

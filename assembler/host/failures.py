@@ -1,0 +1,95 @@
+"""The messages for programs that failed or did not start."""
+
+import errno
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+_TAIL_LINES = 12  # of what a program printed
+
+_LIMIT = "the limit of processes is reached (ulimit -u, or pids.max of the container)"
+
+# What programs print when the host is at fault: the dynamic loaders of glibc
+# (elf/dl-error-skeleton.c) and musl (ldso/dynlink.c), and every libc for ENOSPC. Words in the
+# middle of a line may be part of a file name, so the end of the line, or the ` while ` of
+# com_err(3), must follow.
+_HOST_FAULTS = (
+    (
+        re.compile(
+            r"rror (?:while )?loading shared librar(?:ies|y):? (?P<what>[^:\s]+)"
+            r"|symbol lookup error: (?P<symbol>.+)"
+            r"|version `(?P<version>[^']+)' not found"
+        ),
+        "cannot load a library that it needs ({what}): install it anew, or mend LD_LIBRARY_PATH",
+    ),
+    (
+        re.compile(r"(?m)(?P<what>No space left on device|Disk quota exceeded)(?:[.)]?$| while )"),
+        "has no room to write to ({what}): TMPDIR, {tmp}, or the disk of the image is full",
+    ),
+    (re.compile("(?P<what>Resource temporarily unavailable)"), f"ran into a limit: {_LIMIT}"),
+)
+
+
+def _host_fault(stderr: bytes) -> str:
+    """Return what a failed program prints about the host, not its input: the end of a sentence."""
+    printed = stderr.decode(errors="replace")
+    for pattern, words in _HOST_FAULTS:
+        if found := pattern.search(printed):
+            what = next(filter(None, found.groups()))
+            return words.format(what=what, tmp=os.environ.get("TMPDIR") or "/tmp")
+    return ""
+
+
+def failure(
+    program: str,
+    done: subprocess.CompletedProcess[bytes],
+    *,
+    what: str,
+    command: str,
+    ok: Sequence[int],
+    remedy: str,
+) -> list[str]:
+    """Return the message for a failed program: what it did, how it failed, and what it printed.
+
+    `what` names the job, `command` is the line that shows how the program was started. Empty for an exit status in `ok`, unless the program complains of the host.
+    """
+    status = done.returncode
+    if status == 0:
+        return []
+    head = f"{what}: {Path(program).name}"
+    if fault := _host_fault(done.stderr):
+        return [f"{head} {fault}", command]
+    if status in ok:
+        return []
+    how = _killed(-status) if status < 0 else f"failed with status {status}"
+    printed = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()
+    lines = [f"{head} {how}", command, *(f"  {one}" for one in printed[-_TAIL_LINES:])]
+    return [*lines, remedy] if remedy else lines
+
+
+def _killed(number: int) -> str:
+    """Return how a signal ended a program; the limits of setrlimit(2) send some signals."""
+    name = ""
+    with suppress(ValueError):  # a real-time signal
+        name = f" ({signal.Signals(number).name})"
+    limits: dict[int, str] = {
+        signal.SIGXFSZ: ": the limit for the size of files is reached (ulimit -f)",
+        signal.SIGXCPU: ": the limit for processor time is reached (ulimit -t)",
+    }
+    return f"was killed by signal {number}{name}{limits.get(number, '')}"
+
+
+def unstartable(program: str, error: OSError) -> str:
+    """Return why a program that exists does not start."""
+    match error.errno:
+        case errno.EAGAIN:
+            why = _LIMIT
+        case errno.ENOENT:
+            why = "its interpreter, or its dynamic loader, is not on this host"
+        case _:
+            why = error.strerror or str(error)
+    return f"cannot start {program}: {why}"
