@@ -55,7 +55,8 @@ def failure(
 ) -> list[str]:
     """Return the message for a failed program: what it did, how it failed, and what it printed.
 
-    `what` names the job, `command` is the line that shows how the program was started. Empty for an exit status in `ok`, unless the program complains of the host.
+    `what` names the job, `command` is the line that shows how the program was started. Empty for
+    an exit status in `ok`, unless the program complains of the host.
     """
     status = done.returncode
     if status == 0:
