@@ -3,6 +3,7 @@
 import os
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from assembler.appliance.mounts import UNMOUNT, mount
@@ -10,6 +11,7 @@ from assembler.appliance.session import Appliance, Disk
 from assembler.boot import system
 from assembler.boot.grub import bios
 from assembler.check.image import Report, check_image
+from assembler.copying.sender import Hashing
 from assembler.copying.sharing import CopyMode, can_share, copy_problems
 from assembler.disk.table import write_table
 from assembler.errors import AssembleError, HostError, InternalError, RequestError
@@ -17,6 +19,7 @@ from assembler.filesystems.demand import largest_paths, measure
 from assembler.filesystems.ext4.writer import DirectWriter
 from assembler.filesystems.fat.fat import write_fat
 from assembler.filesystems.guestfs.writer import GuestfsWriter
+from assembler.filesystems.protocol import Writer
 from assembler.host.output import all_or_nothing, destination, flush, flush_file_system
 from assembler.host.progress import Progress
 from assembler.host.room import Need, require_room, temporary, watched
@@ -26,13 +29,12 @@ from assembler.plan.host_problems import root_problems
 from assembler.plan.needs import image_needs
 from assembler.plan.plan import Plan, fill_skeleton, make_plan
 from assembler.plan.request import read_request, read_root, with_store_paths
-from assembler.root.build import digests, scan_store
+from assembler.root.build import scan_store
 from assembler.root.copies import copy_store
 from assembler.root.prepare import inside, obstacles, stamp
 from assembler.root.skeleton import DATABASE
 from assembler.root.target import target_problems, unfinished
 from assembler.spec import RootSpec, Spec
-from assembler.store.closure import Closure
 from assembler.store.database import make_database
 from assembler.store.paths import StoreRoot
 from assembler.tree.files import Files
@@ -77,7 +79,17 @@ def assemble(spec: Spec, progress: Progress | None = None) -> tuple[Plan, Report
                     write_fat(image, fat)
                 if made.bios is not None:
                     bios.install(image, made.layout, *made.bios)
-            _write_root(spec, image, made, progress)
+            hashing = Hashing(
+                made.closure.to_hash(spec.root.check_hashes), made.database / "db.sqlite"
+            )
+            writer = _writer(spec, made, progress)
+            with writer.write(image, made.root, made.tree, progress, hashing) as hashes:
+                closure = made.closure.with_hashes(hashes)
+                if not made.closure.is_hashed:
+                    with progress.step("making the Nix database"):
+                        make_database(closure.infos, made.files, made.database, spec.root.epoch)
+            if spec.loader == "system" and not spec.writes_in_appliance:
+                _install_system(spec, image, made, progress)
             with progress.step("checking"):
                 report = check_image(
                     image,
@@ -100,27 +112,29 @@ def _unsound(spec: Spec, report: Report) -> AssembleError:
     return HostError(said) if spec.loader == "system" else InternalError(said)
 
 
-def _write_root(spec: Spec, image: Path, made: Plan, progress: Progress) -> None:
-    """The root file system, and in an appliance what the system's own installer does to it."""
+def _writer(spec: Spec, made: Plan, progress: Progress) -> Writer:
+    """The writer of the root file system; one in an appliance runs the system's installer, too."""
+    if not spec.writes_in_appliance:
+        return DirectWriter()
+    then = partial(_run_installer, spec, made, progress) if spec.loader == "system" else None
+    return GuestfsWriter(spec.accelerator, then)
 
-    def install(appliance: Appliance) -> None:
-        with progress.step("installing the system's boot loader"):
-            numbers = [part.number for part in made.layout.partitions]
-            system.install(appliance, spec.root.system, mounts=made.mounts, partitions=numbers)
 
-    then = install if spec.loader == "system" else None
-    if spec.writes_in_appliance:
-        GuestfsWriter(spec.accelerator, then).write(image, made.root, made.tree, progress)
-        return
-    DirectWriter().write(image, made.root, made.tree, progress)
-    if then is not None:
-        disk = Disk(image, sector_size=made.layout.sector_size)
-        with Appliance([disk], spec.accelerator, progress) as appliance:
-            lines = mount(made.root.partition, made.root.kind)
-            appliance.sh("\n".join(lines), what="mounting the image")
-            then(appliance)
-            appliance.sh("\n".join(UNMOUNT), what="unmounting the image")
-            appliance.shutdown()
+def _install_system(spec: Spec, image: Path, made: Plan, progress: Progress) -> None:
+    """Run the system's own installer on a whole image, in an appliance."""
+    disk = Disk(image, sector_size=made.layout.sector_size)
+    with Appliance([disk], spec.accelerator, progress) as appliance:
+        lines = mount(made.root.partition, made.root.kind)
+        appliance.sh("\n".join(lines), what="mounting the image")
+        _run_installer(spec, made, progress, appliance)
+        appliance.sh("\n".join(UNMOUNT), what="unmounting the image")
+        appliance.shutdown()
+
+
+def _run_installer(spec: Spec, made: Plan, progress: Progress, appliance: Appliance) -> None:
+    with progress.step("installing the system's boot loader"):
+        numbers = [part.number for part in made.layout.partitions]
+        system.install(appliance, spec.root.system, mounts=made.mounts, partitions=numbers)
 
 
 def _missing(root: Path, tree: Tree) -> int:
@@ -143,11 +157,6 @@ def prepare(
     Without a `progress` nothing is shown. The database comes last. Raises RequestError with every
     problem of the request, HostError when a tool or the disk fails.
     """
-
-    def make_database_of(hashed: Closure) -> None:
-        with shown.step("making the Nix database"):
-            make_database(hashed.infos, files, inside(root, DATABASE), spec.epoch)
-
     shown = progress or Progress(quiet=True)
     spec = with_store_paths(spec)
     problems = [*root_problems(spec), *target_problems(root, force=force)]
@@ -168,9 +177,12 @@ def prepare(
                 require_room([replace(disk, size=_missing(root, tree))])
         with shown.step("preparing the root"):
             made = fill_skeleton(spec, root, closure, files)
-        tree.digests = digests(closure, spec.check_hashes, make_database_of)
         with shown.step("copying the store paths", total=measure(tree).data) as step:
-            copy_store(root, tree, step, copy_mode, compare=resumed)
+            hash_paths = closure.to_hash(spec.check_hashes)
+            hashes = copy_store(root, tree, step, copy_mode, compare=resumed, hash_paths=hash_paths)
+        closure = closure.with_hashes(hashes)
+        with shown.step("making the Nix database"):
+            make_database(closure.infos, files, inside(root, DATABASE), spec.epoch)
         stamp(root, made, spec.epoch)
         with shown.step("flushing to the disk"):
             flush_file_system(root)

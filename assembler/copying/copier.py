@@ -22,8 +22,8 @@ class Copier:
     """Copies ranges of host files into an image; a context manager that waits for the end.
 
     A failed copy raises HostError, naming the file, from whichever call notices it first. With one
-    worker, it can hash what goes by (`open` to `close`); `digests` has name → hexadecimal SHA-256,
-    complete after the end.
+    worker, it can hash all data between `open` and `close`; `hashes` has name → hexadecimal
+    SHA-256, complete after the end.
     """
 
     def __init__(self, image: Path, step: Step, *, workers: int = _WORKERS) -> None:
@@ -47,9 +47,9 @@ class Copier:
         if workers == 1:  # there may be much to do for one while others are free
             fcntl.fcntl(self._requests, fcntl.F_SETPIPE_SZ, _LONG_PIPE)
         self._packet = bytearray()
-        self._heard = b""
+        self._report = b""  # the line that is not complete yet
         self._step = step
-        self.digests: dict[bytes, str] = {}
+        self.hashes: dict[str, str] = {}
         self.asked = 0  # bytes to read, so far
 
     @property
@@ -63,12 +63,12 @@ class Copier:
             piece = min(_PIECE, length - skip)
             self._ask(copy_worker.COPY, path, start + skip, target + skip, piece)
 
-    def open(self, name: bytes) -> None:
+    def open(self, name: str) -> None:
         """Begin the hash called `name`."""
-        self._ask(copy_worker.OPEN, name)
+        self._ask(copy_worker.OPEN, os.fsencode(name))
 
     def literal(self, data: bytes) -> None:
-        """Hash bytes that are given."""
+        """Hash `data`."""
         for start in range(0, len(data), _LONGEST):
             self._ask(copy_worker.LITERAL, data[start : start + _LONGEST])
 
@@ -77,7 +77,7 @@ class Copier:
         self._ask(copy_worker.HASH, path, start, 0, length)
 
     def zeros(self, length: int) -> None:
-        """Hash zeros, which a hole stands for."""
+        """Hash `length` zeros: what a hole reads as."""
         if length:
             self._ask(copy_worker.ZEROS, length=length)
 
@@ -107,21 +107,21 @@ class Copier:
         self._listen()
 
     def _listen(self) -> bool:
-        """Take in what the workers report; returns whether they may report more."""
+        """Read what the workers report; returns whether they may report more."""
         try:
-            heard = os.read(self._reports, 1 << 16)
+            read = os.read(self._reports, 1 << 16)
         except BlockingIOError:
             return True
-        *lines, self._heard = (self._heard + heard).split(b"\n")
+        *lines, self._report = (self._report + read).split(b"\n")
         for line in lines:
             if line.startswith(b"!"):
                 raise HostError(f"copying file data: {os.fsdecode(line[1:])}")
             if line.startswith(b"="):
                 name, _, digest = line[1:].partition(b" ")
-                self.digests[name] = digest.decode()
+                self.hashes[os.fsdecode(name)] = digest.decode()
             else:
                 self._step.advance(int(line))
-        return bool(heard)
+        return bool(read)
 
     def _finish(self) -> None:
         """Wait until the workers have done all; raises HostError when one failed."""

@@ -3,15 +3,13 @@
 import errno
 import fcntl
 import os
-import stat
 from enum import StrEnum
 from pathlib import Path
 
 from assembler.host.regular import open_regular
 from assembler.tree.canonical import is_canonical
-from assembler.tree.tree import Directory, Node, Slice, Tree, origin, visit
+from assembler.tree.tree import Directory, Node, Slice, Tree, files
 
-_STORE = b"/nix/store"
 _FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
 
 
@@ -31,15 +29,15 @@ def copy_problems(root: Path, tree: Tree, mode: CopyMode) -> list[str]:
     found = _some_file(tree)
     if found is None:
         return []
-    source, data = found
-    if isinstance(data, Slice):
+    node, source = found
+    if isinstance(node.data, Slice):
         return [f"--copy-mode {mode}: the files of an export cannot be shared: take auto or copy"]
     trial = os.fsencode(root) + b"/.prepare-root-trial"
     try:
         if mode == CopyMode.HARDLINK:
             os.link(source, trial, follow_symlinks=False)
         else:
-            _clone(source, trial)
+            _clone(source, trial, os.O_CREAT | os.O_EXCL)
     except OSError as error:
         why = error.strerror
         if error.errno == errno.EPERM:
@@ -54,42 +52,28 @@ def copy_problems(root: Path, tree: Tree, mode: CopyMode) -> list[str]:
 def can_share(directory: Path, tree: Tree) -> bool:
     """Whether files in a directory can share the data of a tree's store paths: tried out."""
     found = _some_file(tree)
-    if found is None or isinstance(found[1], Slice):
+    if found is None or isinstance(found[0].data, Slice):
         return False
     try:
-        reading = open_regular(found[0])
-        try:
-            writing = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-            try:
-                clone(reading, writing)
-            finally:
-                os.close(writing)
-        finally:
-            os.close(reading)
+        _clone(found[1], os.fsencode(directory), os.O_TMPFILE)
     except OSError:
         return False
     return True
 
 
-def _some_file(tree: Tree) -> tuple[bytes, object] | None:
-    """The host path and the data of the first file of a store path, or None."""
-    store = tree.get(_STORE)
-    sources = [b""]
-    for name, node, begins in visit(store) if isinstance(store, Directory) else ():
-        if isinstance(node, Directory):
-            if begins:
-                sources.append(os.fsencode(node.source) + b"/")
-            else:
-                sources.pop()
-        elif node.kind == stat.S_IFREG and node.size:
-            return origin(node.data, sources[-1] + name)[0], node.data
+def _some_file(tree: Tree) -> tuple[Node, bytes] | None:
+    """The first file in the store that is not empty, and its host file; None if there is none."""
+    for _, node, source in files(tree.store or Directory(), b""):
+        if source and node.size:
+            return node, source
     return None
 
 
-def _clone(source: bytes, target: bytes) -> None:
+def _clone(source: bytes, target: bytes, flags: int) -> None:
+    """Make a file, by `flags` of open(2), that shares the data of `source`; raises OSError."""
     reading = open_regular(source)
     try:
-        writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        writing = os.open(target, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
         try:
             clone(reading, writing)
         finally:
@@ -105,17 +89,11 @@ def clone(source: int, target: int) -> None:
 
 def shares(top: Directory | Node, target: bytes) -> bool:
     """Whether any file at `target` is the very file that it would be copied from."""
-    pending: list[tuple[Directory | Node, bytes, bytes]] = [(top, target, b"")]
-    while pending:
-        node, here, usual = pending.pop()
-        if isinstance(node, Directory):
-            base = os.fsencode(node.source) + b"/"
-            pending += [(c, here + b"/" + n, base + n) for n, c in node.children.items()]
-        elif node.kind == stat.S_IFREG and not isinstance(node.data, Slice):
-            source = origin(node.data, usual)[0]
-            if os.path.samestat(os.lstat(source), os.lstat(here)):
-                return True
-    return False
+    return any(
+        os.path.samestat(os.lstat(source), os.lstat(here))
+        for here, node, source in files(top, target)
+        if source and not isinstance(node.data, Slice)
+    )
 
 
 def link(node: Node, path: bytes, target: bytes) -> bool:

@@ -87,8 +87,7 @@ def _directory_blocks(directory: Directory) -> int:
 
 def largest_paths(tree: Tree, count: int) -> list[tuple[int, bytes]]:
     """The store paths (else the top directories) that take most, as (bytes, path)."""
-    store = tree.get(b"/nix/store")
-    base, top = (b"/nix/store/", store) if isinstance(store, Directory) else (b"/", tree.root)
+    base, top = (b"/", tree.root) if tree.store is None else (b"/nix/store/", tree.store)
     sizes = []
     for name, child in top.children.items():
         size, pending = 0, [child]

@@ -1,10 +1,13 @@
 """What every writer of a root file system takes."""
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
+from assembler.copying.sender import NO_HASHING, Hashing
 from assembler.host.progress import Progress
 from assembler.tree.tree import Tree
 from assembler.units import SECTOR
@@ -33,8 +36,17 @@ class FileSystem:
 class Writer(Protocol):
     """Turns a Tree into a file system inside an image."""
 
-    def write(self, image: Path, target: FileSystem, tree: Tree, progress: Progress) -> None:
+    def write(
+        self,
+        image: Path,
+        target: FileSystem,
+        tree: Tree,
+        progress: Progress,
+        hashing: Hashing = NO_HASHING,
+    ) -> AbstractContextManager[Mapping[str, str]]:
         """Make `target` in `image` and fill it with `tree`, naming the steps on `progress`.
 
-        Raises HostError when a tool fails or the image's disk is full.
+        Gives the hashes of `hashing.paths`: store path → hexadecimal SHA-256 of its NAR. They are
+        known when the block begins; `hashing.last` is copied when the block ends, and only then is
+        the file system complete. Raises HostError when a tool fails or the image's disk is full.
         """

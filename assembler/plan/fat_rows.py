@@ -18,7 +18,7 @@ from assembler.root.placing import OURS
 from assembler.root.rows import Row, rows_with
 from assembler.spec import Spec
 from assembler.tree.scan import with_path
-from assembler.tree.tree import Directory, Node, Tree, origin
+from assembler.tree.tree import Directory, Node, Tree, source_of
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def _take(tree: Tree, place: str) -> Iterator[tuple[str, Directory | Node, Path]
         for name, node in sorted(holder.children.items()):
             path = above + name
             if isinstance(node, Node):
-                source, _ = origin(with_path(node, holder, name).data, b"")
+                source = source_of(with_path(node, holder, name).data)
                 yield os.fsdecode(path), node, Path(os.fsdecode(source))
             elif node.children:
                 pending.append((path + b"/", node))

@@ -33,7 +33,7 @@ from assembler.plan.fat_rows import fat_places, move_to_fats, warn_of_hidden
 from assembler.plan.identity import Identity
 from assembler.plan.request import Request
 from assembler.plan.sizes import decide_sizes
-from assembler.root.build import await_file, build_tree, digests, scan_store
+from assembler.root.build import build_tree, scan_store
 from assembler.root.placing import add_contents
 from assembler.root.prepare import inside, make_skeleton
 from assembler.root.skeleton import DATABASE
@@ -53,6 +53,9 @@ class Plan:
     spec: Spec  # what was asked for, with what the system decides of it
     layout: Layout
     tree: Tree
+    closure: Closure  # with all sizes
+    files: Files
+    database: Path  # the staged root's directory of the Nix database, which the tree has
     demand: Demand
     root: FileSystem
     fats: tuple[Fat, ...]  # the EFI system partition, and one for kernels
@@ -98,7 +101,7 @@ def make_plan(request: Request, staging: Path) -> Plan:
         closure, scanner = _scan_and_prepare(request, tree, staging, pool)
     made = {platform: core.result() for platform, core in cores.items()}
     booting = arrange(request.loader, spec, places, made, request.files)
-    booting = _complete_tree(request, closure, scanner, staging, booting)
+    booting = _complete_tree(request, scanner, staging, booting)
     demand = measure(tree)
     layout, root_size, inodes = decide_sizes(
         spec, tree, demand, partial(_layout_of, request=request, identity=identity)
@@ -107,6 +110,9 @@ def make_plan(request: Request, staging: Path) -> Plan:
         spec=spec,
         layout=layout,
         tree=tree,
+        closure=closure,
+        files=request.files,
+        database=inside(staging, DATABASE),
         demand=demand,
         root=FileSystem(
             offset=layout.root.start,
@@ -188,24 +194,14 @@ def _boot_problems(request: Request, plan: Plan, boot_kind: str) -> list[str]:
     return problems
 
 
-def _complete_tree(
-    request: Request, closure: Closure, scanner: Scanner, staging: Path, booting: Booting
-) -> Booting:
-    """Add to the store paths of a tree all else, and what is to be hashed while they are read.
+def _complete_tree(request: Request, scanner: Scanner, staging: Path, booting: Booting) -> Booting:
+    """Add everything else to the store paths of a tree.
 
-    `closure` has all sizes. Returns what the boot loader needs with the contents that are beside
+    Returns what the boot loader needs with the contents that are beside
     it. Raises RequestError for what the file systems cannot hold.
     """
     spec, source, tree = request.spec, request.spec.root, scanner.tree
     build_tree(tree, scanner, staging, booting.root, source.epoch)
-
-    def complete(hashed: Closure) -> None:
-        if not closure.is_hashed:
-            make_database(hashed.infos, request.files, inside(staging, DATABASE), source.epoch)
-
-    tree.digests = digests(closure, source.check_hashes, complete)
-    if not closure.is_hashed:
-        await_file(tree, f"{DATABASE}/db.sqlite".encode())
     add_contents(tree, scanner, request.rows, source.epoch)
     places = fat_places(spec, request.loader)
     seen = [*places, *(place for _, place in spec.subvolumes)]

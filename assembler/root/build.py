@@ -2,17 +2,16 @@
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from assembler.errors import HostError, reason
 from assembler.root import skeleton
 from assembler.store.closure import Closure
-from assembler.store.paths import STORE
 from assembler.tree.files import Files
 from assembler.tree.nar_tree import nar_size
 from assembler.tree.scan import Metadata, Scanner
-from assembler.tree.tree import Digests, Late, Node, Tree, origin, regular
+from assembler.tree.tree import Node, Sparse, Tree, regular
 
 
 def scan_store(tree: Tree, scanner: Scanner, closure: Closure, files: Files) -> Closure:
@@ -33,32 +32,14 @@ def scan_store(tree: Tree, scanner: Scanner, closure: Closure, files: Files) -> 
     return closure.with_sizes(sizes)
 
 
-def digests(closure: Closure, check: bool | None, complete: Callable[[Closure], None]) -> Digests:
-    """What to hash while the store paths of a closure are read; see `Closure.unread` for `check`.
-
-    When it is done, `complete` is given the closure with all hashes.
-    """
-
-    def settle(hashes: Mapping[bytes, str]) -> None:
-        found = {f"{STORE}/{os.fsdecode(name)}": digest for name, digest in hashes.items()}
-        complete(closure.with_hashes(found))
-
-    names = (os.fsencode(path.removeprefix(f"{STORE}/")) for path in closure.unread(check))
-    return Digests(frozenset(names), settle)
-
-
-def await_file(tree: Tree, path: bytes) -> None:
-    """Let a host file that the tree has be read when all else was."""
-    node = tree.get(path)
-    holder = tree.directory(path.rpartition(b"/")[0])
-    assert isinstance(node, Node)
-    source, _ = origin(node.data, os.fsencode(holder.source) + b"/" + path.rpartition(b"/")[2])
-    tree.add(path, node._replace(data=Late(os.fsdecode(source))))
-
-
 def add_staging(tree: Tree, scanner: Scanner, staging: Path, epoch: int) -> None:
     """Add what was prepared there; owners and modes are the skeleton's, not the host's."""
     scanner.add(str(staging), b"/", Metadata(mode=0o644, mtime=epoch))
+    database = f"{skeleton.DATABASE}/db.sqlite".encode()
+    node = tree.get(database)
+    if isinstance(node, Node) and isinstance(node.data, Sparse):
+        # It gets its last bytes later, and they may be where there is a hole now.
+        tree.add(database, node._replace(data=node.data.path))
     for place in skeleton.DIRECTORIES:
         set_place(tree, place, epoch)
     for place in skeleton.SOME_DIRECTORIES:

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import stat
+from collections.abc import Set
+from functools import partial
 from pathlib import Path
 
 from assembler.copying.copy_worker import (
@@ -17,6 +19,7 @@ from assembler.errors import HostError, reason
 from assembler.host.progress import Step
 from assembler.host.regular import open_regular
 from assembler.host.scratch import remove_tree
+from assembler.store.paths import STORE, StoreRoot
 from assembler.tree import nar_digest
 from assembler.tree.canonical import (
     make_canonical,
@@ -26,9 +29,8 @@ from assembler.tree.canonical import (
 )
 from assembler.tree.restore import UNFINISHED
 from assembler.tree.scan import Scanner
-from assembler.tree.tree import Directory, Node, Tree, origin, segments, visit
+from assembler.tree.tree import Directory, Node, Tree, files, segments, source_of, start_of, visit
 
-_STORE = b"/nix/store"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -39,47 +41,44 @@ def copy_store(
     mode: CopyMode = CopyMode.AUTO,
     *,
     compare: bool = False,
-) -> None:
-    """Have every store path of `tree` in `root`/nix/store, with Nix's canonical metadata.
+    hash_paths: Set[str] = frozenset(),
+) -> dict[str, str]:
+    """Make every store path of `tree` in `root`/nix/store, with Nix's canonical metadata.
 
-    What is there already stays where its names, sizes and link targets are right; with `compare`,
-    or where the tree asks for hashes, its data must be right as well, and it must not be shared
-    where `mode` says otherwise. Hard links are kept. A path has its name only when it is whole, so
-    that a later call can complete what was cut short. The hashes that the tree asks for are made on
-    the way and settled. Raises HostError when the directory cannot be filled, RequestError when a
-    hash is wrong.
+    A store path that is there already stays if its names, sizes and link targets are right; with
+    `compare`, and for `hash_paths`, its data must be right as well, and it must not be shared
+    where `mode` forbids that. Hard links are kept. A path gets its name only when it is whole, so
+    that a later call can complete what was cut short. Returns the hashes of `hash_paths`: store
+    path → hexadecimal SHA-256 of its NAR. Raises HostError when the directory cannot be filled.
     """
-    store = tree.get(_STORE)
-    if not isinstance(store, Directory):
-        return
-    copy = _Copy(root, tree, step, mode, compare=compare)
+    copy = _Copy(root, step, mode, hash_paths, compare=compare)
     try:
-        for name, top in sorted(store.children.items()):
+        for name, top in sorted(tree.store.children.items() if tree.store else ()):
             copy.store_path(name, top)
     except OSError as error:
         raise HostError(f"cannot fill {root}: {reason(error)}") from None
     finally:
         copy.clear()
-    tree.digests.settle(copy.digests)
+    return copy.hashes
 
 
 class _Copy:
     """One run of copy_store."""
 
     def __init__(
-        self, root: Path, tree: Tree, step: Step, mode: CopyMode, *, compare: bool
+        self, root: Path, step: Step, mode: CopyMode, hash_paths: Set[str], *, compare: bool
     ) -> None:
-        self._store = os.fsencode(root) + _STORE
+        self._store = os.fsencode(StoreRoot(root).host(STORE))
         self._unfinished = self._store + b"/" + os.fsencode(UNFINISHED)
-        self._wanted = tree.digests.names
+        self._hash_paths = hash_paths
         self._step, self._mode, self._compare = step, mode, compare
         self._names: dict[int, tuple[bytes, bytes]] = {}  # group → store path, path below it
         self._digest: _Digest | None = None
-        self.digests: dict[bytes, str] = {}
+        self.hashes: dict[str, str] = {}
 
     def store_path(self, name: bytes, top: Directory | Node) -> None:
-        """Have one store path, whole."""
-        target = self._store + b"/" + name
+        """Make one store path, unless it is there and right."""
+        target, path = self._store + b"/" + name, f"{STORE}/{os.fsdecode(name)}"
         if self._is_right(name, top, target):
             self._note_groups(name, top)
             return
@@ -87,34 +86,31 @@ class _Copy:
         self.clear()
         os.mkdir(self._unfinished)
         made = self._unfinished + b"/" + name
-        self._digest = _Digest() if name in self._wanted else None
+        self._digest = _Digest() if path in self._hash_paths else None
         self._go_through(name, top, made)
         if self._digest is not None:
-            self.digests[name] = self._digest.state.hexdigest()
+            self.hashes[path] = self._digest.state.hexdigest()
         directory = isinstance(top, Directory)
         put_in_place(os.fsdecode(made), os.fsdecode(target), directory=directory)
         os.rmdir(self._unfinished)
 
     def _is_right(self, name: bytes, top: Directory | Node, target: bytes) -> bool:
-        """Whether a store path is there as it should be, and as far as asked to with its hash."""
+        """Whether a store path is there as it should be; notes its hash if that is wanted."""
+        path = f"{STORE}/{os.fsdecode(name)}"
         if not mend(os.fsdecode(target), top):
             return False
-        source = origin(top.data, b"")[0] if isinstance(top, Node) else os.fsencode(top.source)
+        source = source_of(top.data) if isinstance(top, Node) else os.fsencode(top.source)
         itself = os.path.realpath(source) == os.path.realpath(target)
         if self._mode != CopyMode.HARDLINK and not itself and shares(top, target):
             return False
-        if name not in self._wanted and not self._compare:
+        if path not in self._hash_paths and not self._compare:
             return True
         digest = self._hash(name, top)
-        if name in self._wanted:
-            self.digests[name] = digest
+        if path in self._hash_paths:
+            self.hashes[path] = digest
         if itself:
             return True
-        found = Tree()
-        Scanner(found).add(os.fsdecode(target), _STORE + b"/" + name)
-        there = found.get(_STORE + b"/" + name)
-        assert there is not None
-        return self._hash(name, there) == digest
+        return self._hash(name, Scanner(Tree()).read(os.fsdecode(target))) == digest
 
     def _hash(self, name: bytes, top: Directory | Node) -> str:
         """The hash of a store path that is only read."""
@@ -128,49 +124,42 @@ class _Copy:
 
     def _note_groups(self, name: bytes, top: Directory | Node) -> None:
         """Let later store paths link to the files of one that is there."""
-        pending = [(b"", top)]
-        while pending:
-            below, node = pending.pop()
-            if isinstance(node, Directory):
-                pending += [(below + b"/" + n, child) for n, child in node.children.items()]
-            elif node.group:
+        for below, node, _ in files(top, b""):
+            if node.group:
                 self._names.setdefault(node.group, (name, below))
 
     def _go_through(self, name: bytes, top: Directory | Node, made: bytes) -> None:
         """Write a store path to `made`, or only read it where that is empty."""
         wrapper = Directory()
         wrapper.children[name] = top
-        above: list[tuple[bytes, bytes]] = [(b"", b"")]  # host directory, path below the top
-        for entry, node, begins in visit(wrapper):
-            source, below = above[-1]
+        above = [b""]  # paths below the top
+        for entry, node, begins, source in visit(wrapper):
             if begins:
-                inner = b"" if len(above) == 1 else below + b"/" + entry
+                inner = b"" if len(above) == 1 else above[-1] + b"/" + entry
                 if self._digest is not None:
                     nar_digest.begin(self._digest, entry, node, top=len(above) == 1)
                 if isinstance(node, Directory):
                     if made:
                         os.mkdir(made + inner, 0o700)
-                    above.append((os.fsencode(node.source) + b"/", inner))
+                    above.append(inner)
                     continue
-                self._write(node, source + entry, name, inner, made)
+                self._write(node, source, name, inner, made)
             else:
-                _, inner = above.pop()
+                inner = above.pop()
                 if made:
                     make_canonical(os.fsdecode(made + inner), 0o555)
             if self._digest is not None:
                 nar_digest.end(self._digest, node, top=len(above) == 1)
 
-    def _write(self, node: Node, usual: bytes, name: bytes, below: bytes, made: bytes) -> None:
+    def _write(self, node: Node, path: bytes, name: bytes, below: bytes, made: bytes) -> None:
         """Make a file or symlink, unless it is only to be read."""
         target = made + below
         if node.kind == stat.S_IFLNK:
             if made:
-                assert isinstance(node.data, bytes)
-                os.symlink(node.data, target)
+                os.symlink(node.target, target)
                 make_link_canonical(os.fsdecode(target))
             return
-        path, start = origin(node.data, usual)
-        source = open_regular(path)
+        source, start = open_regular(path), start_of(node.data)
         try:
             if self._digest is not None:
                 self._digest.file(source, path, start, node)
@@ -227,15 +216,12 @@ class _Digest:
         self.state = hashlib.sha256()
 
     def literal(self, data: bytes) -> None:
-        """Bytes that are given."""
+        """Hash `data`."""
         self.state.update(data)
 
     def file(self, source: int, path: bytes, start: int, node: Node) -> None:
-        """The data of a file."""
-        done = 0
-        for offset, length in segments(node):
-            hash_zeros(self.state, offset - done)
+        """Hash the data of a file, open as `source`; raises OSError."""
+        zeros = partial(hash_zeros, self.state)
+        for offset, length in nar_digest.with_holes(segments(node), node.size, zeros):
             if hash_range(self.state, source, start + offset, length) != length:
                 raise OSError(0, "it became shorter while it was read", path)
-            done = offset + length
-        hash_zeros(self.state, node.size - done)

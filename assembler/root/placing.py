@@ -9,7 +9,7 @@ from typing import NamedTuple
 from assembler.errors import HostError, RequestError, reason
 from assembler.root.rows import Row
 from assembler.tree.scan import Metadata, Scanner, with_path
-from assembler.tree.tree import Directory, Node, Tree, origin, show
+from assembler.tree.tree import Directory, Node, Tree, show, source_of
 
 OURS = "is made by this program, and cannot be replaced: leave it out"
 _RESERVED = "lost+found"  # in the root of every ext4, made by mke2fs
@@ -174,7 +174,7 @@ def _is_same(one: Node, other: Node) -> bool:
         return True
     if one.kind != other.kind or one.size != other.size or one.kind == stat.S_IFLNK:
         return False
-    here, there = (os.fsdecode(origin(node.data, b"")[0]) for node in (one, other))
+    here, there = (os.fsdecode(source_of(node.data)) for node in (one, other))
     try:
         return os.path.samefile(here, there) or filecmp.cmp(here, there, shallow=False)
     except OSError as error:

@@ -66,7 +66,7 @@ class Closure:
         infos = (info._replace(nar_hash=info.nar_hash or "0" * 64) for info in self.infos)
         return replace(self, infos=tuple(infos))
 
-    def unread(self, check: bool | None) -> frozenset[str]:
+    def to_hash(self, check: bool | None) -> frozenset[str]:
         """The paths to hash while their files are read.
 
         Always those whose hash is unknown; with `check` all, with None those that the live store

@@ -11,7 +11,7 @@ from assembler.store.export import Receiver
 from assembler.store.paths import StoreRoot, resolve, store_path_of
 from assembler.tree.nar_tree import Indexer, Range
 from assembler.tree.restore import Restorer
-from assembler.tree.tree import Directory, Node, origin, parts
+from assembler.tree.tree import Directory, Node, parts, source_of, start_of
 
 
 class Files:
@@ -92,8 +92,7 @@ class Files:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         if isinstance(node, Directory) or node.kind != stat.S_IFLNK:
             return None
-        assert isinstance(node.data, bytes)
-        return os.fsdecode(node.data)
+        return os.fsdecode(node.target)
 
     def resolve(self, path: str) -> str:
         """Follow every symlink as the image will see it; see `Store.resolve`."""
@@ -132,10 +131,9 @@ def _take_out(top: Directory | Node, target: Path) -> None:
         elif os.path.lexists(path):
             continue
         elif node.kind == stat.S_IFLNK:
-            assert isinstance(node.data, bytes)
-            path.symlink_to(os.fsdecode(node.data))
+            path.symlink_to(os.fsdecode(node.target))
         else:
-            source, start = origin(node.data, b"")
+            source, start = source_of(node.data), start_of(node.data)
             with open(source, "rb") as export, path.open("xb") as file:
                 sent = 0
                 while sent < node.size:

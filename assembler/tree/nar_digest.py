@@ -1,7 +1,8 @@
 """The hash of a store path's NAR, made of what a writer comes across while it writes the path."""
 
 import stat
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
 
 from assembler.store import nar
 from assembler.tree.tree import Directory, Node
@@ -23,8 +24,7 @@ def begin(consumer: Consumer, name: bytes, node: Directory | Node, *, top: bool)
     if isinstance(node, Directory):
         consumer.literal(nar.DIRECTORY)
     elif node.kind == stat.S_IFLNK:
-        assert isinstance(node.data, bytes)
-        consumer.literal(nar.symlink(node.data))
+        consumer.literal(nar.symlink(node.target))
     else:
         consumer.literal(nar.regular(node.size, executable=bool(node.mode & 0o100)))
 
@@ -37,3 +37,21 @@ def end(consumer: Consumer, node: Directory | Node, *, top: bool) -> None:
         consumer.literal(nar.regular_end(node.size))
     if not top:
         consumer.literal(nar.END)
+
+
+# The offset and the length of data in a file, in bytes, and perhaps more.
+_Run = TypeVar("_Run", tuple[int, int], tuple[int, int, int])
+
+
+def with_holes(runs: Iterable[_Run], size: int, zeros: Callable[[int], None]) -> Iterator[_Run]:
+    """Yield the runs of data in a file of `size` bytes, to be hashed one after another.
+
+    Calls `zeros` with the length in bytes, which may be 0, of the hole before each run and of
+    the one after the last.
+    """
+    done = 0
+    for run in runs:
+        zeros(run[0] - done)
+        yield run
+        done = run[0] + run[1]
+    zeros(size - done)

@@ -9,10 +9,12 @@ from assembler.host.kernel_files import kernel_fault
 from assembler.host.regular import open_regular
 from assembler.tree.modes import Mode, apply
 from assembler.tree.tree import (
+    LIKE_NODE,
     MAX_NAMES,
     NIX_MTIME,
     Data,
     Directory,
+    HostPath,
     Node,
     Sparse,
     Tree,
@@ -83,7 +85,7 @@ class Scanner:
         else:
             self.tree.add(target, found)
 
-    def read(self, source: str, metadata: Metadata) -> Directory | Node:
+    def read(self, source: str, metadata: Metadata = STORE_METADATA) -> Directory | Node:
         """What `add` would put into the tree; names of hard links in a directory are counted.
 
         Raises as `add`.
@@ -114,7 +116,7 @@ class Scanner:
                         here.children[name] = below
                         pending.append(below)
                     else:
-                        node = self._node(entry.path, status, metadata, None, xattrs=())
+                        node = self._node(entry.path, status, metadata, LIKE_NODE, xattrs=())
                         here.children[name] = node
                         if node.group:
                             names[node.group] += 1
@@ -151,13 +153,13 @@ class Scanner:
         source: str,
         status: os.stat_result,
         about: Metadata,
-        path: str | None,
+        path: HostPath,
         *,
         xattrs: Xattrs | None = None,
     ) -> Node:
-        """The Node for a host file; `path` is None when its directory's `source` tells it.
+        """The Node for the host file `source`, which names its data by `path`.
 
-        `xattrs` are given in place of the metadata's.
+        `xattrs` take the place of the metadata's.
         """
         size, data = status.st_size, path  # type: int, Data
         kind = stat.S_IFMT(status.st_mode)
@@ -200,17 +202,17 @@ def _check(source: str, status: os.stat_result) -> None:
 
 
 def with_path(node: Node, holder: Directory, name: bytes) -> Node:
-    """The node with the host path that so far the directory that holds it told."""
+    """The node for use in another directory than `holder`: with its host path, if it has one."""
     path = f"{holder.source}/{os.fsdecode(name)}"
-    if node.data is None:
+    if node.data is LIKE_NODE:
         return node._replace(data=path)
-    if isinstance(node.data, Sparse) and node.data.path is None:
+    if isinstance(node.data, Sparse) and node.data.path is LIKE_NODE:
         return node._replace(data=node.data._replace(path=path))
     return node
 
 
-def _find_holes(source: str, size: int, path: str | None) -> Data:
-    """What of a file holds data, in whole blocks; plain data when there are no holes."""
+def _find_holes(source: str, size: int, path: HostPath) -> Data:
+    """The data of a host file: Sparse, in whole blocks, if the file has holes, else `path`."""
     segments: list[tuple[int, int]] = []
     handle = open_regular(source)
     try:

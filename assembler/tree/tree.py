@@ -2,9 +2,9 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterator
+from enum import Enum
+from typing import Literal, NamedTuple
 
 from assembler.errors import RequestError
 
@@ -16,43 +16,53 @@ MAX_NAMES = 65000
 Xattrs = tuple[tuple[str, bytes], ...]
 
 
+class Named(Enum):
+    """Marks a host file whose path is not stored, since there may be a million of them."""
+
+    LIKE_NODE = "the host file in the directory's `source` that has the node's name"
+
+
+LIKE_NODE = Named.LIKE_NODE
+
+HostPath = str | Literal[Named.LIKE_NODE]
+
+
 class Sparse(NamedTuple):
     """A host file with holes: `segments` are the (offset, length) in bytes that hold data."""
 
-    path: str | None
+    path: HostPath
     segments: tuple[tuple[int, int], ...]
 
 
 class Slice(NamedTuple):
-    """The bytes of a host file from `start` on, as many as the Node's size says."""
+    """The bytes of a host file from `start` on, as many as the Node's size."""
 
     path: str
     start: int
 
 
-class Late(NamedTuple):
-    """A host file whose bytes are right only when all other data was read; its size always is."""
-
-    path: str
-
-
-# Where the bytes come from: the host file of the same name in the directory's `source`, a host
-# file of any name, the bytes themselves (a symlink's target is always given so), a file with
-# holes, part of a file, or a file that is read last.
-Data = str | bytes | Sparse | Slice | Late | None
+# Where the bytes come from: bytes are the content itself, or the target of a symlink; the others
+# are a host file, a host file with holes, and part of a host file.
+Data = bytes | HostPath | Sparse | Slice
 
 
-def origin(data: Data, usual: bytes) -> tuple[bytes, int]:
-    """The host path that data is read from, and the byte there at which it starts.
+def source_of(data: Data, directory: bytes = b"", name: bytes = b"") -> bytes:
+    """The host file that data is read from; empty where the data is the content itself.
 
-    `usual` is the path where the data does not tell one.
+    `directory` is the host directory, with a slash at its end, and `name` the name of the node;
+    only data that is LIKE_NODE needs them.
     """
-    match data:
-        case Slice(path, start):
-            return os.fsencode(path), start
-        case Sparse(path, _) | Late(path) | (str() as path) if path is not None:
-            return os.fsencode(path), 0
-    return usual, 0
+    if data is LIKE_NODE:
+        return directory + name
+    if isinstance(data, bytes):
+        return b""
+    path = data if isinstance(data, str) else data.path
+    return directory + name if path is LIKE_NODE else os.fsencode(path)
+
+
+def start_of(data: Data) -> int:
+    """The byte of the host file at which data starts."""
+    return data.start if isinstance(data, Slice) else 0
 
 
 def segments(node: "Node") -> Iterator[tuple[int, int]]:
@@ -76,6 +86,12 @@ class Node(NamedTuple):
     group: int = 0  # hard-link group: index into Tree.names, 0 for a file with one name
     xattrs: Xattrs = ()
 
+    @property
+    def target(self) -> bytes:
+        """What a symlink leads to."""
+        assert isinstance(self.data, bytes)
+        return self.data
+
 
 class Directory:
     """A directory and what it holds; `source` is the host directory its files come from."""
@@ -95,19 +111,6 @@ class Directory:
         self.mode, self.uid, self.gid, self.mtime = mode, uid, gid, mtime
         self.source, self.xattrs = source, xattrs
         self.children: dict[bytes, Directory | Node] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Digests:
-    """What is to be hashed while the data of a Tree is read: `names` in the store.
-
-    When all but Late files was read, `settle` is given the hashes (name → hexadecimal SHA-256 of
-    the NAR) and makes the Late files right. It raises RequestError where a hash is not as it must
-    be.
-    """
-
-    names: frozenset[bytes] = frozenset()
-    settle: Callable[[Mapping[bytes, str]], None] = lambda _hashes: None
 
 
 def regular(content: bytes, mode: int = 0o644, *, mtime: int = NIX_MTIME) -> Node:
@@ -132,7 +135,6 @@ class Tree:
         self.mtime = mtime  # of directories that are made on the way to something
         self.root = Directory(mtime=mtime)
         self.names: list[int] = [0]  # how many names each hard-link group has
-        self.digests = Digests()
 
     def new_group(self) -> int:
         """Open a hard-link group; every Node added with its number counts as one name."""
@@ -185,6 +187,12 @@ class Tree:
             here = here.children.get(name)
         return here
 
+    @property
+    def store(self) -> Directory | None:
+        """The directory of the store paths, if there is one."""
+        found = self.get(b"/nix/store")
+        return found if isinstance(found, Directory) else None
+
     def walk(self) -> Iterator[tuple[bytes, Directory | Node]]:
         """Every path and what is there, parents first, names in byte order."""
         stack: list[tuple[bytes, Directory | Node]] = [(b"/", self.root)]
@@ -198,23 +206,46 @@ class Tree:
                 ]
 
 
-def visit(top: Directory) -> Iterator[tuple[bytes, Directory | Node, bool]]:
-    """All below a directory, in the order of a NAR: (name, what it is, whether it begins).
+Visit = tuple[bytes, Directory | Node, bool, bytes]
 
-    A directory comes twice, before and after what it holds; the top itself does not come.
+
+def visit(top: Directory) -> Iterator[Visit]:
+    """Everything below a directory, in the order of a NAR.
+
+    Yields (name, node, whether it begins, host file that the data of a file comes from; see
+    `source_of`). A directory comes twice, before and after its entries; `top` does not come.
     """
-    stack: list[tuple[bytes, Directory | Node, bool]] = _reversed_entries(top)
+    stack = _reversed_entries(top)
     while stack:
-        name, node, begins = step = stack.pop()
-        if begins and isinstance(node, Directory):
-            stack.append((name, node, False))
-            stack += _reversed_entries(node)
-        yield step
+        name, node, begins, directory = stack.pop()
+        if isinstance(node, Directory):
+            if begins:
+                stack.append((name, node, False, b""))
+                stack += _reversed_entries(node)
+            yield name, node, begins, b""
+        else:
+            yield name, node, True, source_of(node.data, directory, name)
 
 
-def _reversed_entries(directory: Directory) -> list[tuple[bytes, Directory | Node, bool]]:
-    children = directory.children
-    return [(name, children[name], True) for name in sorted(children, reverse=True)]
+def _reversed_entries(directory: Directory) -> list[Visit]:
+    """The entries of a directory, the last first, each with the host directory."""
+    children, source = directory.children, os.fsencode(directory.source) + b"/"
+    return [(name, children[name], True, source) for name in sorted(children, reverse=True)]
+
+
+def files(top: Directory | Node, path: bytes) -> Iterator[tuple[bytes, Node, bytes]]:
+    """Every file and symlink at or below `top`, which is at `path`: (path, node, host file)."""
+    if isinstance(top, Node):
+        yield path, top, source_of(top.data)
+        return
+    above = [path]
+    for name, node, begins, source in visit(top):
+        if not isinstance(node, Directory):
+            yield above[-1] + b"/" + name, node, source
+        elif begins:
+            above.append(above[-1] + b"/" + name)
+        else:
+            above.pop()
 
 
 def show(path: bytes) -> str:

@@ -81,7 +81,8 @@ def install(
         data=2 * MIB,
     )
     run = partial(system.install, toplevel=TOPLEVEL, mounts=mounts, partitions=[1, 2, 3])
-    GuestfsWriter(Accelerator.TCG, run).write(image, target, tree, Progress(quiet=True))
+    with GuestfsWriter(Accelerator.TCG, run).write(image, target, tree, Progress(quiet=True)):
+        pass
 
 
 def test_the_installer_runs_in_the_root(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,20 +2,23 @@
 
 import hashlib
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from assembler.copying.sender import Hashing
 from assembler.errors import HostError, RequestError
 from assembler.filesystems.ext4.writer import DirectWriter
 from assembler.filesystems.guestfs.payload import write_payload
 from assembler.filesystems.protocol import FileSystem
-from assembler.host.progress import Step
+from assembler.host.progress import Progress, Step
 from assembler.host.scratch import remove_tree
 from assembler.tree.scan import Scanner
-from assembler.tree.tree import Digests, Directory, Late, Node, Slice, Sparse, Tree, symlink
+from assembler.tree.tree import Directory, Node, Slice, Sparse, Tree, symlink
 from assembler.units import MIB
 from tests.filesystems.test_guestfs_archive import unpack
 from tests.support.helpers import output
@@ -62,24 +65,23 @@ def scanned(source: Path) -> Tree:
     return tree
 
 
-class Settled:
-    """Takes the hashes that a writer found."""
-
-    def __init__(self, tree: Tree, *paths: str) -> None:
-        self.hashes: dict[str, str] = {}
-        tree.digests = Digests(frozenset(os.fsencode(path[11:]) for path in paths), self.settle)
-
-    def settle(self, hashes: dict[bytes, str]) -> None:  # type: ignore[override]
-        self.hashes = {f"/nix/store/{os.fsdecode(name)}": hashes[name] for name in hashes}
+def write(image: Path, tree: Tree, *paths: str, size: int = 128 * MIB) -> Mapping[str, str]:
+    """The hashes that the direct writer finds."""
+    with direct(image, tree, Hashing(frozenset(paths)), size) as hashes:
+        return hashes
 
 
-def write(image: Path, tree: Tree, size: int = 128 * MIB) -> None:
+@contextmanager
+def direct(
+    image: Path, tree: Tree, hashing: Hashing, size: int = 128 * MIB
+) -> Iterator[Mapping[str, str]]:
     with image.open("wb") as file:
         file.truncate(OFFSET + size)
     target = FileSystem(
         offset=OFFSET, size=size, inodes=1000, label="x", uuid=SEED, hash_seed=SEED, epoch=1
     )
-    DirectWriter().fill(image, target, tree, Step(None))
+    with DirectWriter().write(image, target, tree, Progress(quiet=True), hashing) as hashes:
+        yield hashes
 
 
 def debugfs_read(image: Path, path: str) -> bytes:
@@ -87,29 +89,21 @@ def debugfs_read(image: Path, path: str) -> bytes:
 
 
 def test_the_direct_writer_finds_nixs_hashes(source: Path, tmp_path: Path) -> None:
-    tree = scanned(source)
-    settled = Settled(tree, A, B, C)
-    write(tmp_path / "image", tree)
-    assert settled.hashes == {path: nar_hash(source / path[1:]) for path in (A, B, C)}
+    hashes = write(tmp_path / "image", scanned(source), A, B, C)
+    assert hashes == {path: nar_hash(source / path[1:]) for path in (A, B, C)}
 
 
 def test_hashing_changes_no_byte_of_the_image(source: Path, tmp_path: Path) -> None:
     for name, paths in (("plain", ()), ("some", (B,)), ("all", (A, B, C))):
-        tree = scanned(source)
-        settled = Settled(tree, *paths)
-        write(tmp_path / name, tree)
-        assert set(settled.hashes) == set(paths)
+        assert set(write(tmp_path / name, scanned(source), *paths)) == set(paths)
     assert output("cmp", tmp_path / "plain", tmp_path / "some") == b""
     assert output("cmp", tmp_path / "plain", tmp_path / "all") == b""
 
 
-@pytest.mark.parametrize("lanes", [1, 3])
-def test_the_payload_finds_nixs_hashes(source: Path, tmp_path: Path, lanes: int) -> None:
-    tree = scanned(source)
-    settled = Settled(tree, A, B, C)
-    (tmp_path / "payload").mkdir()
-    write_payload(tmp_path / "payload", tree, lanes, Step(None))
-    assert settled.hashes == {path: nar_hash(source / path[1:]) for path in (A, B, C)}
+def test_the_payload_finds_nixs_hashes(source: Path, tmp_path: Path) -> None:
+    hashing = Hashing(frozenset([A, B, C]))
+    sender = write_payload(tmp_path / "payload", scanned(source), Step(None), hashing)
+    assert sender.hashes == {path: nar_hash(source / path[1:]) for path in (A, B, C)}
 
 
 NAMES = st.sampled_from([b"a", b"a.b", b"a-b", b"b", b"\xff"])
@@ -142,36 +136,33 @@ def store_trees(draw: st.DrawFn) -> Tree:
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(store_trees())
 def test_any_tree_has_nixs_hash(tmp_path: Path, tree: Tree) -> None:
-    settled = Settled(tree, A)
-    write(tmp_path / "image", tree, 16 * MIB)
+    hashes = write(tmp_path / "image", tree, A, size=16 * MIB)
     dumped = tmp_path / "dumped"
     remove_tree(dumped)
     output("/sbin/debugfs", "-R", f"rdump {A} {tmp_path}", f"{tmp_path / 'image'}?offset={OFFSET}")
     output("mv", tmp_path / A[11:], dumped)
-    assert settled.hashes == {A: nar_hash(dumped)}
+    assert hashes == {A: nar_hash(dumped)}
 
 
-def test_a_late_file_has_the_bytes_that_settling_gave_it(source: Path, tmp_path: Path) -> None:
-    late = tmp_path / "late"
-    late.write_bytes(b"?" * 100_000)
-    for maker in ("direct", "payload"):
-        tree = scanned(source)
-        tree.add(b"/late", Node(0o100000, 0o644, 100_000, Late(str(late))))
-
-        def settle(_hashes: object) -> None:
-            late.write_bytes(b"settled!" * 12_500)
-
-        tree.digests = Digests(frozenset([C[11:].encode()]), settle)
-        if maker == "direct":
-            write(tmp_path / "image", tree)
-            found = debugfs_read(tmp_path / "image", "/late")
-        else:
-            (tmp_path / "payload").mkdir()
-            archives = write_payload(tmp_path / "payload", tree, 2, Step(None))
-            unpack(archives[0], tmp_path / "unpacked")
-            found = (tmp_path / "unpacked/late").read_bytes()
-        assert found == b"settled!" * 12_500
-        late.write_bytes(b"?" * 100_000)
+def test_the_last_file_has_the_bytes_that_it_got_when_the_hashes_were_known(
+    source: Path, tmp_path: Path
+) -> None:
+    last = tmp_path / "last"
+    tree = scanned(source)
+    tree.add(b"/last", Node(0o100000, 0o644, 100_000, str(last)))
+    hashing = Hashing(frozenset([C]), last)
+    last.write_bytes(b"?" * 100_000)
+    with direct(tmp_path / "image", tree, hashing) as hashes:
+        assert hashes == {C: nar_hash(source / C[1:])}
+        last.write_bytes(b"complete" * 12_500)
+    assert debugfs_read(tmp_path / "image", "/last") == b"complete" * 12_500
+    last.write_bytes(b"?" * 100_000)
+    sender = write_payload(tmp_path / "payload", tree, Step(None), hashing)
+    assert sender.hashes == hashes
+    last.write_bytes(b"complete" * 12_500)
+    sender.send_last()
+    unpack(tmp_path / "payload", tmp_path / "unpacked")
+    assert (tmp_path / "unpacked/last").read_bytes() == b"complete" * 12_500
 
 
 def test_part_of_a_file_is_copied_and_hashed(tmp_path: Path) -> None:
@@ -182,31 +173,24 @@ def test_part_of_a_file_is_copied_and_hashed(tmp_path: Path) -> None:
     node = Node(0o100000, 0o444, len(content), Slice(str(holder), 6))
     tree.add(f"{A}/file".encode(), node)
     tree.directory(A.encode()).mode = 0o555
-    settled = Settled(tree, A)
-    write(tmp_path / "image", tree)
+    hashes = write(tmp_path / "image", tree, A)
     assert debugfs_read(tmp_path / "image", f"{A}/file") == content
     (tmp_path / "dir").mkdir()
     (tmp_path / "dir/file").write_bytes(content)
-    assert settled.hashes == {A: nar_hash(tmp_path / "dir")}
+    assert hashes == {A: nar_hash(tmp_path / "dir")}
 
 
-def test_what_settling_refuses_ends_the_writing(source: Path, tmp_path: Path) -> None:
-    tree = scanned(source)
-
-    def settle(_hashes: object) -> None:
+def test_a_hash_that_is_refused_ends_the_writing(source: Path, tmp_path: Path) -> None:
+    hashing = Hashing(frozenset([C]))
+    with pytest.raises(RequestError, match="no"), direct(tmp_path / "i", scanned(source), hashing):
         raise RequestError("no")
 
-    tree.digests = Digests(frozenset([C[11:].encode()]), settle)
-    with pytest.raises(RequestError, match="no"):
-        write(tmp_path / "image", tree)
 
-
-def test_a_file_that_shrinks_while_it_is_hashed_is_told(source: Path, tmp_path: Path) -> None:
+def test_a_file_that_shrinks_while_it_is_hashed_is_an_error(source: Path, tmp_path: Path) -> None:
     tree = scanned(source)
-    Settled(tree, A)
     os.truncate(source / A[1:] / "large", 100)
     with pytest.raises(HostError, match=r"large: it became shorter while it was read"):
-        write(tmp_path / "image", tree)
+        write(tmp_path / "image", tree, A)
 
 
 def test_a_sparse_file_that_was_all_hole_is_all_zeros(source: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from assembler.errors import HostError
 from assembler.filesystems.guestfs.archive import RECORD, Archive
 from assembler.host.progress import Step
-from assembler.tree.tree import Directory, Sparse, Tree, regular, symlink
+from assembler.tree.tree import Directory, regular, symlink
 from tests.support.helpers import directory, output
 from tests.support.readback import digest
 from tests.support.trees import CAPABILITY, SPARSE, host_file, sparse_file
@@ -36,7 +36,7 @@ def unpack(archive: Path, top: Path) -> None:
 
 
 def test_what_tar_lists(tmp_path: Path) -> None:
-    with Archive(tmp_path / "a", Tree(), Step(None)) as archive:
+    with Archive(tmp_path / "a", Step(None)) as archive:
         archive.directory(b".", Directory(0o755))
         archive.directory(b"d", Directory(0o1775, uid=7, gid=30000, mtime=0x1_0000_0000))
         large = regular(b"hello", 0o4755, mtime=0x3_7FFF_FFFF)._replace(uid=0xFFFFFFFE, gid=65536)
@@ -55,7 +55,7 @@ def test_what_tar_lists(tmp_path: Path) -> None:
 
 def test_xattrs(tmp_path: Path) -> None:
     xattrs = (("security.capability", CAPABILITY), ("user.a=b%c", b"\xff\n=\0"))
-    with Archive(tmp_path / "a", Tree(), Step(None)) as archive:
+    with Archive(tmp_path / "a", Step(None)) as archive:
         archive.regular(b"ping", regular(b"x", 0o755)._replace(xattrs=xattrs), b"")
         archive.directory(b"d", Directory(xattrs=(("user.note", b"z"),)))
     options = ["--xattrs", "--xattrs-include=*", "--warning=no-unknown-keyword"]
@@ -72,29 +72,27 @@ def test_xattrs(tmp_path: Path) -> None:
 def test_contents_from_memory_and_from_the_host(size: int, tmp_path: Path) -> None:
     content = os.urandom(size)
     (tmp_path / "source").write_bytes(content)
-    unnamed = host_file(tmp_path / "source")._replace(data=None)
-    with Archive(tmp_path / "a", Tree(), Step(None)) as archive:
+    node = host_file(tmp_path / "source")
+    with Archive(tmp_path / "a", Step(None)) as archive:
         archive.regular(b"1", regular(content), b"")
-        archive.regular(b"2", host_file(tmp_path / "source"), b"")
-        archive.regular(b"3", unnamed, os.fsencode(tmp_path / "source"))
+        archive.regular(b"2", node, os.fsencode(tmp_path / "source"))
     unpack(tmp_path / "a", tmp_path / "top")
-    assert [(tmp_path / "top" / name).read_bytes() for name in "123"] == [content] * 3
+    assert [(tmp_path / "top" / name).read_bytes() for name in "12"] == [content] * 2
 
 
 @pytest.mark.parametrize("name", SPARSE)
 def test_holes_stay_holes(name: bytes, tmp_path: Path) -> None:
     source = tmp_path / "source"
     node = sparse_file(source, SPARSE[name])
-    with Archive(tmp_path / "a", Tree(), Step(None)) as archive:
+    with Archive(tmp_path / "a", Step(None)) as archive:
         archive.regular(b"before", regular(b"1"), b"")
-        archive.regular(b"d/\xff" + name, node, b"")
-        archive.regular(b"e", node._replace(data=Sparse(None, SPARSE[name][1])), bytes(source))
+        archive.regular(b"d/\xff" + name, node, bytes(source))
         archive.regular(b"after", regular(b"2"), b"")
     unpack(tmp_path / "a", tmp_path / "top")
     top = os.fsencode(tmp_path / "top")
-    for file in (top + b"/d/\xff" + name, top + b"/e"):
-        assert os.stat(file).st_size == source.stat().st_size
-        assert digest(file) == digest(bytes(source))
+    file = top + b"/d/\xff" + name
+    assert os.stat(file).st_size == source.stat().st_size
+    assert digest(file) == digest(bytes(source))
     assert (tmp_path / "top/before").read_bytes() + (tmp_path / "top/after").read_bytes() == b"12"
 
 
@@ -102,7 +100,7 @@ def test_holes_stay_holes(name: bytes, tmp_path: Path) -> None:
 def test_any_name_and_target(above: bytes, name: bytes, target: bytes) -> None:
     with directory() as scratch:
         full = above + b"/" + name
-        with Archive(scratch / "a", Tree(), Step(None)) as archive:
+        with Archive(scratch / "a", Step(None)) as archive:
             archive.directory(above, Directory())
             archive.regular(full, regular(b"x"), b"")
             archive.symlink(above + b"/" + name[:-1] + b"\x01", symlink(target))
@@ -121,6 +119,6 @@ def test_a_file_that_is_shorter_than_was_seen(tmp_path: Path) -> None:
     node = host_file(tmp_path / "source")._replace(size=5)
     with (
         pytest.raises(HostError, match="source: it became shorter while it was read"),
-        Archive(tmp_path / "a", Tree(), Step(None)) as archive,
+        Archive(tmp_path / "a", Step(None)) as archive,
     ):
-        archive.regular(b"x", node, b"")
+        archive.regular(b"x", node, bytes(tmp_path / "source"))

@@ -65,7 +65,8 @@ def write(
         data=demand.data,
         subvolumes=subvolumes,
     )
-    GuestfsWriter(Accelerator.TCG).write(image, target, tree, Progress(quiet=True))
+    with GuestfsWriter(Accelerator.TCG).write(image, target, tree, Progress(quiet=True)):
+        pass
 
 
 def read(

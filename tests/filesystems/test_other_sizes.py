@@ -70,6 +70,7 @@ def test_what_is_left_free(kind: str, content: Callable[[Path], Tree], tmp_path:
         blocks, block = map(int, said.split())
         left.append(blocks * block)
 
-    GuestfsWriter(Accelerator.TCG, look).write(image, target, tree, Progress(quiet=True))
+    with GuestfsWriter(Accelerator.TCG, look).write(image, target, tree, Progress(quiet=True)):
+        pass
     assert left[0] >= FREE
     assert left[0] - FREE < 256 * MIB + demand.blocks * BLOCK // 5

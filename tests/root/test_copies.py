@@ -16,7 +16,7 @@ from assembler.root.copies import copy_store
 from assembler.store.closure import Closure
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import format_registration
-from assembler.tree.tree import Digests, Node, Slice, Tree
+from assembler.tree.tree import Node, Slice, Tree
 from tests.support.helpers import copy_closure, nix_store, output, real_info, store_tree, verify
 from tests.support.places import AsRoot
 from tests.support.systems import store_path
@@ -333,11 +333,8 @@ def test_hashes_are_nixs_whether_a_path_is_there_or_not(root: Path, source: Path
     closure = closure_in(source)
     copy_closure(root, closure_in(source, A), StoreRoot(source))
     tree = store_tree(closure, StoreRoot(source))
-    found: dict[bytes, str] = {}
-    names = frozenset(os.fsencode(path[11:]) for path in closure.paths)
-    tree.digests = Digests(names, found.update)
-    copy_store(root, tree, Step(None))
-    assert found == {os.fsencode(info.path[11:]): info.nar_hash for info in closure.infos}
+    found = copy_store(root, tree, Step(None), hash_paths={*closure.paths})
+    assert found == {info.path: info.nar_hash for info in closure.infos}
 
 
 def test_a_full_disk_is_told_and_the_copy_can_be_completed(

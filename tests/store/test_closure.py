@@ -146,12 +146,12 @@ def test_what_one_source_does_not_know_another_does() -> None:
 def test_which_paths_are_read_to_be_hashed() -> None:
     infos = (UNKNOWN, PathInfo(B, HASH, 1, ()), PathInfo(C, HASH, 1, ()))
     closure = Closure(infos, vouched=frozenset([B]))
-    assert closure.unread(None) == {A, C}
-    assert closure.unread(True) == {A, B, C}
-    assert closure.unread(False) == {A}
+    assert closure.to_hash(None) == {A, C}
+    assert closure.to_hash(True) == {A, B, C}
+    assert closure.to_hash(False) == {A}
     hashed = Closure(infos[1:], vouched=frozenset([B]), hashed=frozenset([C]))
-    assert hashed.unread(None) == frozenset()
-    assert hashed.unread(True) == {B}
+    assert hashed.to_hash(None) == frozenset()
+    assert hashed.to_hash(True) == {B}
 
 
 def test_sizes_and_hashes_that_are_found_are_filled_in() -> None:

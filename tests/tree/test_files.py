@@ -214,7 +214,7 @@ def test_what_an_export_holds_is_hashed_whatever_else_knows_it(
     # The toplevel refers to the shell, which comes with it out of the live store.
     files = Files(StoreRoot(system.root), tmp_path)
     closure = read_closure([two], files.base, system.toplevel, [system.toplevel], files)
-    assert closure.unread(None) == {shell}
+    assert closure.to_hash(None) == {shell}
     assert closure.vouched == {*system.paths} - {shell}
     with pytest.raises(RequestError, match=f"expected sha256:{right}, got sha256:{wrong}"):
         closure.with_hashes({shell: wrong})
@@ -230,6 +230,6 @@ def test_a_pipe_and_a_file_that_share_a_path(
     with subprocess.Popen(["sh", "-c", 'cat "$0" > "$1"', one, pipe]):
         closure = closure_of_sources(files, pipe, two)
     assert [info.nar_hash for info in closure.infos] == [right]
-    assert closure.unread(None) == {shell}
+    assert closure.to_hash(None) == {shell}
     with pytest.raises(RequestError, match=f"expected sha256:{right}, got sha256:{wrong}"):
         closure.with_hashes({shell: wrong})

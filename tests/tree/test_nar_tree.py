@@ -57,7 +57,7 @@ def test_the_trees_are_those_of_the_store(demo_export: Path, tmp_path: Path) -> 
         [
             (name, begins, node.mode, node.uid, node.gid, node.mtime, getattr(node, "kind", 0),
              getattr(node, "size", 0))
-            for name, node, begins in visit(tree.root)
+            for name, node, begins, _ in visit(tree.root)
         ]
         for tree in trees
     )  # fmt: skip
@@ -102,4 +102,4 @@ def test_hard_links_are_files_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "export").write_bytes(nix_store(tmp_path, "--export", top))
     files = Files(NOWHERE, tmp_path)
     read_source(tmp_path / "export", files.receive)
-    assert [node.group for _, node, _ in visit(files.trees[top])] == [0, 0]  # type: ignore
+    assert [node.group for _, node, _, _ in visit(files.trees[top])] == [0, 0]  # type: ignore

@@ -13,7 +13,7 @@ from assembler.errors import HostError, RequestError
 from assembler.tree import scan
 from assembler.tree.modes import parse_mode
 from assembler.tree.scan import Metadata, Scanner
-from assembler.tree.tree import Directory, Node, Sparse, Tree, regular, symlink
+from assembler.tree.tree import Directory, Node, Sparse, Tree, regular, source_of, symlink
 from tests.support.helpers import directory, output
 
 NAMES = st.one_of(
@@ -61,9 +61,7 @@ def build(top: bytes, entries: dict[bytes, object], pool: Path) -> None:
 
 def host_path(parent: Directory, name: bytes, node: Node) -> bytes:
     """The host file that holds a node's bytes."""
-    data = node.data.path if isinstance(node.data, Sparse) else node.data
-    assert not isinstance(data, bytes)
-    return os.fsencode(data) if data is not None else os.fsencode(parent.source) + b"/" + name
+    return source_of(node.data, os.fsencode(parent.source) + b"/", name)
 
 
 def assert_like_host(tree: Tree, directory: Directory, host: bytes, target: bytes) -> None:

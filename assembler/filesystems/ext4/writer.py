@@ -7,17 +7,19 @@ e2fsck indexes the directories while the last of the data is still being copied.
 import os
 import re
 import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from assembler.copying.sender import DataSender, settle
+from assembler.copying.sender import NO_HASHING, DataSender, Hashing
 from assembler.errors import HostError, InternalError
 from assembler.filesystems.ext4 import libext2fs
 from assembler.filesystems.ext4.ext4 import FAST_SYMLINK, Attributes, Ext4, mapped
 from assembler.filesystems.ext4.mke2fs import make_ext4
 from assembler.filesystems.protocol import FileSystem
 from assembler.host import process
-from assembler.host.progress import Progress, Step
+from assembler.host.progress import Progress
 from assembler.tree.tree import Directory, Node, Tree, segments, visit
 from assembler.units import BLOCK, ceil_div
 
@@ -36,13 +38,23 @@ _EXPECTED = re.compile(
 class DirectWriter:
     """Writes ext4 from an ordinary process; see `protocol.Writer`."""
 
-    def write(self, image: Path, target: FileSystem, tree: Tree, progress: Progress) -> None:
+    @contextmanager
+    def write(
+        self,
+        image: Path,
+        target: FileSystem,
+        tree: Tree,
+        progress: Progress,
+        hashing: Hashing = NO_HASHING,
+    ) -> Iterator[Mapping[str, str]]:
         """Make an ext4 in `image` and fill it with `tree`."""
         with progress.step("writing ext4", total=target.data) as step:
-            self.fill(image, target, tree, step)
+            sender = DataSender(image, step, hashing)
+            self._fill(image, target, tree, sender)
+        yield sender.hashes
+        sender.send_last()
 
-    def fill(self, image: Path, target: FileSystem, tree: Tree, step: Step) -> None:
-        """Do it as part of a step that somebody else has named."""
+    def _fill(self, image: Path, target: FileSystem, tree: Tree, sender: DataSender) -> None:
         make_ext4(
             image,
             offset=target.offset,
@@ -53,11 +65,10 @@ class DirectWriter:
             hash_seed=target.hash_seed,
             epoch=target.epoch,
         )
-        with DataSender(image, tree, step) as sender:
+        with sender:
             with Ext4(image, target.offset) as ext4:
                 _Filler(ext4, sender, image, target.offset, tree).fill()
             index_directories(image, target.offset, target.epoch)
-        settle(tree, [sender], step)
 
 
 def index_directories(image: Path, offset: int, epoch: int) -> None:
@@ -81,7 +92,6 @@ class _Open(NamedTuple):
 
     directory: Directory
     ino: int
-    prefix: bytes  # the host directory with its slash
     entries: list[tuple[bytes, int, int]]
 
 
@@ -103,14 +113,14 @@ class _Filler:
             self._ext4.forget_root_block()
             top = _open(self._tree.root, libext2fs.ROOT_INODE, libext2fs.ROOT_INODE)
             top.entries.append((b"lost+found", self._ext4.lost_and_found(), _DIRECTORY))
-            above, store = [top], self._tree.get(b"/nix/store")
-            for name, node, begins in visit(self._tree.root):
+            above, store = [top], self._tree.store
+            for name, node, begins, source in visit(self._tree.root):
                 here = above[-1]
                 if begins:
                     in_store = here.directory is store
                     self._sender.begin(name, node, store_path=in_store)
                 if not isinstance(node, Directory):
-                    here.entries.append((name, *self._write_node(node, here.prefix + name)))
+                    here.entries.append((name, *self._write_node(node, source)))
                     self._sender.end(node)
                 elif begins:
                     number = self._ext4.new_inode(directory=True)
@@ -132,14 +142,14 @@ class _Filler:
         if node.xattrs:
             self._ext4.set_xattrs(done.ino, node.xattrs)
 
-    def _write_node(self, node: Node, path: bytes) -> tuple[int, int]:
-        """Write a file or symlink unless another name of it was; returns inode and type.
+    def _write_node(self, node: Node, source: bytes) -> tuple[int, int]:
+        """Write a file or symlink unless it was written by another name; returns inode and type.
 
-        `path` is the host path of a file whose node does not tell it.
+        `source` is the host file that its data comes from.
         """
         kind = _SYMLINK if node.kind == stat.S_IFLNK else _REGULAR
         if node.group in self._groups:
-            self._sender.mention(node, path)
+            self._sender.send_again(node, source)
             return self._groups[node.group], kind
         ino = self._ext4.new_inode(directory=False)
         links = 1
@@ -148,15 +158,14 @@ class _Filler:
             links = self._tree.names[node.group]
         about = Attributes(node.kind | node.mode, node.uid, node.gid, node.mtime, links)
         if kind == _SYMLINK and node.size < FAST_SYMLINK:
-            assert isinstance(node.data, bytes)
-            self._ext4.write_inode(ino, about, node.size, symlink=node.data)
+            self._ext4.write_inode(ino, about, node.size, symlink=node.target)
         else:
-            self._write_data(ino, about, node, path)
+            self._write_data(ino, about, node, source)
         if node.xattrs:
             self._ext4.set_xattrs(ino, node.xattrs)
         return ino, kind
 
-    def _write_data(self, ino: int, about: Attributes, node: Node, path: bytes) -> None:
+    def _write_data(self, ino: int, about: Attributes, node: Node, source: bytes) -> None:
         """Give the file its blocks and send its bytes there."""
         data = node.data
         extents = []
@@ -172,8 +181,8 @@ class _Filler:
         for logical, start, count in extents:
             offset = logical * BLOCK
             length = min(count * BLOCK, node.size - offset)
-            runs.append((offset, self._offset + start * BLOCK, length))
-        self._sender.send(node, path, runs)
+            runs.append((offset, length, self._offset + start * BLOCK))
+        self._sender.send(node, source, runs)
 
     def _put(self, data: bytes, physical: list[tuple[int, int]]) -> None:
         """Write bytes that we hold ourselves to the extents given."""
@@ -187,4 +196,4 @@ class _Filler:
 def _open(directory: Directory, ino: int, parent: int) -> _Open:
     """A directory about to be filled, with the two entries that each has."""
     entries = [(b".", ino, _DIRECTORY), (b"..", parent, _DIRECTORY)]
-    return _Open(directory, ino, os.fsencode(directory.source) + b"/", entries)
+    return _Open(directory, ino, entries)

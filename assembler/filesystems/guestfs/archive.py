@@ -13,10 +13,10 @@ from tarfile import BLOCKSIZE, TarInfo
 from types import TracebackType
 from typing import Self
 
-from assembler.copying.sender import DataSender
+from assembler.copying.sender import NO_HASHING, DataSender, Hashing
 from assembler.errors import HostError, reason
 from assembler.host.progress import Step
-from assembler.tree.tree import Directory, Node, Sparse, Tree, Xattrs
+from assembler.tree.tree import Directory, Node, Sparse, Xattrs
 from assembler.units import MIB, round_up
 
 RECORD = MIB  # bytes: what tar reads at once; the archive is a whole number of them
@@ -24,17 +24,17 @@ _END = 2 * BLOCKSIZE  # bytes of zeros that end an archive
 
 
 class Archive:
-    """A new archive at `path`; a context manager, after which the archive is whole.
+    """A new archive at `path`; a context manager, after which all but the last file is in it.
 
-    Entry names are relative to the top, which is `b"."`. Raises HostError when the disk is full
-    or a file cannot be read.
+    That one is `hashing.last`, which `sender.send_last` adds. Entry names are relative to the top,
+    which is `b"."`. Raises HostError when the disk is full or a file cannot be read.
     """
 
-    def __init__(self, path: Path, tree: Tree, step: Step) -> None:
+    def __init__(self, path: Path, step: Step, hashing: Hashing = NO_HASHING) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._position = 0
         try:
-            self.sender = DataSender(path, tree, step)
+            self.sender = DataSender(path, step, hashing)
             self.sender.__enter__()
         except BaseException:
             os.close(self._file)
@@ -66,11 +66,10 @@ class Archive:
 
     def symlink(self, name: bytes, node: Node) -> None:
         """Add a symbolic link."""
-        assert isinstance(node.data, bytes)
-        self._header(name, tarfile.SYMTYPE, node, target=node.data)
+        self._header(name, tarfile.SYMTYPE, node, target=node.target)
 
     def regular(self, name: bytes, node: Node, source: bytes) -> None:
-        """Add a file; `source` is its host path where the node does not tell it."""
+        """Add a file; `source` is the host file that its data comes from."""
         data = node.data
         if isinstance(data, bytes):
             self._header(name, tarfile.REGTYPE, node, size=node.size)
@@ -130,16 +129,16 @@ class Archive:
         self._position += len(data)
 
     def _send(self, node: Node, source: bytes, segments: Iterable[tuple[int, int]]) -> None:
-        """Let the data follow of which a file consists."""
+        """Add those parts of a file that hold data."""
         runs = []
         for start, length in segments:
-            runs.append((start, self._position, length))
+            runs.append((start, length, self._position))
             self._position += length
         self.sender.send(node, source, runs)
 
 
 def _text(name: bytes) -> str:
-    """Bytes as tarfile takes them and gives them back when it writes."""
+    """Bytes as the text that tarfile writes as these bytes."""
     return name.decode("utf-8", "surrogateescape")
 
 

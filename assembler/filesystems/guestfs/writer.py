@@ -1,19 +1,20 @@
 """The guestfs writer: any file system that the appliance's kernel can mount.
 
-The tree travels on further disks, as tar archives in which all has its owner already; the appliance
-makes the file system and unpacks them, as many at once as it has processors.
+The tree is on a second disk, as a tar archive in which everything has its owner already; the
+appliance makes the file system and unpacks the archive.
 """
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tarfile import BLOCKSIZE
 
 from assembler.appliance.accelerator import Accelerator
 from assembler.appliance.mounts import TARGET, UNMOUNT, device, disk, mount
-from assembler.appliance.resources import processors
 from assembler.appliance.session import Appliance, Disk
+from assembler.copying.sender import NO_HASHING, Hashing
 from assembler.filesystems.ext4 import mke2fs
 from assembler.filesystems.guestfs.archive import RECORD
 from assembler.filesystems.guestfs.payload import write_payload
@@ -25,19 +26,18 @@ from assembler.host.temporary import temporary_directory
 from assembler.tree.tree import Tree
 from assembler.units import KIB, MIB
 
-# GNU tar: a symlink is to be made at once, wherever it leads; times may lie in any year, and pax
-# headers have a keyword (hdrcharset) that tar needs not know. Of an xattr that cannot be set tar
-# only tells, so that whatever it tells is a failure.
-_UNPACK = f"""\
-unpack() {{
-  said=/run/assemble/said-${{1##*/}}
-  tar --extract --blocking-factor={RECORD // BLOCKSIZE} --directory={TARGET} --absolute-names \
-    --numeric-owner --same-owner --same-permissions --xattrs --xattrs-include='*' \
-    --warning=no-timestamp --warning=no-unknown-keyword --file "$1" 2> "$said" ||
-    echo "tar failed with status $?" >> "$said"
-  cat "$said" >&2
-  test ! -s "$said"
-}}"""
+# GNU tar: a symlink is made at once, wherever it leads; times may lie in any year, and tar need not
+# know the keyword hdrcharset in pax headers. tar only warns when it cannot set an xattr, so any
+# output is treated as failure.
+_UNPACK = (
+    "errors=/run/assemble/tar-errors",
+    f"tar --extract --blocking-factor={RECORD // BLOCKSIZE} --directory={TARGET} --absolute-names "
+    "--numeric-owner --same-owner --same-permissions --xattrs --xattrs-include='*' "
+    f"--warning=no-timestamp --warning=no-unknown-keyword --file {disk(1)} 2> $errors || "
+    'echo "tar failed with status $?" >> $errors',
+    "cat $errors >&2",
+    "test ! -s $errors",
+)
 _READ_AHEAD = 2 * MIB  # bytes: fewer, larger requests to the host
 _PER_INODE = 2 * KIB  # bytes of memory that a checker may take for each inode
 
@@ -70,19 +70,30 @@ class GuestfsWriter:
     ) -> None:
         self._accelerator, self._then = accelerator, then
 
-    def write(self, image: Path, target: FileSystem, tree: Tree, progress: Progress) -> None:
+    @contextmanager
+    def write(
+        self,
+        image: Path,
+        target: FileSystem,
+        tree: Tree,
+        progress: Progress,
+        hashing: Hashing = NO_HASHING,
+    ) -> Iterator[Mapping[str, str]]:
         """Make `target`, which is partition `target.partition` of `image`, and fill it."""
         with scratch_directory() as scratch:
+            payload = Path(scratch) / "payload"
             tmp = temporary(temporary_directory(), target.data)
             with progress.step("making the payload", total=target.data) as step, watched(tmp):
-                archives = write_payload(Path(scratch), tree, processors(), step)
-            disks = [Disk(image, sector_size=target.sector_size)]
-            disks += [Disk(archive, read_only=True) for archive in archives]
+                sender = write_payload(payload, tree, step, hashing)
+            yield sender.hashes
+            with watched(tmp):
+                sender.send_last()
+            disks = [Disk(image, sector_size=target.sector_size), Disk(payload, read_only=True)]
             memory = target.inodes * _PER_INODE
             with Appliance(disks, self._accelerator, progress, memory=memory) as appliance:
                 with progress.step(f"writing {target.kind}", total=target.data) as step:
                     _make(appliance, target)
-                    _unpack(appliance, target, len(archives), step)
+                    _unpack(appliance, target, step)
                 if self._then is not None:
                     self._then(appliance)
                 with progress.step(f"checking {target.kind}"):
@@ -141,8 +152,8 @@ def _make(appliance: Appliance, target: FileSystem) -> None:
     appliance.sh("\n".join(lines), what=f"making {target.kind} in the appliance")
 
 
-def _unpack(appliance: Appliance, target: FileSystem, archives: int, step: Step) -> None:
-    """Unpack all archives at once but the last, then that one."""
+def _unpack(appliance: Appliance, target: FileSystem, step: Step) -> None:
+    """Unpack the archive."""
     done = 0
 
     def heard(line: str) -> None:
@@ -152,21 +163,16 @@ def _unpack(appliance: Appliance, target: FileSystem, archives: int, step: Step)
             step.advance(max(0, copied - done))
             done = max(done, copied)
 
-    *lanes, joints = (disk(number) for number in range(1, archives + 1))
     used = f"$(($(stat -f -c '%b - %f' {TARGET}) ))"
     block = f"$(stat -f -c %S {TARGET})"
     lines = [
-        _UNPACK,
-        f"blockdev --setra {_READ_AHEAD // 512} {' '.join(lanes)}",
+        f"blockdev --setra {_READ_AHEAD // 512} {disk(1)}",
         f"before={used}",
         f'while sleep 1; do echo "assemble: copied $((({used} - before) * {block}))" '
         "> /dev/console; done > /dev/null 2>&1 &",
         "watch=$!",
         "trap 'kill $watch' EXIT",
-        "pids=",
-        *(f'unpack {lane} & pids="$pids $!"' for lane in lanes),
-        "for pid in $pids; do wait $pid || exit 1; done",
-        f"unpack {joints}",
+        *_UNPACK,
     ]
     appliance.sh("\n".join(lines), what="unpacking the tree in the appliance", heard=heard)
 
