@@ -26,7 +26,7 @@ python3Packages.buildPythonApplication {
       let
         name = lib.removePrefix "${toString ../.}/" path;
       in
-      builtins.match "LICENSE|README\\.md|pyproject\\.toml|setup\\.py|assembler(/.*)?" name != null
+      builtins.match "LICENSE|README\\.md|pyproject\\.toml|setup\\.py|assemble_start\\.py|assembler(/.*)?" name != null
       && builtins.match ".*__pycache__.*" name == null;
   };
   # Man pages and completions are part of the wheel, and so come to share/ of the output.

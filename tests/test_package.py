@@ -23,7 +23,7 @@ PARSERS = {
 def share(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory share/ of an installed package, built without the network."""
     source = tmp_path_factory.mktemp("source")
-    for name in ("LICENSE", "README.md", "pyproject.toml", "setup.py"):
+    for name in ("LICENSE", "README.md", "pyproject.toml", "setup.py", "assemble_start.py"):
         shutil.copy(REPOSITORY / name, source)
     shutil.copytree(REPOSITORY / "assembler", source / "assembler")
     prefix = tmp_path_factory.mktemp("prefix")

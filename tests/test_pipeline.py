@@ -407,7 +407,7 @@ def test_a_full_disk_leaves_what_was_there(
     try:
         (mount / "disk.raw").write_bytes(b"precious")
         blind = "" if foreseen else "import assembler.pipeline as p; p.require_room = print;"
-        script = f"{blind}import assembler.cli.main as m; m.assemble_main()"
+        script = f"{blind}import assemble_start as m; m.assemble_main()"
         python = [sys.executable, "-c", script]
         done = run(*python, "--out", mount / "disk.raw", "--system", demo_system, "-q")
         assert done.returncode == 1

@@ -409,7 +409,7 @@ def test_an_interrupt_during_the_imports_says_nothing() -> None:
         "    def find_spec(name, *_):\n"
         "        if name == 'assembler.pipeline': os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.meta_path.insert(0, Interrupter)\n"
-        "import assembler.cli.main\n"
+        "import assemble_start\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")

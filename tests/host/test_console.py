@@ -92,7 +92,7 @@ def test_json_is_alone_on_standard_output(monkeypatch: pytest.MonkeyPatch) -> No
 def test_closed_streams_give_no_number_to_another_file(tmp_path: Path) -> None:
     """What is opened next has a number above theirs, and nothing printed gets into it."""
     script = (
-        "import assembler.cli.main, os, sys\n"
+        "import assemble_start, os, sys\n"
         f"handle = os.open({str(tmp_path / 'image')!r}, os.O_CREAT | os.O_WRONLY)\n"
         "os.write(1, b'printed'); os.write(2, b'printed')\n"
         "assert all(map(os.get_inheritable, range(3)))\n"
@@ -106,7 +106,7 @@ def test_closed_streams_give_no_number_to_another_file(tmp_path: Path) -> None:
 def test_a_package_that_cannot_be_loaded_is_told(tmp_path: Path) -> None:
     (tmp_path / "cffi.py").write_text("raise ImportError('libffi.so.8: cannot open')\n")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, "-c", "import assembler.cli.main"]
+    command = [sys.executable, "-c", "import assemble_start"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 1
     assert done.stderr.startswith("-c: a Python package cannot be loaded (libffi.so.8: cannot ")

@@ -1,16 +1,19 @@
-"""Where the commands start, before anything that may fail is imported."""
+"""Where the commands start, before anything that may fail is imported.
+
+It is no part of the package `assembler`, since importing a part imports the whole public API first.
+"""
 
 import os
 import signal
 import sys
 
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    # A Ctrl-C ends us as it ends any program, until there is something to clean up.
+    # Until there is something to clean up, Ctrl-C ends the process without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 for _number in range(3):
-    # Where a standard stream is closed, the next file opened, the image, would take its number,
-    # and what a program or a library prints would go into it.
+    # If a standard stream is closed, the next file that is opened takes its number. It could be
+    # the image, and everything that a program or a library prints would be written into it.
     try:
         os.fstat(_number)
     except OSError:
