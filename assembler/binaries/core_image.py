@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from assembler.binaries.machine import Machine
+from assembler.binaries.machine import BIOS, machine_of_grub
 from assembler.binaries.pe import Pe, PeError, read_pe
 from assembler.units import SECTOR, ceil_div
 
@@ -42,10 +42,6 @@ _INFO_64 = struct.Struct("<8xQQ")
 _OBJECT = struct.Struct("<II")  # struct grub_module_header: type, size with this header
 
 _SBAT_VERSION = 4  # after component, generation, vendor and package
-
-_BIOS = "i386-pc"
-_EFI_PLATFORMS = {machine.names.words: machine.names.grub for machine in Machine}
-_NARROW = (_BIOS, Machine.IA32.names.grub)  # of 32 bits
 
 
 class ObjectType(IntEnum):
@@ -126,7 +122,7 @@ def read_bios_core(core: bytes) -> CoreImage:
             raise CoreImageError("it does not decompress: it is damaged, or was written over")
         sectors = ceil_div(end + redundancy, SECTOR)
         raise CoreImageError(f"its list names {whole // SECTOR} sectors, but it has {sectors}")
-    return _read_modules(_BIOS, image)
+    return _read_modules(BIOS, image)
 
 
 def read_efi_core(program: bytes) -> CoreImage:
@@ -135,7 +131,7 @@ def read_efi_core(program: bytes) -> CoreImage:
         pe = read_pe(program)
     except PeError as error:
         raise CoreImageError(str(error)) from None
-    core = _read_modules(_EFI_PLATFORMS[pe.machine], program)
+    core = _read_modules(pe.machine.names.grub, program)
     return replace(core, version=_version(pe, program))
 
 
@@ -181,7 +177,7 @@ def _read_modules(platform: str, image: bytes) -> CoreImage:
     prefix = config = None
     memdisk = False
     modules = []
-    for kind, data in _objects(image, platform in _NARROW):
+    for kind, data in _objects(image, machine_of_grub(platform).is_narrow):
         match kind:
             case ObjectType.ELF:
                 modules.append(_module_name(data) or "?")

@@ -1,21 +1,25 @@
 """Tell whether kernels, initial RAM disks and device trees are such, and whole if they say so.
 
 Kernels: Linux, Documentation/arch/x86/boot.rst, Documentation/arch/arm64/booting.rst,
-Documentation/arch/riscv/boot-image-header.rst, drivers/firmware/efi/libstub/zboot-header.S.
+drivers/firmware/efi/libstub/zboot-header.S.
 Initial RAM disks: Documentation/driver-api/early-userspace/buffer-format.rst, init/initramfs.c,
 lib/decompress.c. Device trees: Devicetree Specification, 5.2.
 """
 
 import re
 import struct
+import sys
 import zlib
+from contextlib import suppress
 from io import BytesIO
 from typing import BinaryIO
 
+from assembler.binaries.machine import Machine
+from assembler.binaries.pe import PeError, read_pe
 from assembler.binaries.unpack import PayloadError, Unpack, Unpacked, unpacker
 
 _CHUNK = 1 << 20
-_IMAGES = {b"ARMd": "arm64", b"RSC\x05": "riscv64"}
+_ARM64_IMAGE = b"ARMd"
 
 _DEVICETREE = b"\xd0\x0d\xfe\xed"
 _DEVICETREE_HEADER = 40  # bytes
@@ -37,20 +41,20 @@ _WITHOUT_CHECKSUM = (6, 16)  # the release of Linux from which on a bzImage has 
 def check_kernel(header: bytes, size: int | None = None) -> str | None:
     """Check a Linux kernel of `size` bytes, if known, by its beginning.
 
-    A bzImage says how long it is, an EFI zboot image as well; an arm64 or riscv64 Image does not.
-    Returns the machine that it is for, x86, arm64 or riscv64, where it says so.
+    A bzImage says how long it is, an EFI zboot image as well; an arm64 Image does not.
+    Returns the architecture that it is for as `Names.linux`, None where it does not say so.
     Raises PayloadError.
     """
     machine, needed = None, 0
     if header[0x1FE:0x200] == b"\x55\xaa" and header[0x202:0x206] == b"HdrS":
         setup = header[0x1F1] or 4  # sectors
         protected = int.from_bytes(header[0x1F4:0x1F8], "little")  # units of 16 bytes, rounded up
-        machine, needed = "x86", (setup + 1) * 512 + max(0, protected - 1) * 16
+        machine, needed = Machine.X64.names.linux, (setup + 1) * 512 + max(0, protected - 1) * 16
     elif header[:2] == b"MZ" and header[4:8] == b"zimg":
         offset, length = header[8:12], header[12:16]
         needed = int.from_bytes(offset, "little") + int.from_bytes(length, "little")
-    elif header[0x38:0x3C] in _IMAGES:
-        machine = _IMAGES[header[0x38:0x3C]]
+    elif header[0x38:0x3C] == _ARM64_IMAGE:
+        machine = Machine.AA64.names.linux
     else:
         raise PayloadError("it is not a Linux kernel" if header else "it is empty")
     if size is not None and size < needed:
@@ -153,13 +157,12 @@ def _check_checksum(file: BinaryIO, header: bytes, size: int) -> None:
 
     A signature comes behind these, and changes two fields of the PE header, which were 0.
     """
-    place = int.from_bytes(header[0x3C:0x40], "little") + 24
     changed: dict[int, int] = {}
-    if header[:2] == b"MZ" and place + 152 <= len(header):
-        wide = header[place : place + 2] == b"\x0b\x02"
-        certificates = place + (144 if wide else 128)
-        changed = {place + 64: 4, certificates: 8}
-        size = int.from_bytes(header[certificates : certificates + 4], "little") or size
+    with suppress(PeError):  # some kernels are no EFI programs
+        pe = read_pe(header, sys.maxsize)
+        changed = {pe.checksum_at: 4, pe.certificates_at: 8}
+        offset = int.from_bytes(header[pe.certificates_at : pe.certificates_at + 4], "little")
+        size = offset or size
     file.seek(0)
     start = bytearray(file.read(min(_BZIMAGE_HEADER, max(0, size - 4))))
     for at, length in changed.items():

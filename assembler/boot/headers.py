@@ -51,9 +51,9 @@ def stub_fault(store: Store, path: str, system: str) -> str:
         found = read_pe(*_begin(store, path)).machine
     except PeError as error:
         return str(error)
-    if machine is None or found == machine.names.words:
+    if machine in (None, found):
         return ""
-    return f"it is an EFI program for {found}, not for {machine.names.words}"
+    return f"it is an EFI program for {found.names.words}, not for {machine.names.words}"
 
 
 def _begin(store: Store, path: str) -> tuple[bytes, int]:

@@ -7,13 +7,13 @@ of GRUB's files there. What may differ: GRUB, util/setup.c and util/mkimage.c.
 import struct
 from collections.abc import Iterable
 
+from assembler.binaries.machine import BIOS
 from assembler.boot.grub.bios import KERNEL_SECTOR_AT
 from assembler.check.chain import BrokenError, Disk
 from assembler.check.grub.menu import Location, location_words
 from assembler.check.grub.reader import UnreadableError
 from assembler.units import SECTOR
 
-_BIOS = "i386-pc"
 _MAX_FILE = 1 << 20  # bytes; core.img has less than half of it
 _EFI_COPY = "core.efi"  # of what grub-install puts onto the ESP; its grub.efi has another prefix
 
@@ -37,7 +37,7 @@ def check_boot_code(disk: Disk, home: Location, sector: bytes, core: bytes) -> N
 
     What is not there is not compared. Raises BrokenError.
     """
-    known = _Files(disk, home, _BIOS)
+    known = _Files(disk, home, BIOS)
     boot, first, decompressor = (
         known.read(name) for name in ("boot.img", "diskboot.img", "lzma_decompress.img")
     )

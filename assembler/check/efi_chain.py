@@ -23,9 +23,6 @@ from assembler.disk.layout import PartitionType
 from assembler.units import SECTOR
 
 _DIRECTORY = "/EFI/BOOT"
-_PROGRAMS = {one.boot_program.rpartition("/")[2]: one.names.words for one in Machine}
-_SUFFIXES = {one.names.words: one.value for one in Machine}
-_FAMILIES = {one.names.words: one.names.linux for one in Machine}  # some share kernels
 _MAX_TABLE = 1 << 16  # bytes
 _ESP_TYPES = (str(PartitionType.ESP.value), "ef")  # in a GPT, in an MBR
 _XBOOTLDR = str(PartitionType.XBOOTLDR.value)
@@ -49,14 +46,16 @@ def walk_efi(disk: Disk, esp: Part, *, needed: bool, required: bool) -> list[Cha
     """
     there = {name.upper(): name for name in disk.reader.names(esp.number, _DIRECTORY)}
     found = [
-        (f"{_DIRECTORY}/{name}", machine) for name, machine in _PROGRAMS.items() if name in there
+        (f"/{machine.boot_program}", machine)
+        for machine in Machine
+        if machine.boot_program.rpartition("/")[2] in there
     ]
     by_itself = bool(found)
     if not by_itself and not required:
         found = _installed(disk, esp)
     walked = []
     for path, machine in found:
-        trail = Trail("UEFI" if machine == "x86-64" else f"UEFI ({machine})")
+        trail = Trail("UEFI" if machine is Machine.X64 else f"UEFI ({machine.names.words})")
         with trail.walked():
             _walk(trail, disk, esp, path, machine)
         if not by_itself:
@@ -93,39 +92,39 @@ def is_empty(disk: Disk, esp: Part) -> bool:
     )
 
 
-def _installed(disk: Disk, esp: Part) -> list[tuple[str, str]]:
+def _installed(disk: Disk, esp: Part) -> list[tuple[str, Machine]]:
     """What systems installed beside EFI/BOOT, by path and machine: shim, or else a loader."""
     found = []
     for directory in disk.reader.names(esp.number, "/EFI"):
         if not directory.endswith("/"):
             continue
         there = {name.lower(): name for name in disk.reader.names(esp.number, f"/EFI/{directory}")}
-        for suffix, machine in ((suffix, machine) for machine, suffix in _SUFFIXES.items()):
-            names = [f"{loader}{suffix}.efi" for loader in ("shim", "grub", "systemd-boot")]
+        for machine in Machine:
+            names = [f"{loader}{machine}.efi" for loader in ("shim", "grub", "systemd-boot")]
             name = next((there[name] for name in names if name in there), None)
             if name is not None:
                 found.append((f"/EFI/{directory}{name}", machine))
     return found
 
 
-def _judge(walked: list[tuple[str, Trail]]) -> None:
+def _judge(walked: list[tuple[Machine, Trail]]) -> None:
     """Programs for machines that the system is not for are no fault, if there is one that fits."""
-    fitting = {_FAMILIES.get(machine, machine) for machine, trail in walked if not trail.fault}
+    fitting = {machine.names.linux for machine, trail in walked if not trail.fault}
     fits = any(not trail.foreign for _, trail in walked)
     for machine, trail in walked:
         if trail.foreign and fits:
             trail.excuse(trail.foreign)
-        elif trail.fault and fitting and _FAMILIES.get(machine, machine) not in fitting:
+        elif trail.fault and fitting and machine.names.linux not in fitting:
             trail.excuse(f"not for this system: {trail.fault}")
 
 
-def _walk(trail: Trail, disk: Disk, esp: Part, path: str, machine: str) -> None:
+def _walk(trail: Trail, disk: Disk, esp: Part, path: str, machine: Machine) -> None:
     directory = path.rpartition("/")[0]
     program = _program(disk, esp, path, machine)
     if _SHIM in program.data:
         trail.links.append(f"{esp.where}, {path} (shim)")
         directory = _after_fallback(trail, disk, esp, directory, machine)
-        path = f"{directory}/grub{_SUFFIXES[machine]}.efi"
+        path = f"{directory}/grub{machine}.efi"
         program = _program(disk, esp, path, machine)
     where = f"{esp.where}, {path}"
     if _SYSTEMD_BOOT in program.data:
@@ -150,29 +149,28 @@ def _walk(trail: Trail, disk: Disk, esp: Part, path: str, machine: str) -> None:
     walk_menu(trail, disk, core.platform, shell)
 
 
-def _compare_copies(disk: Disk, esp: Part, path: str, program: Program, machine: str) -> None:
+def _compare_copies(disk: Disk, esp: Part, path: str, program: Program, machine: Machine) -> None:
     """Compare systemd-boot with its other copy, which `bootctl install` makes."""
-    for other in (f"{_DIRECTORY}/BOOT{_SUFFIXES[machine]}.EFI", _COPY.format(_SUFFIXES[machine])):
+    for other in (f"/{machine.boot_program}", _COPY.format(machine)):
         with suppress(UnreadableError):
             copy = disk.reader.read(esp.number, other)
             if len(copy) == len(program.data) and copy != program.data:
                 raise BrokenError(f"{esp.where}: {path} and {other} differ")
 
 
-def _after_fallback(trail: Trail, disk: Disk, esp: Part, directory: str, machine: str) -> str:
+def _after_fallback(trail: Trail, disk: Disk, esp: Part, directory: str, machine: Machine) -> str:
     """The directory in which shim starts the next program.
 
     A shim in EFI/BOOT starts fallback where that lies beside it (shim, should_use_fallback), which
     in turn starts the first program that a BOOT*.CSV in another directory names (fallback.c).
     """
-    suffix = _SUFFIXES[machine]
     if directory != _DIRECTORY:
         return directory
     beside = [name.lower() for name in disk.reader.names(esp.number, _DIRECTORY)]
-    if f"fb{suffix}.efi" not in beside:
+    if f"fb{machine}.efi" not in beside:
         return _DIRECTORY
-    trail.links.append(f"{_DIRECTORY}/fb{suffix}.efi (fallback)")
-    table = f"BOOT{suffix.upper()}.CSV"
+    trail.links.append(f"{_DIRECTORY}/fb{machine}.efi (fallback)")
+    table = f"BOOT{machine.upper()}.CSV"
     for name in disk.reader.names(esp.number, "/EFI"):
         directory = f"/EFI/{name.rstrip('/')}"
         if name.upper() != "BOOT/" and disk.reader.exists(esp.number, f"{directory}/{table}"):
@@ -185,17 +183,18 @@ def _after_fallback(trail: Trail, disk: Disk, esp: Part, directory: str, machine
     raise BrokenError(f"{esp.where}: fallback finds no {table} in any directory of /EFI")
 
 
-def _program(disk: Disk, esp: Part, path: str, machine: str) -> Program:
+def _program(disk: Disk, esp: Part, path: str, machine: Machine) -> Program:
     try:
         program = check_program(disk.reader.read(esp.number, path), loader=True)
     except (UnreadableError, PeError) as error:
         raise BrokenError(f"{esp.where}, {path}: {error}") from None
-    if program.pe.machine != machine:
-        raise BrokenError(f"{esp.where}, {path}: it is for {program.pe.machine}, not for {machine}")
+    if program.pe.machine is not machine:
+        words = f"it is for {program.pe.machine.names.words}, not for {machine.names.words}"
+        raise BrokenError(f"{esp.where}, {path}: {words}")
     return program
 
 
-def _walk_entries(trail: Trail, disk: Disk, esp: Part, machine: str) -> None:
+def _walk_entries(trail: Trail, disk: Disk, esp: Part, machine: Machine) -> None:
     boot = [part for part in disk.partitions if part.type_guid == _XBOOTLDR]
     # systemd-boot looks for a GPT in units of 512 bytes (systemd, src/boot/efi/part-discovery.c).
     parts = [esp, *(boot if disk.sector_size == SECTOR else [])]

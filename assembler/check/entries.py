@@ -35,7 +35,6 @@ _GENERATION = re.compile(r"/(?:[0-9a-z]{32}-[^/]+/|kernels/[^/]+$|EFI/nixos/)", 
 # Such a copy: /boot/kernels of NixOS's GRUB, EFI/nixos of its systemd-boot.
 _COPY = re.compile(r".*/([0-9a-z]{32}-[^/]+)-([^/-]+?)(?:\.efi)?")
 _OTHERS_KERNELS = ("multiboot", "multiboot2", "chainloader")  # not Linux
-_MACHINES = {one.names.words: one.names.linux for one in Machine}
 
 
 class _ForeignKernelError(PayloadError):
@@ -48,10 +47,10 @@ class _ForeignKernelError(PayloadError):
 
 @dataclass(frozen=True, slots=True)
 class EntryReader:
-    """Checks entries for one kind of machine, by a name of `boot.pe.MACHINES`."""
+    """Checks entries for one kind of machine, `machine`."""
 
     disk: Disk
-    machine: str
+    machine: Machine
     efi: bool = False  # whether kernels are started as EFI programs
 
     def check(self, trail: Trail, entries: Sequence[Entry], default: Entry) -> None:
@@ -153,7 +152,7 @@ class EntryReader:
                     self.disk.whole.add(copy)
         except _ForeignKernelError as error:
             loader = "systemd-boot" if self.efi else "GRUB"
-            summary = f"{loader} for {self.machine}: the kernel is for {error.machine}"
+            summary = f"{loader} for {self.machine.names.words}: the kernel is for {error.machine}"
             raise ForeignError(f"{where}: {error}", summary) from None
         except (UnreadableError, PayloadError) as error:
             raise BrokenError(f"{where}: {error}") from None
@@ -169,13 +168,14 @@ class EntryReader:
                 pe = read_pe(header, size if size is not None else sys.maxsize)
             except PeError as error:
                 raise PayloadError(str(error)) from None
-            if pe.machine != self.machine:
-                words = f"it is for {pe.machine}, not for {self.machine}"
-                raise _ForeignKernelError(words, pe.machine)
+            if pe.machine is not self.machine:
+                theirs = pe.machine.names.words
+                words = f"it is for {theirs}, not for {self.machine.names.words}"
+                raise _ForeignKernelError(words, theirs)
         elif load.is_kernel and load.command not in _OTHERS_KERNELS:
             machine = check_kernel(header, size)
-            if machine not in (None, _MACHINES[self.machine]):
-                words = f"it is a kernel for {machine}, not for {self.machine}"
+            if machine not in (None, self.machine.names.linux):
+                words = f"it is a kernel for {machine}, not for {self.machine.names.words}"
                 raise _ForeignKernelError(words, machine or "another machine")
 
     def _check_whole(self, load: Load, file: BinaryIO, size: int) -> None:

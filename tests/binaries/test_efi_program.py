@@ -77,7 +77,7 @@ CERTIFICATES = 24 + 112 + 4 * 8
     ("offset", "value", "words"),
     [
         (0, b"NE\0\0", "it is not an EFI program (no PE header)"),
-        (4, b"\x64\x50", "it is for a machine that we do not know (riscv64)"),
+        (4, b"\x64\x50", "it is an EFI program for an unknown machine (0x5064)"),
         (4, b"\x4c\x01", "it is not an EFI program (no PE32 header)"),
         (24, b"\x0b\x01", "it is not an EFI program (no PE32+ header)"),
         (24, b"\x07\x01", "it is not an EFI program (no PE32+ header)"),

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assembler.binaries.machine import Machine
 from assembler.binaries.pe import Pe, PeError, read_pe
 from tests.support.helpers import output
 
@@ -16,7 +17,7 @@ PROGRAMS = [
     "/usr/lib/grub/i386-efi/monolithic/grubia32.efi",
     "/usr/lib/systemd/boot/efi/systemd-bootx64.efi",
 ]
-FORMATS = {"pei-x86-64": "x86-64", "pei-i386": "i386"}
+FORMATS = {"pei-x86-64": Machine.X64, "pei-i386": Machine.IA32}
 SECTION = re.compile(r" *\d+ (\S+) +\S+ +\S+ +\S+ +([0-9a-f]+)  2\*\*")
 
 
@@ -24,7 +25,7 @@ SECTION = re.compile(r" *\d+ (\S+) +\S+ +\S+ +\S+ +([0-9a-f]+)  2\*\*")
 def test_programs(path: str) -> None:
     said = output("objdump", "-h", path).decode()
     found = read_pe(Path(path).read_bytes())
-    assert found.machine == FORMATS[re.findall(r"file format (\S+)", said)[0]]
+    assert found.machine is FORMATS[re.findall(r"file format (\S+)", said)[0]]
     # A name of more than eight bytes is in a table of strings, which no EFI program needs.
     assert [(one.name, one.offset) for one in found.sections if one.name[0] != "/"] == [
         (name, int(offset, 16)) for name, offset in SECTION.findall(said) if len(name) <= 8
@@ -45,7 +46,7 @@ def test_a_kernel_by_its_beginning(demo_system: str) -> None:
     size = kernel.stat().st_size
     with kernel.open("rb") as file:
         header = file.read(4096)
-    assert read_pe(header, size).machine == "x86-64"
+    assert read_pe(header, size).machine is Machine.X64
     with pytest.raises(PeError, match=r"^it is cut short: 4096 bytes, but section "):
         read_pe(header)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from assembler.binaries.machine import Machine
 from assembler.binaries.pe import read_pe
 from assembler.boot.grub import grub
 from assembler.boot.grub.files import InstalledGrub
@@ -150,8 +151,8 @@ def test_programs_for_32_bit_firmware_come_out_of_real_modules(system: System) -
         for platform, grub in found.items()
     }
     assert {path: program.machine for path, program in cores.items()} == {
-        "EFI/BOOT/BOOTX64.EFI": "x86-64",
-        "EFI/BOOT/BOOTIA32.EFI": "i386",
+        "EFI/BOOT/BOOTX64.EFI": Machine.X64,
+        "EFI/BOOT/BOOTIA32.EFI": Machine.IA32,
     }
 
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from itertools import chain
 from pathlib import Path
 
-from assembler.binaries.machine import Machine
+from assembler.binaries.machine import Machine, machine_of_grub
 from assembler.boot.lookup import host_tree
 from assembler.errors import HostError, RequestError, reason
 from assembler.host import process, programs
@@ -36,7 +36,7 @@ class Platform(StrEnum):
     @property
     def removable_path(self) -> str:
         """Where on an EFI system partition the firmware of any machine looks for its program."""
-        return next(machine.boot_program for machine in Machine if machine.names.grub == self)
+        return machine_of_grub(self).boot_program
 
     @property
     def is_efi(self) -> bool:

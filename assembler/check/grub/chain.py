@@ -1,7 +1,7 @@
 """Walk from a core image of GRUB's, however it was started, to what its menu offers."""
 
 from assembler.binaries.core_image import CoreImage
-from assembler.binaries.machine import Machine
+from assembler.binaries.machine import BIOS, Machine, machine_of_grub
 from assembler.check.chain import BrokenError, Chain, Disk, Trail
 from assembler.check.entries import EntryReader
 from assembler.check.grub.menu import Location, default_entry, device_name, location_words
@@ -11,8 +11,7 @@ from assembler.check.grub.syntax import syntax_fault
 
 _TABLE_MODULES = {"gpt": "part_gpt", "dos": "part_msdos"}
 _DIRECTORY = "/boot/grub"
-_OUTSIDE = ("i386-pc", "arm64-efi")  # platforms, one for each kind of kernel
-_MACHINES = {"i386-pc": "i386", **{one.names.grub: one.names.words for one in Machine}}
+_OUTSIDE = (BIOS, Machine.AA64.names.grub)  # platforms, one for each kind of kernel
 
 
 def start_grub(disk: Disk, core: CoreImage, *, started_from: int, directory: str = "") -> Shell:
@@ -59,7 +58,7 @@ def walk_menu(trail: Trail, disk: Disk, platform: str, shell: Shell) -> None:
         raise BrokenError(f"{words[-1]}: its submenu {shell.empty[0]!r} has no entries")
     count = len(shell.entries)
     trail.links.append(f"{count} {'entry' if count == 1 else 'entries'}")
-    EntryReader(disk, _MACHINES[platform]).check(trail, shell.entries, default)
+    EntryReader(disk, machine_of_grub(platform)).check(trail, shell.entries, default)
 
 
 def walk_bare(disk: Disk) -> Chain | None:
