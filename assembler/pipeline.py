@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from assembler.appliance.mounts import UNMOUNT, mount
-from assembler.appliance.session import Appliance, Disk
+from assembler.appliance.session import Appliance, AttachedDisk
 from assembler.boot import system
 from assembler.boot.grub import bios
 from assembler.check.image import Report, check_image
@@ -122,7 +122,7 @@ def _writer(spec: Spec, made: Plan, progress: Progress) -> Writer:
 
 def _install_system(spec: Spec, image: Path, made: Plan, progress: Progress) -> None:
     """Run the system's own installer on a whole image, in an appliance."""
-    disk = Disk(image, sector_size=made.layout.sector_size)
+    disk = AttachedDisk(image, sector_size=made.layout.sector_size)
     with Appliance([disk], spec.accelerator, progress) as appliance:
         lines = mount(made.root.partition, made.root.kind)
         appliance.sh("\n".join(lines), what="mounting the image")

@@ -3,14 +3,20 @@
 import re
 from collections.abc import Mapping, Sequence
 
-# Words of the log or of libguestfs → cause and remedy; the first that is found holds. The words
-# are those of libguestfs 1.48, supermin 5.2, QEMU 7.2, coreutils 9 and Linux.
-_Causes = Sequence[tuple[str, str]]
+from assembler.errors import Message, Setting
 
+# A pattern for the log or for libguestfs's message, and then cause and remedy, in parts. The first
+# pattern that matches counts. Other releases may print other words: then there is no cause, and
+# `last_resort` leads to the log.
+_Cause = tuple[str, *tuple[str | Setting, ...]]
+_Causes = Sequence[_Cause]
+
+SILENT = "the machine starts and then prints nothing"
 _KVM = (
     r"(?P<what>failed to set MSR[^\n]*|failed to initialize kvm[^\n]*"
-    r"|Could not access KVM kernel module[^\n]*|kvm not available)"
+    rf"|Could not access KVM kernel module[^\n]*|kvm not available|{SILENT})"
 )
+_TCG = Setting("accelerator", "tcg")
 
 _AT_THE_START: _Causes = (
     (
@@ -51,18 +57,18 @@ _AT_THE_START: _Causes = (
         "this host has not enough memory for an appliance of {memory} MiB: set LIBGUESTFS_MEMSIZE "
         "to less",
     ),
-    (_KVM, "KVM does not work on this host ({what}), but --accelerator tcg does"),
+    (_KVM, "KVM does not work on this host ({what}), but ", _TCG, " does"),
 )
 
-_OUT_OF_MEMORY = (
+_OUT_OF_MEMORY: _Cause = (
     r"Out of memory: Killed process|invoked oom-killer|System is deadlocked on memory"
     r"|Cannot allocate memory",
     "the appliance ran out of memory: set LIBGUESTFS_MEMSIZE to more than {memory} (MiB)",
 )
 
-# The kernel's word on a request that QEMU could not carry out. Of the write itself the program
-# that wrote may hear nothing, for the data were to reach the disk later.
-_WRITE_FAILED = (
+# The kernel prints this when QEMU cannot write. The program that wrote may have ended before,
+# without an error, because data reach the disk later.
+_WRITE_FAILED: _Cause = (
     r"I/O error, dev vda\b",
     "the image cannot be written, {image} has {free} free: make room there, or look to its disk",
 )
@@ -77,46 +83,52 @@ _WHILE_IT_RUNS: _Causes = (
     ),
     (
         r"No space left on device",
-        "the file system is full: give it more with --size or --additional-space",
+        "the file system is full: give it more with ",
+        Setting("size"),
+        " or ",
+        Setting("additional_space"),
     ),
 )
 
 
-def cause(said: str, facts: Mapping[str, str], *, started: bool) -> str:
+def cause(log: str, facts: Mapping[str, str], *, started: bool) -> str:
     """Cause and remedy in one line, or "" if unknown.
 
-    `said` is libguestfs's message and the log, `facts` are `memory` (MiB of the appliance), `path`
+    `log` is libguestfs's message and the log, `facts` are `memory` (MiB of the appliance), `path`
     (LIBGUESTFS_PATH), `cache` (where the appliance is built), `tmpdir`, `image` (its directory)
     and `free` (what the image's disk has free).
     """
-    said = said.replace("\r", "\n")
+    log = log.replace("\r", "\n")
     causes = _WHILE_IT_RUNS if started else (*_AT_THE_START, _OUT_OF_MEMORY)
-    for pattern, words in causes:
-        if found := re.search(pattern, said):
+    for pattern, *parts in causes:
+        if found := re.search(pattern, log):
             groups = found.groupdict()
-            what = groups.get("what") or groups.get("kernel") or ""
-            return words.format(what=what.strip(), **facts)
+            what = (groups.get("what") or groups.get("kernel") or "").strip()
+            texts = [
+                part.format(what=what, **facts) if isinstance(part, str) else part for part in parts
+            ]
+            return Message(*texts)
     return ""
 
 
-def kvm_failed(said: str) -> str:
-    """What QEMU says of KVM when it cannot use it, or ""."""
-    found = re.search(_KVM, said.replace("\r", "\n"))
+def kvm_failed(log: str) -> str:
+    """QEMU's words for a KVM that it cannot use, or ""."""
+    found = re.search(_KVM, log.replace("\r", "\n"))
     return found["what"].strip() if found else ""
 
 
 def write_failed(log: str) -> bool:
-    """Whether the log tells that something never reached the image."""
+    """Whether the log has an error in writing to the image."""
     return re.search(_WRITE_FAILED[0], log) is not None
 
 
 def last_resort(message: str, *, started: bool) -> str:
-    """What can be said of a dead appliance without knowing why; `message` is libguestfs's."""
+    """The message for a dead appliance whose cause is unknown; `message` is libguestfs's."""
     first = message.partition("\n")[0].rstrip(".")
     if not started:
         return (
-            f"the appliance did not start ({first}): the log has the last words of QEMU and of its "
-            "kernel"
+            f"the appliance did not start ({first}): the log ends with the messages of QEMU and "
+            "its kernel"
         )
     return (
         f"the appliance died ({first}): QEMU was killed, or its kernel crashed (this host may be "

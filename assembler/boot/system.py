@@ -42,7 +42,7 @@ def install(
 
     what = "installing the system's own boot loader"
     appliance.sh(_preparation(mounts, partitions), what=what)
-    appliance.sh(_run(toplevel), what=what, heard=heard)
+    appliance.sh(_run(toplevel), what=what, on_line=heard)
     status = appliance.sh(f"cat {_STATUS}", what=what).strip()
     appliance.sh(_CLEAN_UP, what=f"clearing up after {what}")
     if status != "0":

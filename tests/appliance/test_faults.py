@@ -1,4 +1,4 @@
-"""Words that QEMU, supermin, libguestfs and Linux were heard to say, and what users are told."""
+"""Messages of QEMU, supermin, libguestfs and Linux, and what we make of them."""
 
 import pytest
 
@@ -63,7 +63,7 @@ WHILE_IT_RUNS = [
     ("sh: line 4: mkfs.xfs: command not found", "the appliance has no mkfs.xfs: install "),
     (
         "tar: x: Cannot write: No space left on device",
-        "the file system is full: give it more with --size or --additional-space",
+        "the file system is full: give it more with size or additional_space",
     ),
     # A full image is told as such, though the file system's words are those of a full one.
     (
@@ -100,3 +100,6 @@ def test_kvm() -> None:
     )
     assert kvm_failed("force_kvm supplied but kvm not available.") == "kvm not available"
     assert kvm_failed("QEMU died") == ""
+    assert cause("kvm not available", FACTS, started=False) == (
+        "KVM does not work on this host (kvm not available), but accelerator tcg does"
+    )

@@ -13,7 +13,7 @@ from tarfile import BLOCKSIZE
 
 from assembler.appliance.accelerator import Accelerator
 from assembler.appliance.mounts import TARGET, UNMOUNT, device, disk, mount
-from assembler.appliance.session import Appliance, Disk
+from assembler.appliance.session import Appliance, AttachedDisk
 from assembler.copying.sender import NO_HASHING, Hashing
 from assembler.filesystems.ext4 import mke2fs
 from assembler.filesystems.guestfs.archive import RECORD
@@ -88,7 +88,7 @@ class GuestfsWriter:
             yield sender.hashes
             with watched(tmp):
                 sender.send_last()
-            disks = [Disk(image, sector_size=target.sector_size), Disk(payload, read_only=True)]
+            disks = [AttachedDisk(image, sector_size=target.sector_size), AttachedDisk(payload, read_only=True)]
             memory = target.inodes * _PER_INODE
             with Appliance(disks, self._accelerator, progress, memory=memory) as appliance:
                 with progress.step(f"writing {target.kind}", total=target.data) as step:
@@ -174,7 +174,7 @@ def _unpack(appliance: Appliance, target: FileSystem, step: Step) -> None:
         "trap 'kill $watch' EXIT",
         *_UNPACK,
     ]
-    appliance.sh("\n".join(lines), what="unpacking the tree in the appliance", heard=heard)
+    appliance.sh("\n".join(lines), what="unpacking the tree in the appliance", on_line=heard)
 
 
 def _check(appliance: Appliance, target: FileSystem) -> None:
