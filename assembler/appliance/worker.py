@@ -1,13 +1,13 @@
-"""Holds the libguestfs handle, in a process of its own that can be ended whatever it is doing.
+"""Holds the libguestfs handle, in a process of its own that can be ended at any time.
 
-Run as a script; it stands alone. Standard input brings a request a line, as JSON; standard output
-carries what happens meanwhile and then one answer:
+Run as a script; it imports nothing of ours. Standard input has a request in each line, as JSON;
+standard output gets events, and then one answer:
 
     {"launch": {…}} | {"sh": "…"} | {"shutdown": true}                      requests
-    {"line": "…"} | {"progress": [position, total]}                         meanwhile
+    {"line": "…"} | {"progress": [position, total]} | {"qemu": "runs"}      meanwhile
     {"done": "…"} | {"error": "…", "alive": bool}                           answers
 
-When standard input ends, so does the work: QEMU is killed and libguestfs removes its files.
+At the end of standard input QEMU is killed, libguestfs removes its files, and the process ends.
 """
 
 import json
@@ -17,20 +17,27 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 _PATIENCE = 10  # seconds that libguestfs has to clean up behind a killed QEMU
+_POLL = 0.2  # seconds between looks at the processes
 _STATE, _GROUP = 0, 2  # fields of /proc/PID/stat behind the name (proc_pid_stat(5))
 
 
-def _say(**message: object) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
+_lock = threading.Lock()
 
 
-class Worker:
-    """Serves the requests, one after another."""
+def _send(**message: object) -> None:
+    with _lock:
+        sys.stdout.write(json.dumps(message) + "\n")
+        sys.stdout.flush()
+
+
+class RequestLoop:
+    """Answers the requests, one after another."""
 
     def __init__(self) -> None:
         self._requests: queue.Queue[dict[str, Any]] = queue.Queue()
@@ -38,23 +45,25 @@ class Worker:
         self._unfinished = b""
 
     def listen(self) -> None:
-        """Take requests in; at their end, see that everything ends."""
+        """Read requests; at the end of standard input, end everything."""
         for line in sys.stdin:
             self._requests.put(json.loads(line))
         self._requests.put({"end": True})
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
-            _kill_others()  # again and again: supermin may be about to be followed by QEMU
-            time.sleep(0.2)
+            for directory in _others():  # repeatedly: libguestfs starts QEMU after supermin
+                with suppress(OSError):
+                    os.kill(int(directory.name), signal.SIGKILL)
+            time.sleep(_POLL)
         os.killpg(0, signal.SIGKILL)
 
-    def serve(self) -> None:
+    def answer_all(self) -> None:
         """Answer requests until they end."""
         while "end" not in (request := self._requests.get()):
             try:
-                _say(done=self._answer(request))
+                _send(done=self._answer(request))
             except (RuntimeError, OSError, ImportError) as error:
-                _say(error=str(error), alive=self._alive())
+                _send(error=str(error), alive=self._alive())
         if self._guestfs is not None:
             self._guestfs.close()
 
@@ -88,9 +97,9 @@ class Worker:
         import guestfs  # noqa: PLC0415  # its place is known only now
 
         handle = self._guestfs = guestfs.GuestFS(python_return_dict=True)
-        handle.set_event_callback(self._heard, guestfs.EVENT_APPLIANCE)
-        handle.set_event_callback(self._told, guestfs.EVENT_LIBRARY)
-        handle.set_event_callback(self._progressed, guestfs.EVENT_PROGRESS)
+        handle.set_event_callback(self._on_appliance, guestfs.EVENT_APPLIANCE)
+        handle.set_event_callback(self._on_library, guestfs.EVENT_LIBRARY)
+        handle.set_event_callback(self._on_progress, guestfs.EVENT_PROGRESS)
         handle.set_backend("direct")
         handle.set_backend_settings(settings)
         handle.set_autosync(True)
@@ -107,25 +116,26 @@ class Worker:
             # libguestfs hands these on in the opposite order: the device first, then its drive.
             for option, value in zip(("-device", "-drive"), options, strict=True):
                 handle.config(option, value)
+        threading.Thread(target=_watch_for_qemu, daemon=True).start()
         handle.launch()
         return str(handle.get_memsize())
 
-    def _heard(self, _event: int, _handle: int, text: str | bytes, _array: object) -> None:
-        """Words of QEMU, of the appliance's kernel and of what runs in it."""
-        said = _bytes(text)
-        sys.stderr.buffer.write(said)
+    def _on_appliance(self, _event: int, _handle: int, text: str | bytes, _array: object) -> None:
+        """Output of QEMU, of the appliance's kernel and of the programs in it."""
+        output = _bytes(text)
+        sys.stderr.buffer.write(output)
         sys.stderr.buffer.flush()
-        *lines, self._unfinished = (self._unfinished + said.replace(b"\r", b"")).split(b"\n")
+        *lines, self._unfinished = (self._unfinished + output.replace(b"\r", b"")).split(b"\n")
         for line in lines:
-            _say(line=line.decode(errors="replace"))
+            _send(line=line.decode(errors="replace"))
 
-    def _told(self, _event: int, _handle: int, text: str | bytes, _array: object) -> None:
-        """Words of libguestfs, a line or a part of a command at a time."""
+    def _on_library(self, _event: int, _handle: int, text: str | bytes, _array: object) -> None:
+        """Messages of libguestfs, a line or a part of a command at a time."""
         sys.stderr.buffer.write(_bytes(text).rstrip(b"\n") + b"\n")
         sys.stderr.buffer.flush()
 
-    def _progressed(self, _event: int, _handle: int, _text: object, array: list[int]) -> None:
-        _say(progress=array[2:4])
+    def _on_progress(self, _event: int, _handle: int, _text: object, array: list[int]) -> None:
+        _send(progress=array[2:4])
 
 
 def _bytes(text: str | bytes) -> bytes:
@@ -133,19 +143,31 @@ def _bytes(text: str | bytes) -> bytes:
     return text.encode() if isinstance(text, str) else text
 
 
-def _kill_others() -> None:
-    """Kill every other process of our process group: QEMU and what libguestfs started besides."""
+def _watch_for_qemu() -> None:
+    """Send an event once QEMU runs with our disks, which may be minutes after the launch began."""
+    while True:
+        for directory in _others():
+            with suppress(OSError):
+                if b",drive=disk0," in (directory / "cmdline").read_bytes():
+                    _send(qemu="runs")
+                    return
+        time.sleep(_POLL)
+
+
+def _others() -> Iterator[Path]:
+    """The directories in /proc of all other processes of our process group.
+
+    These are QEMU and the other programs that libguestfs started.
+    """
     for directory in Path("/proc").iterdir():
         if directory.name.isdigit() and int(directory.name) != os.getpid():
-            try:
+            with suppress(OSError):  # it has ended meanwhile
                 fields = (directory / "stat").read_text().rpartition(")")[2].split()
                 if int(fields[_GROUP]) == os.getpgrp() and fields[_STATE] != "Z":
-                    os.kill(int(directory.name), signal.SIGKILL)
-            except OSError:
-                continue  # it has ended meanwhile
+                    yield directory
 
 
 if __name__ == "__main__":
-    worker = Worker()
+    worker = RequestLoop()
     threading.Thread(target=worker.listen, daemon=True).start()
-    worker.serve()
+    worker.answer_all()

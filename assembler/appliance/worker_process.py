@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 
 _PATIENCE = 15  # seconds for an appliance to clear up before it is killed
 _LONGEST_RUNTIME_PATH = 70  # bytes: a socket's path has 108 (unix(7)), libguestfs adds its own
-_BUILT = 3  # libguestfs's progress once the appliance is built, which may take minutes
 
 Answer = dict[str, Any]  # see worker.py
 OnLine = Callable[[str], None]
@@ -66,8 +65,8 @@ class WorkerProcess:
     ) -> Answer:
         """Send a request, handle the events that come before its answer, and return the answer.
 
-        With `silence`, the worker is ended if an appliance that was built gives no event for so
-        many seconds; the answer is an error then.
+        With `silence`, the worker is ended if QEMU runs and there is no event for so many seconds;
+        the answer is an error then.
         """
         assert self._running is not None
         assert self._running.stdin is not None
@@ -150,10 +149,10 @@ def _wait(stdout: IO[bytes], on_line: OnLine | None, step: Step | None, watch: _
             case {"progress": [position, total]} if step is not None and total:
                 step.advance(100 * position // total - done)
                 done = 100 * position // total
-                if position >= _BUILT:
-                    watch.begin()
             case {"progress": _}:
                 pass
+            case {"qemu": _}:
+                watch.begin()
             case answer:
                 assert isinstance(answer, dict)
                 return answer

@@ -22,17 +22,17 @@ if {hangs}:
 else:
     print(json.dumps({{"done": "384"}}), flush=True)
 """
-BUILT = {"progress": [3, 12]}
+RUNS = {"qemu": "runs"}
 LINE = {"line": "Linux version 6"}
 
 
 @pytest.mark.parametrize(
     ("events", "hangs", "silent"),
     [
-        ([(BUILT, 0)], True, True),
-        ([(BUILT, 0), (LINE, 0)], True, True),
-        ([(BUILT, 0.3), (LINE, 0.3), (LINE, 0.3)], False, False),
-        ([({"progress": [0, 12]}, 1.0), (BUILT, 0)], False, False),  # it is still being built
+        ([(RUNS, 0)], True, True),
+        ([(RUNS, 0), (LINE, 0)], True, True),
+        ([(RUNS, 0.3), (LINE, 0.3), (LINE, 0.3)], False, False),
+        ([({"progress": [0, 12]}, 1.0), (RUNS, 0)], False, False),  # it is still being built
     ],
 )
 def test_silence(
