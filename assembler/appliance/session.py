@@ -17,7 +17,6 @@ from assembler.appliance.logbook import Logbook
 from assembler.appliance.resources import DEFAULT_CACHE, memory_for, processors
 from assembler.appliance.worker_process import WorkerProcess
 from assembler.errors import HostError, Message
-from assembler.host import process
 from assembler.host.progress import Progress, Step
 from assembler.host.scratch import scratch_directory
 from assembler.host.temporary import temporary_directory
