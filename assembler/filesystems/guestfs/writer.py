@@ -88,7 +88,10 @@ class GuestfsWriter:
             yield sender.hashes
             with watched(tmp):
                 sender.send_last()
-            disks = [AttachedDisk(image, sector_size=target.sector_size), AttachedDisk(payload, read_only=True)]
+            disks = [
+                AttachedDisk(image, sector_size=target.sector_size),
+                AttachedDisk(payload, read_only=True),
+            ]
             memory = target.inodes * _PER_INODE
             with Appliance(disks, self._accelerator, progress, memory=memory) as appliance:
                 with progress.step(f"writing {target.kind}", total=target.data) as step:
