@@ -8,8 +8,6 @@ from pathlib import Path
 
 from assembler.appliance.mounts import UNMOUNT, mount
 from assembler.appliance.session import Appliance, AttachedDisk
-from assembler.boot import system
-from assembler.boot.grub import bios
 from assembler.check.image import Report, check_image
 from assembler.copying.sender import Hashing
 from assembler.copying.sharing import CopyMode, can_share, copy_problems
@@ -77,8 +75,8 @@ def assemble(spec: Spec, progress: Progress | None = None) -> tuple[Plan, Report
                 write_table(image, made.layout)
                 for fat in made.fats:
                     write_fat(image, fat)
-                if made.bios is not None:
-                    bios.install(image, made.layout, *made.bios)
+                if made.code is not None:
+                    made.code.install(image, made.layout)
             hashing = Hashing(
                 made.closure.to_hash(spec.root.check_hashes), made.database / "db.sqlite"
             )
@@ -88,14 +86,14 @@ def assemble(spec: Spec, progress: Progress | None = None) -> tuple[Plan, Report
                 if not made.closure.is_hashed:
                     with progress.step("making the Nix database"):
                         make_database(closure.infos, made.files, made.database, spec.root.epoch)
-            if spec.loader == "system" and not spec.writes_in_appliance:
+            if spec.loader_type.has_installer and not spec.writes_in_appliance:
                 _install_system(spec, image, made, progress)
             with progress.step("checking"):
                 report = check_image(
                     image,
-                    bios=made.bios is not None,
+                    bios=made.code is not None,
                     efi=spec.boots_efi,
-                    boots=spec.loader != "none",
+                    boots=spec.loader_type.boots,
                 )
                 if report.faults:
                     raise _unsound(spec, report)
@@ -109,14 +107,15 @@ def _unsound(spec: Spec, report: Report) -> AssembleError:
     said = "; ".join(report.faults)
     if len(report.faults) == len([chain for chain in report.chains if chain.fault]):
         return HostError(f"the finished image would not boot, and is not kept: {said}")
-    return HostError(said) if spec.loader == "system" else InternalError(said)
+    return HostError(said) if spec.loader_type.has_installer else InternalError(said)
 
 
 def _writer(spec: Spec, made: Plan, progress: Progress) -> Writer:
     """The writer of the root file system; one in an appliance runs the system's installer, too."""
     if not spec.writes_in_appliance:
         return DirectWriter()
-    then = partial(_run_installer, spec, made, progress) if spec.loader == "system" else None
+    has_installer = spec.loader_type.has_installer
+    then = partial(_run_installer, made, progress) if has_installer else None
     return GuestfsWriter(spec.accelerator, then)
 
 
@@ -126,15 +125,14 @@ def _install_system(spec: Spec, image: Path, made: Plan, progress: Progress) -> 
     with Appliance([disk], spec.accelerator, progress) as appliance:
         lines = mount(made.root.partition, made.root.kind)
         appliance.sh("\n".join(lines), what="mounting the image")
-        _run_installer(spec, made, progress, appliance)
+        _run_installer(made, progress, appliance)
         appliance.sh("\n".join(UNMOUNT), what="unmounting the image")
         appliance.shutdown()
 
 
-def _run_installer(spec: Spec, made: Plan, progress: Progress, appliance: Appliance) -> None:
+def _run_installer(made: Plan, progress: Progress, appliance: Appliance) -> None:
     with progress.step("installing the system's boot loader"):
-        numbers = [part.number for part in made.layout.partitions]
-        system.install(appliance, spec.root.system, mounts=made.mounts, partitions=numbers)
+        made.loader.run_installer(appliance, made.layout, made.volumes)
 
 
 def _missing(root: Path, tree: Tree) -> int:

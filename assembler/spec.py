@@ -11,6 +11,10 @@ from pathlib import Path
 from uuid import UUID
 
 from assembler.appliance.accelerator import Accelerator
+from assembler.boot.grub.loader import GrubLoader
+from assembler.boot.loaders import LOADERS
+from assembler.boot.no_loader import NoLoader
+from assembler.boot.protocol import BootLoader
 from assembler.disk.layout import Table
 from assembler.errors import Message, Setting
 from assembler.filesystems.protocol import Subvolume
@@ -124,8 +128,8 @@ class Spec:
         """The partition table: the one asked for, else the one that most machines can boot."""
         if self.table is not None:
             return self.table
-        efi_only = self.boot_loader == "systemd-boot" or self.sector_size != SECTOR
-        return Table.EFI if efi_only else Table.HYBRID
+        by_bios = self.boot_loader is None or LOADERS[self.boot_loader].starts_by_bios
+        return Table.HYBRID if by_bios and self.sector_size == SECTOR else Table.EFI
 
     @property
     def loader(self) -> str:
@@ -135,12 +139,17 @@ class Spec:
         """
         if self.boot_loader is not None:
             return self.boot_loader
-        return "none" if self.table is Table.NONE else "grub"
+        return NoLoader.name if self.table is Table.NONE else GrubLoader.name
+
+    @property
+    def loader_type(self) -> type[BootLoader]:
+        """The class of the boot loader, which has what is known of it beforehand."""
+        return LOADERS[self.loader]
 
     @property
     def boots_efi(self) -> bool:
         """Whether this tool makes the disk boot by UEFI."""
-        return self.partition_table.boots_efi and self.loader in ("grub", "systemd-boot")
+        return self.partition_table.boots_efi and self.loader_type.is_made_here
 
     @property
     def has_label_that_fits(self) -> bool:
@@ -159,7 +168,7 @@ class Spec:
     @property
     def needs_appliance(self) -> bool:
         """Whether anything is done in an appliance."""
-        return self.writes_in_appliance or self.loader == "system"
+        return self.writes_in_appliance or self.loader_type.has_installer
 
     def problems(self) -> list[str]:
         """Return one line for each value that cannot be right on any host, the root's included."""
@@ -177,28 +186,14 @@ class Spec:
 
     def boot_problems(self) -> list[str]:
         """Why the boot loader does not go with the rest."""
-        kind, loader = self.partition_table, self.loader
+        kind = self.partition_table
         table, sectors = Setting("partition_table", kind), Setting("sector_size", self.sector_size)
-        grub, efi = Setting("boot_loader", "grub"), Setting("partition_table", Table.EFI)
-        lines: list[str] = []
-        if kind is Table.NONE and loader not in ("none", "grub"):
-            none = Setting("boot_loader", "none")
-            why = (
-                f", not {loader}, or another table; with grub it has a menu for a GRUB from outside"
-            )
-            lines.append(Message(table, " cannot hold a boot loader: take ", none, why))
-        elif loader == "systemd-boot" and kind.boots_bios:
-            why = (
-                " is for BIOS, too, which does not start systemd-boot: take efi or efixbootldr, or "
-            )
-            lines.append(Message(table, why, grub))
-        elif loader == "systemd-boot" and kind is Table.EFIXBOOTLDR and self.sector_size != SECTOR:
-            why = ": systemd-boot finds no kernels in an XBOOTLDR partition of such a disk: take "
-            lines.append(Message(sectors, why, efi, ", or ", grub))
+        lines = [*self.loader_type.disk_problems(kind, self.sector_size)]
         if self.sector_size != SECTOR and kind.boots_bios:
             why = " is for BIOS, which starts no disk with "
             lines.append(Message(table, why, sectors, ": take efi or efixbootldr"))
-        if self.efi_binaries and not (loader == "grub" and kind.boots_efi):
+        if self.efi_binaries and not (self.loader_type.takes_efi_programs and kind.boots_efi):
+            grub = Setting("boot_loader", GrubLoader.name)
             why = " and a partition table with an EFI system partition: efi, efixbootldr or hybrid"
             lines.append(Message(Setting("efi_binaries"), " is for ", grub, why))
         return lines

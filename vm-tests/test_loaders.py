@@ -7,8 +7,9 @@ from uuid import NAMESPACE_DNS, uuid5
 
 import pytest
 
-from assembler.boot.grub.bios import install
-from assembler.boot.grub.grub import Platform, find_grub, make_core_image
+from assembler.boot.grub.bios import BiosCode
+from assembler.boot.grub.find import find_grub
+from assembler.boot.grub.grub import Platform, make_core_image
 from assembler.boot.signed.chain import given
 from assembler.disk.layout import Layout, Table, make_layout
 from assembler.disk.table import write_table
@@ -77,7 +78,7 @@ def core_image(platform: Platform) -> tuple[bytes, bytes]:
 def test_bios_starts_grub(tmp_path: Path, table: Table) -> None:
     image = tmp_path / "disk.raw"
     layout = new_disk(image, table)
-    install(image, layout, *core_image(Platform.BIOS))
+    BiosCode(*core_image(Platform.BIOS)).install(image, layout)
     with Machine(image, firmware="bios") as machine:
         machine.wait_for("^menu: i386-pc$", timeout=BOOT_SECONDS)
 

@@ -3,18 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from assembler.boot.mounts.volumes import Volume
+
 BOOT = "/boot"
-
-
-@dataclass(frozen=True, slots=True)
-class FileSystem:
-    """A file system as GRUB's `search` knows it.
-
-    `uuid` is in the form of blkid(8): lower case with dashes, or `ABCD-1234` for a FAT.
-    """
-
-    uuid: str
-    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +13,14 @@ class Places:
     """Where /boot and the store are.
 
     `boot_path` is GRUB's path of /boot in `boot`: `/boot`, or empty where /boot is the top of a
-    file system of its own, or `/@/boot` in a subvolume of a btrfs. `locate` gives GRUB's path in
-    `store` for a path of the root. `separate` tells that stat(2) sees /boot and /nix/store on
-    different devices, be it partitions or subvolumes: then NixOS copies kernels into /boot.
+    file system of its own, or `/@/boot` in a subvolume of a btrfs. `locate` returns GRUB's path in
+    `store` for a path of the root. `separate` is whether stat(2) sees /boot and /nix/store on
+    different devices, which are partitions or subvolumes: then NixOS copies kernels into /boot.
     """
 
-    boot: FileSystem
+    boot: Volume
     boot_path: str
-    store: FileSystem
+    store: Volume
     locate: Callable[[str], str]
     separate: bool
+    boot_kind: str = "ext4"  # the type of the file system with /boot, as mount(8) calls it

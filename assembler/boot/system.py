@@ -3,10 +3,15 @@
 import logging
 import shlex
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
 
 from assembler.appliance.mounts import DISK, TARGET, device
 from assembler.appliance.session import Appliance
+from assembler.boot.mounts.volumes import Role, Volume
+from assembler.boot.protocol import BootLoader, BootTarget
+from assembler.disk.layout import Layout
 from assembler.errors import HostError
 
 log = logging.getLogger(__name__)
@@ -18,6 +23,33 @@ _STATUS = "/run/assemble/status"
 # the true one, as nixpkgs' make-disk-image does it.
 _ALIASES = {"/dev/sda": "", "/dev/xvda": "", "/dev/hda": "", "/dev/nvme0n1": "p"}
 _ENVIRONMENT = "NIXOS_INSTALL_BOOTLOADER=1 HOME=/tmp LC_ALL=C TERM=dumb"
+
+
+@dataclass(frozen=True, slots=True)
+class SystemInstaller(BootLoader):
+    """Whatever boot loader the system's own installer puts onto the disk."""
+
+    name: ClassVar[str] = "system"
+    has_installer: ClassVar[bool] = True
+
+    system: str  # the toplevel
+
+    @classmethod
+    def find(cls, target: BootTarget) -> Self:
+        """Nothing is looked up: the installer brings what it needs."""
+        return cls(target.system)
+
+    def run_installer(
+        self, appliance: Appliance, layout: Layout, volumes: Mapping[Role, Volume]
+    ) -> None:
+        """Run it in the root that is mounted at TARGET, with the FATs mounted in that."""
+        mounts = [
+            (volume.place, partition.number)
+            for role, volume in volumes.items()
+            if role is not Role.ROOT and volume.place and (partition := role.of(layout))
+        ]
+        numbers = [partition.number for partition in layout.partitions]
+        install(appliance, self.system, mounts=mounts, partitions=numbers)
 
 
 def install(

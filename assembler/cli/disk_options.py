@@ -3,13 +3,14 @@
 import argparse
 
 from assembler.appliance.accelerator import Accelerator
+from assembler.boot import loaders as boot_loaders
 from assembler.cli import arguments
 from assembler.cli.arguments import OneOf, Parser, listed
 from assembler.disk.layout import Table
 from assembler.spec import LABEL_MAX
 from assembler.units import MIB, SECTOR
 
-LOADERS = ("grub", "systemd-boot", "system", "none")
+LOADERS = (*boot_loaders.LOADERS,)
 
 
 def add_disk_options(parser: Parser, goes_in: argparse._ArgumentGroup) -> None:

@@ -126,7 +126,7 @@ def next_step(plan: Plan) -> list[str]:
     out = destination(plan.spec.out)
     if command := command_lines(qemu_words(plan, out)):
         return ["to try it out, without a change to it:", *command]
-    if plan.spec.loader != "none" and (fault := disk_fault(plan)):
+    if plan.spec.loader_type.boots and (fault := disk_fault(plan)):
         return [fault]
     root = f"root=LABEL={plan.root.label} init={plan.spec.root.system}/init"
     return [

@@ -50,9 +50,9 @@ def qemu_words(plan: Plan, image: Path) -> list[list[str]]:
         return []
     table = plan.layout.table
     groups = [*_QEMU[machine]]
-    if plan.spec.loader != "none" and table.boots_bios and machine is Machine.X64:
+    if plan.spec.loader_type.boots and table.boots_bios and machine is Machine.X64:
         pass  # QEMU's own firmware is a BIOS
-    elif plan.spec.loader != "none" and table.boots_efi:
+    elif plan.spec.loader_type.boots and table.boots_efi:
         groups.append(["-bios", _firmware(machine)])
     elif kernel := _kernel(plan):
         groups += kernel

@@ -7,41 +7,41 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from assembler.boot.loader import Loader
+from assembler.boot.files import BootFile
 from assembler.boot.mounts.fstab import Mount
-from assembler.boot.mounts.names import Role
+from assembler.boot.mounts.volumes import Role, Volume
 from assembler.boot.places import BOOT
+from assembler.boot.protocol import BootData
 from assembler.errors import RequestError
 from assembler.filesystems.fat.names import fold, name_problems
-from assembler.plan.booting import Booting
 from assembler.root.placing import OURS
 from assembler.root.rows import Row, rows_with
-from assembler.spec import Spec
 from assembler.tree.scan import with_path
 from assembler.tree.tree import Directory, Node, Tree, source_of
 
 log = logging.getLogger(__name__)
 
 
-def fat_places(spec: Spec, loader: Loader) -> dict[str, Role]:
-    """Where in the machine the FATs of its disk are."""
-    places = {}
-    if loader.mounts.esp is not None:
-        places[loader.mounts.esp.place] = Role.ESP
-    if spec.partition_table.has_boot_partition:
-        places[BOOT] = Role.BOOT
-    return places
+def fat_places(volumes: Mapping[Role, Volume]) -> dict[str, Role]:
+    """Where in the machine the FATs of its disk are.
+
+    A boot partition that the system does not mount counts as /boot, for it is made for that.
+    """
+    fats = [volume for role, volume in volumes.items() if role is not Role.ROOT]
+    usual = {Role.BOOT: BOOT}
+    places = {one.place or usual.get(one.role, ""): one.role for one in fats}
+    return {place: role for place, role in places.items() if place}
 
 
 def move_to_fats(
-    tree: Tree, rows: Sequence[Row], places: Mapping[str, Role], booting: Booting
-) -> Booting:
+    tree: Tree, rows: Sequence[Row], places: Mapping[str, Role], data: BootData
+) -> BootData:
     """Take what rows have put where FATs are mounted out of the tree, and add it to these.
 
     Warns of modes, which a FAT does not hold. Raises RequestError with all that it cannot hold,
     and with what the boot loader has there, too.
     """
-    fats = {Role.ESP: dict(booting.esp), Role.BOOT: dict(booting.xbootldr)}
+    fats = {role: [*files] for role, files in data.files.items()}
     problems: list[str] = []
     for place in sorted(places, key=len, reverse=True):  # one may be mounted below the other
         inner = [other for other in places if other.startswith(f"{place}/")]
@@ -50,10 +50,13 @@ def move_to_fats(
             continue
         role = places[place]
         problems += _row_problems(there, place, role)
-        files, made = dict(fats[role]), {fold(name) for name in fats[role]}
+        files = fats.setdefault(role, [])
+        made = {fold(file.path) for file in files}
         if isinstance(tree.get(os.fsencode(place)), Node):
             where = rows_with(there, place)[0].where
-            problems.append(f"{where}: {place} is a file, and the system mounts the {role} there")
+            problems.append(
+                f"{where}: {place} is a file, and the system mounts the {role.words} there"
+            )
             continue
         for name, node, path in _take(tree, place):
             if (fault := _fault(node, role)) or fold(name) in made:
@@ -62,15 +65,17 @@ def move_to_fats(
                 where = rows_with(there, path_there)[0].where
                 problems.append(f"{where}: {path_there} {fault}")
             elif isinstance(node, Node):
-                files[name] = path
-        fats[role] = files
-        problems += [f"--contents: {problem}" for problem in name_problems(role, files)]
+                files.append(BootFile(name, path))
+        problems += [
+            f"--contents: {problem}"
+            for problem in name_problems(role.words, [file.path for file in files])
+        ]
         if any(place.startswith(f"{other}/") for other in places):
             above, _, last = os.fsencode(place).rpartition(b"/")
             tree.remove(tree.directory(above), last)
     if problems:
         raise RequestError(problems)
-    return replace(booting, esp=fats[Role.ESP], xbootldr=fats[Role.BOOT])
+    return replace(data, files=fats)
 
 
 def _row_problems(rows: Sequence[Row], place: str, role: Role) -> list[str]:
@@ -81,12 +86,12 @@ def _row_problems(rows: Sequence[Row], place: str, role: Role) -> list[str]:
             "that %s is mounted with",
             modes[0],
             f" and {len(modes) - 1} more" if len(modes) > 1 else "",
-            role,
+            role.words,
             place,
         )
     return [
-        f"{row.where}: {row.target} is on the {role}, a FAT, where everything is root's and has no "
-        "xattrs"
+        f"{row.where}: {row.target} is on the {role.words}, a FAT, where everything is root's and "
+        "has no xattrs"
         for row in rows
         if row.uid or row.gid or row.xattrs
     ]
@@ -118,9 +123,11 @@ def _take(tree: Tree, place: str) -> Iterator[tuple[str, Directory | Node, Path]
 def _fault(node: Directory | Node, role: Role) -> str:
     """Why what rows bring cannot be on a FAT; empty where it can."""
     if isinstance(node, Directory):
-        return f"is an empty directory, which the {role} cannot be given: put a file into it"
+        return f"is an empty directory, which the {role.words} cannot be given: put a file into it"
     if node.kind == stat.S_IFLNK:
-        return f"is a symlink, which the {role}, a FAT, cannot hold: give the file it leads to"
+        return (
+            f"is a symlink, which the {role.words}, a FAT, cannot hold: give the file it leads to"
+        )
     return ""
 
 

@@ -51,7 +51,7 @@ def require_tools(spec: Spec) -> None:
     missing = programs.require(*_TOOLS)
     if spec.partition_table is not Table.NONE:
         missing += table.problems()
-    if spec.partition_table is not Table.NONE or spec.loader != "none":
+    if spec.partition_table is not Table.NONE or spec.loader_type.boots:
         missing += programs.require("grub-fstest", "grub-script-check")  # for boot chains
     if spec.sector_size != SECTOR:
         missing += programs.require("fdisk")

@@ -10,11 +10,11 @@ from assembler.boot.generation import read_system
 from assembler.boot.mounts.compare import Comparison, compare
 from assembler.boot.mounts.devices import Named, Tag
 from assembler.boot.mounts.fstab import Mount, finds_root_by_type, parameter_mounts, read_mounts
-from assembler.boot.mounts.names import Claims, Disk, Names, Role
+from assembler.boot.mounts.names import Claims, Disk, Names
+from assembler.boot.mounts.volumes import Role
 from assembler.disk.layout import ROOT_TYPES, Layout, Table, root_type, shape
 from assembler.errors import RequestError
 from assembler.plan.resolve import Resolution
-from assembler.root.skeleton import current_generation
 from assembler.spec import LABEL_MAX, Spec
 from assembler.store.paths import Store
 
@@ -30,15 +30,14 @@ def decide_names(resolution: Resolution, store: Store) -> Names:
     spec = resolution.spec
     claims = _claims(resolution)
     problems = claims.problems
-    number = current_generation(spec.root.system, spec.root.generations)
-    systems = {**dict(spec.root.generations), number: spec.root.system}
-    main = _read(store, systems.pop(number))
+    systems = resolution.generations
+    main = _read(store, systems.pop(resolution.number))
     mounts = _mounts(store, spec.root.system, main)
     found = compare(mounts, claims)
     faults = [*found.problems, *found.claims.clashes()]
     by_another_table = bool(faults) and not any("--partition-table" in fault for fault in faults)
     faults += _automatic_faults(spec, claims.disk.layout, main)
-    if spec.loader == "none":
+    if not spec.loader_type.boots:
         for fault in faults:
             log.warning("%s", fault)
         faults = []
@@ -55,9 +54,9 @@ def decide_names(resolution: Resolution, store: Store) -> Names:
 
 def _claims(resolution: Resolution) -> Claims:
     """The disk as far as its names depend on it, with those that the user gives it."""
-    spec, settings = resolution.spec, resolution.systemd_boot
+    spec, expected = resolution.spec, resolution.expected
     layout = shape(spec.partition_table, root_type(resolution.architecture))
-    places = settings.esp, settings.boot if settings.has_xbootldr else ""
+    places = expected.esp, expected.boot
     claims = Claims(Disk(layout, spec.file_system, LABEL_MAX, spec.subvolumes, *places))
     for name, option in _options(spec):
         claims.add(Role.ROOT, name, option)
@@ -121,7 +120,7 @@ def _automatic_faults(spec: Spec, layout: Layout, bootspec: Bootspec | None) -> 
     if not _is_automatic(bootspec):
         return []
     typed = layout.table.is_gpt and layout.root.type in ROOT_TYPES.values()
-    if typed and spec.loader != "grub":
+    if typed and spec.loader_type.names_its_partition:
         return []
     return [
         "the kernel parameters ask for root=gpt-auto, but systemd finds such a root only on a GPT "

@@ -1,38 +1,29 @@
 """From a request to everything that will be written, decided before a byte is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 from assembler.boot.bootspec import Bootspec
 from assembler.boot.generation import read_system
-from assembler.boot.grub.bios import core_problems
-from assembler.boot.grub.grub import make_core_image
 from assembler.boot.mounts.fstab import read_mounts
-from assembler.boot.mounts.names import Role
-from assembler.boot.systemd_boot.entries import absent_initrds
+from assembler.boot.mounts.volumes import Role, Volume
+from assembler.boot.protocol import BootCode, BootData, BootLoader
 from assembler.disk.layout import Layout, make_layout, root_type
 from assembler.errors import RequestError
 from assembler.filesystems.demand import Demand, measure
 from assembler.filesystems.fat.fat import Fat, fat_problems
 from assembler.filesystems.limits import tree_problems
 from assembler.filesystems.protocol import FileSystem
-from assembler.plan.booting import (
-    Booting,
-    arrange,
-    boot_places,
-    fats,
-    mounted,
-    name_partitions,
-    root_uuid,
-)
 from assembler.plan.fat_rows import fat_places, move_to_fats, warn_of_hidden
 from assembler.plan.identity import Identity
 from assembler.plan.request import Request
 from assembler.plan.sizes import decide_sizes
+from assembler.plan.volumes import boot_places, make_fats, make_volumes, name_partitions
 from assembler.root.build import build_tree, scan_store
 from assembler.root.placing import add_contents
 from assembler.root.prepare import inside, make_skeleton
@@ -59,8 +50,9 @@ class Plan:
     demand: Demand
     root: FileSystem
     fats: tuple[Fat, ...]  # the EFI system partition, and one for kernels
-    bios: tuple[bytes, bytes] | None  # GRUB's boot.img and core image, where we install it
-    mounts: Sequence[tuple[str, int]]  # where the system mounts its FATs, by partition number
+    loader: BootLoader
+    code: BootCode | None  # what a BIOS starts, where it is made here
+    volumes: Mapping[Role, Volume]
     architecture: str  # of the system, as Nix calls it: x86_64-linux
     bootspec: Bootspec | None  # of the system; None where it has no kernel
     disks: frozenset[str] = frozenset()  # what the machine must call the disk: sda
@@ -88,20 +80,14 @@ def make_plan(request: Request, staging: Path) -> Plan:
     spec = request.spec
     identity = Identity.of(request.closure.paths, _options(request))
     names = request.names
-    places, boot_kind = boot_places(spec, request.loader, names, identity)
+    volumes = make_volumes(spec, names, request.mounts, identity)
+    places = boot_places(spec, volumes, request.mounts)
     tree = Tree(mtime=spec.root.epoch)
     # Nix and GRUB's tools work in processes of their own, so they may run while we scan.
     with ThreadPoolExecutor() as pool:
-        cores = {
-            platform: pool.submit(
-                make_core_image, grub, places.boot.uuid, boot_kind, f"{places.boot_path}/grub"
-            )
-            for platform, grub in request.loader.grubs.items()
-        }
+        made = pool.submit(request.loader.make, places)
         closure, scanner = _scan_and_prepare(request, tree, staging, pool)
-    made = {platform: core.result() for platform, core in cores.items()}
-    booting = arrange(request.loader, spec, places, made, request.files)
-    booting = _complete_tree(request, scanner, staging, booting)
+    data = _complete_tree(request, scanner, staging, made.result(), volumes=volumes)
     demand = measure(tree)
     layout, root_size, inodes = decide_sizes(
         spec, tree, demand, partial(_layout_of, request=request, identity=identity)
@@ -118,8 +104,8 @@ def make_plan(request: Request, staging: Path) -> Plan:
             offset=layout.root.start,
             size=root_size,
             inodes=inodes,
-            label=names.label(Role.ROOT),
-            uuid=root_uuid(names, identity),
+            label=volumes[Role.ROOT].label,
+            uuid=UUID(volumes[Role.ROOT].uuid),
             hash_seed=identity.uuid("directory hashes"),
             epoch=spec.root.epoch,
             kind=spec.file_system,
@@ -128,26 +114,25 @@ def make_plan(request: Request, staging: Path) -> Plan:
             data=demand.data,
             subvolumes=spec.subvolumes,
         ),
-        fats=tuple(fats(layout, booting, names, spec, identity)),
-        bios=booting.bios,
-        mounts=mounted(layout, request.loader),
+        fats=tuple(make_fats(layout, data, volumes, spec.root.epoch)),
+        loader=request.loader,
+        code=data.code,
+        volumes=volumes,
         architecture=request.architecture,
         bootspec=_bootspec(request),
         disks=names.disks,
     )
-    if problems := _boot_problems(request, plan, boot_kind):
+    problems = [problem for fat in plan.fats for problem in fat_problems(fat)]
+    problems += [] if data.code is None else data.code.problems(layout)
+    if problems := problems + request.loader.problems(data, places):
         raise RequestError(problems)
     return plan
 
 
 def _bootspec(request: Request) -> Bootspec | None:
     """The bootspec of the system, whatever boots it."""
-    system = request.spec.root.system
-    for one in request.loader.generations:
-        if one.bootspec.toplevel == system:
-            return one.bootspec
     with suppress(RequestError):  # a system that something else boots need not have one
-        return read_system(request.files, system)
+        return read_system(request.files, request.spec.root.system)
     return None
 
 
@@ -180,36 +165,30 @@ def _scan_and_prepare(
     return closure, scanner
 
 
-def _boot_problems(request: Request, plan: Plan, boot_kind: str) -> list[str]:
-    """What of the boot loader its partitions cannot hold, or cannot read of them."""
-    problems = [problem for fat in plan.fats for problem in fat_problems(fat)]
-    for fat in plan.fats:
-        if any(name.startswith("loader/entries/") for name in fat.files):
-            problems += absent_initrds(request.loader.generations, fat.files)
-    if plan.bios is not None:
-        _, core = plan.bios
-        problems += core_problems(plan.layout, len(core))
-    if request.loader.signed is not None:
-        problems += request.loader.signed.problems(boot_kind)
-    return problems
-
-
-def _complete_tree(request: Request, scanner: Scanner, staging: Path, booting: Booting) -> Booting:
+def _complete_tree(
+    request: Request,
+    scanner: Scanner,
+    staging: Path,
+    data: BootData,
+    *,
+    volumes: Mapping[Role, Volume],
+) -> BootData:
     """Add everything else to the store paths of a tree.
 
-    Returns what the boot loader needs with the contents that are beside
-    it. Raises RequestError for what the file systems cannot hold.
+    Returns `data` with the user's files that are beside the boot loader's. Raises RequestError for
+    what the file systems cannot hold.
     """
     spec, source, tree = request.spec, request.spec.root, scanner.tree
-    build_tree(tree, scanner, staging, booting.root, source.epoch)
+    root = {f"/{file.path}": file.node(source.epoch) for file in data.of(Role.ROOT)}
+    build_tree(tree, scanner, staging, root, source.epoch)
     add_contents(tree, scanner, request.rows, source.epoch)
-    places = fat_places(spec, request.loader)
+    places = fat_places(volumes)
     seen = [*places, *(place for _, place in spec.subvolumes)]
     warn_of_hidden(request.rows, read_mounts(request.files, source.system), seen)
-    booting = move_to_fats(tree, request.rows, places, booting)
+    data = move_to_fats(tree, request.rows, places, data)
     if problems := tree_problems(spec.file_system, tree, spec.subvolumes):
         raise RequestError(problems)
-    return booting
+    return data
 
 
 def _prepare(request: Request, closure: Closure, staging: Path) -> None:

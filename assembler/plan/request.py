@@ -9,8 +9,11 @@ from pathlib import Path
 from assembler.appliance import resources
 from assembler.appliance.accelerator import attempts
 from assembler.boot.architecture import read_architecture
-from assembler.boot.loader import Loader, Wanted, find_loader
+from assembler.boot.mounts.boot_mounts import BootMounts, boot_mounts
+from assembler.boot.mounts.fstab import read_mounts
 from assembler.boot.mounts.names import Names
+from assembler.boot.protocol import BootLoader, BootTarget
+from assembler.disk.layout import shape
 from assembler.errors import Findings, Message, RequestError, Setting
 from assembler.plan.host_problems import (
     has_export,
@@ -25,7 +28,7 @@ from assembler.root.contents import read_contents
 from assembler.root.prepare import channel_problems
 from assembler.root.programs import find_programs, program_paths
 from assembler.root.rows import Row, read_target, rows_with
-from assembler.root.skeleton import CONFIGURATION, current_generation
+from assembler.root.skeleton import CONFIGURATION
 from assembler.spec import LABEL_MAX, RootSpec, Spec
 from assembler.store.closure import Closure, read_closure
 from assembler.store.links import to_store_path
@@ -41,7 +44,8 @@ class Request:
     closure: Closure
     files: Files
     architecture: str  # of the system, as Nix calls it: x86_64-linux
-    loader: Loader
+    loader: BootLoader
+    mounts: BootMounts
     names: Names
     rows: tuple[Row, ...]
 
@@ -96,7 +100,8 @@ def read_request(spec: Spec, scratch: Path) -> Request:
         with found.gather():
             attempts(spec.accelerator)
     files = Files(StoreRoot(spec.root.store), scratch)
-    closure, loader, architecture, names = None, None, "", Names()
+    closure, architecture, names = None, "", Names()
+    loader, mounts = None, BootMounts()
     resolution: Resolution | None = None
     if not root_problems(spec.root):
         with found.gather():
@@ -113,34 +118,42 @@ def read_request(spec: Spec, scratch: Path) -> Request:
             if problems := resolution.problems():
                 found.problems += problems
             else:
-                loader = _find_loader(resolution, closure, files, rows)
+                target = _boot_target(resolution, closure, files, rows)
+                mounts = target.mounts
+                loader = spec.loader_type.find(target)
         with found.gather():
             if spec.file_system in LABEL_MAX:
                 names = decide_names(resolution, files)
     found.tell()
     assert closure is not None
     assert loader is not None
-    return Request(spec, closure, files, architecture, loader, names, tuple(rows))
+    return Request(spec, closure, files, architecture, loader, mounts, names, tuple(rows))
 
 
-def _find_loader(
+def _boot_target(
     resolution: Resolution, closure: Closure, files: Files, rows: Sequence[Row]
-) -> Loader:
-    spec, root = resolution.spec, resolution.spec.root
-    number = current_generation(root.system, root.generations)
-    wanted = Wanted(
-        loader=spec.loader,
-        table=spec.partition_table,
+) -> BootTarget:
+    """The system and the disk for which the boot loader is looked up."""
+    spec, root, expected = resolution.spec, resolution.spec.root, resolution.expected
+    return BootTarget(
+        store=files,
+        infos=closure.infos,
+        programs=program_paths(closure.infos, root.profile_paths),
         system=root.system,
         architecture=resolution.architecture,
-        systemd_boot=resolution.systemd_boot,
-        generations=[*dict([*root.generations, (number, root.system)]).items()],
+        number=resolution.number,
+        generations=[*resolution.generations.items()],
         epoch=root.epoch,
+        table=spec.partition_table,
+        mounts=boot_mounts(
+            shape(spec.partition_table),
+            read_mounts(files, root.system),
+            expected.esp,
+            expected.boot,
+        ),
+        installer=resolution.installer,
         efi_binaries=spec.efi_binaries,
         image=partial(_read_file, files, rows, root.system),
-    )
-    return find_loader(
-        wanted, files, closure.infos, program_paths(closure.infos, root.profile_paths)
     )
 
 

@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass, field, replace
 
-from assembler.boot.installer import GRUB, MADE, SYSTEMD, Installer, read_installer
-from assembler.boot.systemd_boot.extra_files import warn_of_commands
-from assembler.boot.systemd_boot.settings import (
-    SystemdBootSettings,
-    read_systemd_boot_settings,
-)
+from assembler.boot.installer import Installer, read_installer
+from assembler.boot.loaders import LOADERS
+from assembler.boot.protocol import Expected
 from assembler.disk.layout import Table
+from assembler.root.skeleton import current_generation
 from assembler.spec import Spec
 from assembler.store.paths import Store
 
@@ -23,7 +21,17 @@ class Resolution:
     spec: Spec
     architecture: str  # of the system, as Nix calls it
     installer: Installer
-    systemd_boot: SystemdBootSettings = field(default_factory=SystemdBootSettings)
+    expected: Expected = field(default_factory=Expected)  # by the installer of this loader
+
+    @property
+    def number(self) -> int:
+        """Which generation of the system profile the system is."""
+        return current_generation(self.spec.root.system, self.spec.root.generations)
+
+    @property
+    def generations(self) -> dict[int, str]:
+        """The generations of the system profile, the system among them: numbers and toplevels."""
+        return {**dict(self.spec.root.generations), self.number: self.spec.root.system}
 
     def problems(self) -> list[str]:
         """Why the system does not go with what was asked for."""
@@ -36,45 +44,30 @@ class Resolution:
                 f"--partition-table {table} is for BIOS, which no machine for "
                 f"{self.architecture} has: take efi or efixbootldr"
             )
-        return problems + self.spec.boot_problems() + self._systemd_boot_problems()
+        return problems + self.spec.boot_problems() + self.expected.problems(table)
 
     def warn(self) -> None:
         """Tell where another boot loader is taken than the system is configured with."""
         self.installer.warn(self.asked.boot_loader, self.spec.loader)
 
-    def _systemd_boot_problems(self) -> list[str]:
-        """Why the partitions are not those that the system's own installer will write to."""
-        settings, table = self.systemd_boot, self.spec.partition_table
-        option = "boot.loader.systemd-boot.xbootldrMountPoint"
-        if not settings.builder or settings.has_xbootldr == (table is Table.EFIXBOOTLDR):
-            return []
-        if settings.has_xbootldr:
-            return [
-                f"the system has its kernels in a partition of their own, at {settings.boot} "
-                f"({option}): take --partition-table efixbootldr, not {table}"
-            ]
-        return [
-            f"the system has its kernels in the EFI system partition, at {settings.esp}: take "
-            f"--partition-table efi, or set {option}"
-        ]
-
 
 def resolve(asked: Spec, store: Store, architecture: str) -> Resolution:
-    """Look at what the user left open.
-
-    Raises RequestError for what of systemd-boot's settings cannot be had, HostError for what
-    cannot be read.
-    """
+    """Look at what the user left open; raises HostError for what cannot be read."""
     installer = read_installer(store, asked.root.system)
-    spec, settings = asked, SystemdBootSettings()
-    if asked.boot_loader is None and asked.table is not Table.NONE and installer.loader in MADE:
-        spec = replace(spec, boot_loader=installer.loader)
-    if spec.loader == installer.loader == GRUB:
-        warn_of_commands(store, GRUB, installer.program, "install-grub.pl")
-    if spec.loader == installer.loader == SYSTEMD:
-        settings = read_systemd_boot_settings(store, installer.program)
-        if asked.table is None and settings.has_xbootldr:
-            spec = replace(spec, table=Table.EFIXBOOTLDR)
-    if spec.table is None and architecture in _EFI_ONLY and spec.loader != "none":
-        spec = replace(spec, table=Table.EFI)
-    return Resolution(asked, spec, architecture, installer, settings)
+    spec, expected = asked, Expected()
+    own = LOADERS.get(installer.loader)
+    if (
+        asked.boot_loader is None
+        and asked.table is not Table.NONE
+        and own is not None
+        and own.is_made_here
+    ):
+        spec = replace(spec, boot_loader=own.name)
+    if spec.loader == installer.loader:
+        expected = spec.loader_type.expects(store, installer)
+    if spec.table is None:
+        if expected.table is not None:
+            spec = replace(spec, table=expected.table)
+        elif architecture in _EFI_ONLY and spec.loader_type.boots:
+            spec = replace(spec, table=Table.EFI)
+    return Resolution(asked, spec, architecture, installer, expected)

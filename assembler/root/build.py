@@ -1,17 +1,15 @@
 """Build the Tree out of the store paths and the staging directory, with their owners."""
 
 import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from assembler.errors import HostError, reason
 from assembler.root import skeleton
 from assembler.store.closure import Closure
 from assembler.tree.files import Files
 from assembler.tree.nar_tree import nar_size
 from assembler.tree.scan import Metadata, Scanner
-from assembler.tree.tree import Node, Sparse, Tree, regular
+from assembler.tree.tree import Node, Sparse, Tree
 
 
 def scan_store(tree: Tree, scanner: Scanner, closure: Closure, files: Files) -> Closure:
@@ -52,20 +50,6 @@ def set_place(tree: Tree, place: skeleton.Place, epoch: int) -> None:
     directory = tree.directory(place.path.encode())
     directory.mode, directory.uid, directory.gid = place.mode, place.uid, place.gid
     directory.mtime = epoch
-
-
-def boot_file(source: bytes | Path, mode: int, epoch: int) -> Node:
-    """A file of the boot loader's: what it holds, or the host file it is copied from.
-
-    Raises HostError when that cannot be read.
-    """
-    if isinstance(source, bytes):
-        return regular(source, mode, mtime=epoch)
-    try:
-        size = source.stat().st_size
-    except OSError as error:
-        raise HostError(f"cannot read {reason(error)}") from None
-    return Node(stat.S_IFREG, mode, size, str(source), mtime=epoch)
 
 
 def build_tree(

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from assembler.binaries.core_image import read_efi_core
+from assembler.boot.grub.find import find_grub, find_optional_grub
 from assembler.boot.grub.grub import (
     Grub,
     Platform,
-    find_further,
-    find_grub,
     grub_module_files,
     make_core_image,
     version,
@@ -36,6 +35,12 @@ def install(root: Path, platform: str, prefix: str = "") -> Path:
     modules = root / STORE_PATH[1:] / prefix / "lib" / "grub" / platform
     shutil.copytree(HOST / platform, modules)
     return modules
+
+
+def module_files(grub: Grub) -> dict[str, Path]:
+    """GRUB's own files on this host, by their paths below /boot/grub."""
+    files = {file.path.removeprefix("grub/"): file.source for file in grub_module_files(grub)}
+    return {path: source for path, source in files.items() if isinstance(source, Path)}
 
 
 def install_program(root: Path, text: str) -> Path:
@@ -88,7 +93,7 @@ def test_grub_beside_a_program_on_path_is_found(
     modules = install(tmp_path, "i386-pc")
     program = install_program(tmp_path, "#!/bin/sh\nexit 0\n")
     monkeypatch.setenv("PATH", str(program.parent))
-    monkeypatch.setattr("assembler.boot.grub.grub._HOST_PREFIX", tmp_path / "absent")
+    monkeypatch.setattr("assembler.boot.grub.find._HOST_PREFIX", tmp_path / "absent")
     assert find_grub(Platform.BIOS, StoreRoot(), []) == Grub(Platform.BIOS, modules, program)
 
 
@@ -107,7 +112,7 @@ def test_grub_beside_a_program_on_path_is_found(
 def test_a_host_without_grub_is_told_what_to_install(
     platform: Platform, packages: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("assembler.boot.grub.grub._HOST_PREFIX", tmp_path)
+    monkeypatch.setattr("assembler.boot.grub.find._HOST_PREFIX", tmp_path)
     monkeypatch.setattr("assembler.host.programs.search_path", lambda: str(tmp_path))
     with pytest.raises(RequestError) as caught:
         find_grub(platform, StoreRoot(tmp_path), [STORE_PATH])
@@ -142,7 +147,7 @@ def test_incomplete_modules_are_passed_over(
 def test_incomplete_modules_alone_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("assembler.boot.grub.grub._HOST_PREFIX", tmp_path)
+    monkeypatch.setattr("assembler.boot.grub.find._HOST_PREFIX", tmp_path)
     monkeypatch.setattr("assembler.host.programs.search_path", lambda: str(tmp_path))
     modules = tmp_path / STORE_PATH[1:] / "lib/grub/x86_64-efi"
     modules.mkdir(parents=True)
@@ -160,10 +165,10 @@ def test_incomplete_modules_alone_are_refused(
 def test_other_firmware_is_served_out_of_the_same_place(tmp_path: Path, host: bool) -> None:
     """Never out of the host's GRUB beside a closure's, and the other way round."""
     store = StoreRoot(tmp_path)
-    on_host = find_further(Platform.EFI_IA32, store, [STORE_PATH], host=host)
+    on_host = find_optional_grub(Platform.EFI_IA32, store, [STORE_PATH], host=host)
     assert (on_host is not None) == host
     modules = install(tmp_path, Platform.EFI_IA32)
-    found = find_further(Platform.EFI_IA32, store, [STORE_PATH], host=host)
+    found = find_optional_grub(Platform.EFI_IA32, store, [STORE_PATH], host=host)
     assert found is not None
     assert found.modules == (HOST / "i386-efi" if host else modules)
 
@@ -175,7 +180,8 @@ def test_other_firmware_is_not_served_by_incomplete_modules(
     (modules / "fat.mod").unlink()
     with caplog.at_level(logging.WARNING):
         assert (
-            find_further(Platform.EFI_IA32, StoreRoot(tmp_path), [STORE_PATH], host=False) is None
+            find_optional_grub(Platform.EFI_IA32, StoreRoot(tmp_path), [STORE_PATH], host=False)
+            is None
         )
     assert caplog.messages == [
         f"GRUB for i386-efi in {modules} lacks fat.mod: they are in the package grub-efi-ia32-bin "
@@ -284,9 +290,9 @@ def files_below(directory: Path) -> dict[str, bytes]:
 def test_the_files_are_what_grub_install_copies(tmp_path: Path) -> None:
     theirs = files_below(grub_install(tmp_path / "scratch"))
     made = {name: theirs.pop(name) for name in ("i386-pc/core.img", "grubenv")}
-    files = grub_module_files(find_grub(Platform.BIOS, StoreRoot(), []))
-    assert {name: file.read_bytes() for name, file in files} == theirs
-    assert files == sorted(files)
+    files = module_files(find_grub(Platform.BIOS, StoreRoot(), []))
+    assert {name: file.read_bytes() for name, file in files.items()} == theirs
+    assert [*files] == sorted(files)
     assert all(made.values())
     assert {"i386-pc/normal.mod", "i386-pc/boot.img", "fonts/unicode.pf2"} <= {*theirs}
 
@@ -299,7 +305,7 @@ def test_the_files_are_what_grub_copies_for_the_network(tmp_path: Path, platform
     theirs = files_below(tmp_path / "grub")
     for name in ("core.efi", "grub.cfg"):
         del theirs[f"{platform}/{name}"]
-    assert {name: file.read_bytes() for name, file in grub_module_files(grub)} == theirs
+    assert {name: file.read_bytes() for name, file in module_files(grub).items()} == theirs
 
 
 def test_a_theme_is_copied_and_other_files_are_not(tmp_path: Path) -> None:
@@ -313,7 +319,7 @@ def test_a_theme_is_copied_and_other_files_are_not(tmp_path: Path) -> None:
         (share / name).parent.mkdir(parents=True, exist_ok=True)
         (share / name).touch()
     (modules / "normal.module").touch()
-    files = dict(grub_module_files(Grub(Platform.EFI, modules, Path("/usr/bin/grub-mkimage"))))
+    files = module_files(Grub(Platform.EFI, modules, Path("/usr/bin/grub-mkimage")))
     assert [name for name in files if not name.startswith("x86_64-efi/")] == [
         "locale/de.mo",
         "themes/starfield/star.png",
@@ -349,7 +355,7 @@ def test_out_of_an_export_comes_all_that_is_beside_the_modules(tmp_path: Path) -
     read_source(export, files.receive)
     grub = find_grub(Platform.BIOS, files, [STORE_PATH])
     assert grub.mkimage.parents[1] == grub.modules.parents[2]
-    found = dict(grub_module_files(grub))
+    found = module_files(grub)
     assert found["fonts/unicode.pf2"].read_bytes() == b"font"
     assert found["i386-pc/boot.img"].read_bytes() == (modules / "boot.img").read_bytes()
 

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from assembler.boot.grub.assets import StoreFile, find_file, find_theme
+from assembler.boot.files import BootFile
+from assembler.boot.grub.assets import find_file, find_theme
 from assembler.errors import RequestError
 from assembler.store.paths import StoreRoot
 from tests.support.boots import link, path_of, put
@@ -22,9 +23,9 @@ def test_a_theme_is_all_files_below_a_directory(store: StoreRoot) -> None:
     other = put(store, path_of("font.pf2", "1"))
     link(store, f"{THEME}/fonts/font.pf2", other)
     assert find_theme(store, THEME) == (
-        StoreFile("fonts/font.pf2", other, 0o644),
-        StoreFile("icons/nixos.png", f"{THEME}/icons/nixos.png", 0o444),
-        StoreFile("theme.txt", f"{THEME}/theme.txt", 0o644),
+        BootFile("fonts/font.pf2", store.host(other), 0o644),
+        BootFile("icons/nixos.png", store.host(f"{THEME}/icons/nixos.png"), 0o444),
+        BootFile("theme.txt", store.host(f"{THEME}/theme.txt"), 0o644),
     )
 
 
@@ -32,7 +33,9 @@ def test_links_to_directories_in_a_theme_are_followed(store: StoreRoot) -> None:
     icons = path_of("icons", "1")
     put(store, f"{icons}/b/c.png")
     link(store, f"{THEME}/icons", icons)
-    assert find_theme(store, THEME) == (StoreFile("icons/b/c.png", f"{icons}/b/c.png", 0o644),)
+    assert find_theme(store, THEME) == (
+        BootFile("icons/b/c.png", store.host(f"{icons}/b/c.png"), 0o644),
+    )
 
 
 def test_a_theme_that_has_no_end_is_refused(store: StoreRoot) -> None:

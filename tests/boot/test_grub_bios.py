@@ -7,8 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from assembler.boot.grub.bios import core_problems, embed, install
-from assembler.boot.grub.grub import Platform, find_grub, make_core_image
+from assembler.boot.grub.bios import BiosCode, core_problems, embed
+from assembler.boot.grub.find import find_grub
+from assembler.boot.grub.grub import Platform, make_core_image
 from assembler.disk.layout import Layout, PartitionType, Table, make_layout
 from assembler.disk.table import write_table
 from assembler.errors import HostError
@@ -75,7 +76,7 @@ def compare(directory: Path, layout: Layout, images: Images) -> None:
     blank = ours.read_bytes()
     assert blank == theirs.read_bytes()
     grub_bios_setup(directory / "setup", theirs, *images, "--no-rs-codes")
-    install(ours, layout, *images)
+    BiosCode(*images).install(ours, layout)
     assert ours.read_bytes() == theirs.read_bytes() != blank
 
 
@@ -208,7 +209,7 @@ def test_nothing_is_written_where_there_is_a_problem(
     new_disk(image, layout_of(table))
     before = image.read_bytes()
     with pytest.raises(HostError, match=f"^{message}"):
-        install(image, with_room(layout_of(table), 200), *images)
+        BiosCode(*images).install(image, with_room(layout_of(table), 200))
     assert image.read_bytes() == before
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from assembler.boot.grub.assets import StoreFile
+from assembler.boot.files import BootFile
 from assembler.boot.grub.config import GrubConfig, User, find_grub_config, read_grub_config
 from assembler.errors import RequestError
 from assembler.store.paths import StoreRoot
@@ -91,7 +91,7 @@ def test_every_setting_is_read(store: StoreRoot, tmp_path: Path) -> None:
         splash_image=splash,
         splash_mode="normal",
         background_color="#123456",
-        theme=(StoreFile("theme.txt", f"{theme}/theme.txt", 0o644),),
+        theme=(BootFile("theme.txt", store.host(f"{theme}/theme.txt"), 0o644),),
         gfxmode_efi="f",
         gfxmode_bios="g",
         gfxpayload_efi="h",

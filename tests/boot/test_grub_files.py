@@ -2,24 +2,26 @@ from pathlib import Path
 
 import pytest
 
+from assembler.boot.files import BootFile
 from assembler.boot.generation import Generation
-from assembler.boot.grub.assets import StoreFile
 from assembler.boot.grub.config import GrubConfig
-from assembler.boot.grub.files import BootFile, InstalledGrub, grub_files, grub_state
+from assembler.boot.grub.files import InstalledGrub, grub_files, grub_state
 from assembler.boot.grub.menu import grub_cfg
 from assembler.boot.places import Places
 from assembler.errors import RequestError
+from assembler.store.paths import StoreRoot
 from tests.boot.test_grub_menu import FAT, PLAIN, RICH, SAME, generation
 from tests.support.boots import path_of
 from tests.support.helpers import output
 
+STORE = StoreRoot()
 INSTALLED = InstalledGrub("grub", "2.06", bios="", efi="")
 BIOS, EFI = path_of("grub-2.12", "b"), path_of("grub-2.12", "f")
 
 
 def files_of(config: GrubConfig, places: Places, *generations: Generation) -> dict[str, BootFile]:
     system = generations[-1].bootspec.toplevel
-    found = grub_files(config, generations, system, places, INSTALLED)
+    found = grub_files(STORE, config, generations, system, places, installed=INSTALLED)
     assert [file.path for file in found] == sorted({file.path for file in found})
     return {file.path: file for file in found}
 
@@ -47,7 +49,7 @@ def test_a_boot_partition_has_every_kernel_once() -> None:
     found = files_of(GrubConfig(), FAT, again, PLAIN, RICH)
     kernels = {path: file.source for path, file in found.items() if path.startswith("kernels/")}
     assert kernels == {
-        f"kernels/{digit * 32}-{name}-{file}": f"{path_of(name, digit)}/{file}"
+        f"kernels/{digit * 32}-{name}-{file}": Path(f"{path_of(name, digit)}/{file}")
         for digit in "1289"
         for name, file in (("linux-6.6", "bzImage"), ("initrd", "initrd"))
     }
@@ -68,21 +70,21 @@ def test_what_the_menu_shows_is_copied() -> None:
     config = GrubConfig(
         font="/nix/store/font",
         splash_image="/nix/store/a.jpg",
-        theme=(StoreFile("icons/a.png", "/nix/store/t/icons/a.png", 0o444),),
+        theme=(BootFile("icons/a.png", Path("/nix/store/t/icons/a.png"), 0o444),),
     )
     found = files_of(config, SAME, PLAIN)
     assert [*found.values()][:2] == [
-        BootFile("background.jpeg", "/nix/store/a.jpg", 0o644),
-        BootFile("converted-font.pf2", "/nix/store/font", 0o644),
+        BootFile("background.jpeg", Path("/nix/store/a.jpg"), 0o644),
+        BootFile("converted-font.pf2", Path("/nix/store/font"), 0o644),
     ]
     assert found["theme/icons/a.png"] == BootFile(
-        "theme/icons/a.png", "/nix/store/t/icons/a.png", 0o444
+        "theme/icons/a.png", Path("/nix/store/t/icons/a.png"), 0o444
     )
 
 
 def test_a_default_that_is_none_of_the_generations_is_refused() -> None:
     with pytest.raises(RequestError, match=r"^/nix/store/x cannot be booted"):
-        grub_files(GrubConfig(), [PLAIN], "/nix/store/x", SAME, INSTALLED)
+        grub_files(STORE, GrubConfig(), [PLAIN], "/nix/store/x", SAME, installed=INSTALLED)
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,25 @@
 import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 
 from assembler.boot.bootspec import Bootspec
+from assembler.boot.files import BootFile
 from assembler.boot.generation import Generation, Specialisation
-from assembler.boot.grub.assets import StoreFile
 from assembler.boot.grub.config import GrubConfig, User
 from assembler.boot.grub.menu import background, grub_cfg, kernel_copy
 from assembler.boot.grub.words import kernel_words
-from assembler.boot.places import FileSystem, Places
+from assembler.boot.mounts.volumes import Role, Volume
+from assembler.boot.places import Places
 from assembler.errors import RequestError
 from tests.boot.test_grub_words import words
 from tests.support.boots import path_of, script_check
 
-ROOT = FileSystem("6d3c1b0a-0f5e-4b7c-9f1d-2a3b4c5d6e7f", "nixos")
+ROOT = Volume(Role.ROOT, "6d3c1b0a-0f5e-4b7c-9f1d-2a3b4c5d6e7f", "nixos")
 SAME = Places(ROOT, "/boot", ROOT, lambda path: path, separate=False)
-FAT = Places(FileSystem("ABCD-1234", "BOOT"), "", ROOT, lambda path: path, separate=True)
+FAT = Places(Volume(Role.BOOT, "ABCD-1234", "BOOT"), "", ROOT, lambda path: path, separate=True)
 BTRFS = Places(ROOT, "/@/boot", ROOT, lambda path: f"/@{path}", separate=False)
 
 
@@ -186,10 +188,10 @@ def test_a_store_in_a_subvolume() -> None:
 def test_file_systems_by_label() -> None:
     label = GrubConfig(path="/x", fs_identifier="label")
     assert "\nsearch --set=drive1 --label nixos\n" in text_of(label)
-    named = replace(SAME, boot=FileSystem("u", "two words"))
+    named = replace(SAME, boot=Volume(Role.ROOT, "u", "two words"))
     assert "\nsearch --set=drive1 --label 'two words'\n" in text_of(label, places=named)
     with pytest.raises(RequestError, match=r"^/x: fsIdentifier is label, but .* ABCD has none"):
-        grub_cfg(label, [PLAIN], PLAIN, replace(SAME, store=FileSystem("ABCD", "")))
+        grub_cfg(label, [PLAIN], PLAIN, replace(SAME, store=Volume(Role.BOOT, "ABCD", "")))
 
 
 def test_file_systems_as_provided_are_where_grub_is() -> None:
@@ -246,7 +248,7 @@ def test_font_picture_and_theme() -> None:
         splash_image="/nix/store/x-my.photo.jpg",
         background_color="#2F302F",
         theme=tuple(
-            StoreFile(name, f"/nix/store/{name}", 0o444)
+            BootFile(name, Path("/nix/store", name), 0o444)
             for name in ("a.PNG", "b c.pf2", "f.pf2", "theme.txt")
         ),
     )

@@ -3,24 +3,32 @@
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from assembler.binaries.machine import Machine
 from assembler.binaries.pe import read_pe
-from assembler.boot.grub import grub
 from assembler.boot.grub.files import InstalledGrub
 from assembler.boot.grub.grub import Platform, make_core_image
-from assembler.boot.loader import Loader, Wanted, find_loader
-from assembler.boot.systemd_boot.settings import SystemdBootSettings
-from assembler.disk.layout import Table
+from assembler.boot.grub.loader import GrubLoader
+from assembler.boot.installer import Installer
+from assembler.boot.loaders import LOADERS
+from assembler.boot.mounts.boot_mounts import boot_mounts
+from assembler.boot.mounts.fstab import read_mounts
+from assembler.boot.mounts.volumes import Role, Volume
+from assembler.boot.places import Places
+from assembler.boot.protocol import BootData, BootLoader, BootTarget
+from assembler.boot.systemd_boot.loader import SystemdBoot
+from assembler.disk.layout import Table, shape
 from assembler.errors import RequestError
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo
 from assembler.tree.files import Files
 from tests.support.boots import add_settings
+from tests.support.builders import SCRIPT, add_builder, builder
 from tests.support.efi_programs import GRUB_IA32, SHIM, SIGNED_GRUB, grub_version
 from tests.support.systems import System, made_up_kernel, make_system, store_path
 
@@ -40,7 +48,7 @@ def no_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs.mkdir(parents=True)
     (programs / "grub-mkimage").write_text("#!/bin/sh\n")
     (programs / "grub-mkimage").chmod(0o755)
-    monkeypatch.setattr(grub, "_HOST_PREFIX", tmp_path / "absent")
+    monkeypatch.setattr("assembler.boot.grub.find._HOST_PREFIX", tmp_path / "absent")
     monkeypatch.setattr("assembler.host.programs.search_path", lambda: str(programs))
 
 
@@ -51,26 +59,39 @@ def add_grub(system: System, path: str, *platforms: Platform) -> None:
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("monolithic"))
 
 
-def find(
+def target(
     system: System,
     table: Table = Table.HYBRID,
-    loader: str = "grub",
     architecture: str = "x86_64-linux",
     *,
     efi_binaries: Sequence[Path] = (),
-    systemd_boot: SystemdBootSettings | None = None,
-) -> Loader:
-    wanted = Wanted(
-        loader=loader,
-        table=table,
+    installer: Installer | None = None,
+) -> BootTarget:
+    store = StoreRoot(system.root)
+    return BootTarget(
+        store=store,
+        infos=[],
+        programs=[*GRUBS, *system.paths],
         system=system.toplevel,
         architecture=architecture,
+        number=1,
         generations=[(1, system.toplevel)],
         epoch=1,
+        table=table,
+        mounts=boot_mounts(shape(table), read_mounts(store, system.toplevel)),
+        installer=installer or Installer(),
         efi_binaries=efi_binaries,
-        systemd_boot=systemd_boot or SystemdBootSettings(),
     )
-    return find_loader(wanted, StoreRoot(system.root), [], [*GRUBS, *system.paths])
+
+
+def find(
+    system: System,
+    table: Table = Table.HYBRID,
+    architecture: str = "x86_64-linux",
+    *,
+    efi_binaries: Sequence[Path] = (),
+) -> GrubLoader:
+    return GrubLoader.find(target(system, table, architecture, efi_binaries=efi_binaries))
 
 
 def test_a_grub_that_the_settings_name_and_the_closure_lacks(
@@ -82,15 +103,8 @@ def test_a_grub_that_the_settings_name_and_the_closure_lacks(
     files = Files(StoreRoot(system.root), tmp_path)
     files.closure = {system.toplevel, *system.paths, settings, GRUBS[1]}
     infos = [PathInfo(system.toplevel, None, None, (settings,))]
-    wanted = Wanted(
-        loader="grub",
-        table=Table.HYBRID,
-        system=system.toplevel,
-        architecture="x86_64-linux",
-        generations=[(1, system.toplevel)],
-        epoch=1,
-    )
-    found = find_loader(wanted, files, infos, [GRUBS[1], *system.paths])
+    programs = [GRUBS[1], *system.paths]
+    found = GrubLoader.find(replace(target(system), store=files, infos=infos, programs=programs))
     places = {platform: one.store_path for platform, one in found.grubs.items()}
     assert (places[Platform.BIOS], places[Platform.EFI]) == (None, GRUBS[1])
     assert caplog.messages == [
@@ -260,8 +274,9 @@ def test_a_system_that_nothing_boots_is_told(system: System) -> None:
 
 
 def test_systemd_boot_is_found(system: System) -> None:
-    found = find(system, Table.EFI, "systemd-boot")
-    assert set(found.programs) == {"EFI/BOOT/BOOTX64.EFI", "EFI/systemd/systemd-bootx64.efi"}
+    found = SystemdBoot.find(target(system, Table.EFI))
+    paths = {file.path for file in found.programs}
+    assert paths == {"EFI/BOOT/BOOTX64.EFI", "EFI/systemd/systemd-bootx64.efi"}
     assert [one.number for one in found.generations] == [1]
 
 
@@ -271,15 +286,17 @@ def test_systemd_boot_needs_a_kernel_that_is_an_efi_program(system: System) -> N
     kernel.chmod(0o644)
     kernel.write_bytes(b"\xea" + content[1:])
     with pytest.raises(RequestError, match="generation 1: systemd-boot cannot start the kernel"):
-        find(system, Table.EFI, "systemd-boot")
+        SystemdBoot.find(target(system, Table.EFI))
     assert find(system, Table.EFI).generations
 
 
 @pytest.mark.parametrize("architecture", ["riscv64-linux", "i686-linux", "armv7l-linux"])
-@pytest.mark.parametrize("loader", ["grub", "systemd-boot"])
-def test_an_unknown_machine_is_told(system: System, loader: str, architecture: str) -> None:
+@pytest.mark.parametrize("loader", [GrubLoader, SystemdBoot])
+def test_an_unknown_machine_is_told(
+    system: System, loader: type[BootLoader], architecture: str
+) -> None:
     with pytest.raises(RequestError) as caught:
-        find(system, Table.EFI, loader, architecture)
+        loader.find(target(system, Table.EFI, architecture))
     assert str(caught.value) == (
         f"{system.toplevel} is for {architecture}; only x86_64-linux and aarch64-linux can be "
         "booted"
@@ -288,14 +305,17 @@ def test_an_unknown_machine_is_told(system: System, loader: str, architecture: s
 
 @pytest.mark.parametrize(
     ("loader", "expected"),
-    [("grub", ["generation 1 is not in GRUB's menu: no nixos-version"]), ("systemd-boot", [])],
+    [(GrubLoader, ["generation 1 is not in GRUB's menu: no nixos-version"]), (SystemdBoot, [])],
 )
 def test_a_system_without_a_version_is_not_in_grubs_menu(
-    system: System, loader: str, expected: list[str], caplog: pytest.LogCaptureFixture
+    system: System,
+    loader: type[GrubLoader | SystemdBoot],
+    expected: list[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     system.host(f"{system.toplevel}/nixos-version").unlink()
     with caplog.at_level(logging.WARNING):
-        assert len(find(system, Table.EFI, loader).generations) == 1
+        assert len(loader.find(target(system, Table.EFI)).generations) == 1
     assert caplog.messages == expected
 
 
@@ -303,7 +323,10 @@ def test_a_system_without_a_version_is_not_in_grubs_menu(
 @pytest.mark.parametrize("loader", ["system", "none"])
 def test_other_loaders_need_nothing(system: System, loader: str) -> None:
     system.host(f"{system.toplevel}/boot.json").unlink()
-    assert not find(system, Table.EFI, loader).grubs
+    found = LOADERS[loader].find(target(system, Table.EFI))
+    root = Volume(Role.ROOT, "u", "nixos")
+    places = Places(root, "/boot", root, str, separate=False)
+    assert found.make(places) == BootData()
 
 
 def test_parameters_that_grub_changes_are_told_once(
@@ -319,7 +342,7 @@ def test_parameters_that_grub_changes_are_told_once(
     [message] = caplog.messages
     assert message.startswith("the kernel parameter a=f' (and 1 more) reaches the kernel")
     caplog.clear()
-    find(system, Table.EFI, "systemd-boot")
+    SystemdBoot.find(target(system, Table.EFI))
     assert caplog.messages == []
 
 
@@ -336,39 +359,59 @@ def test_what_grub_does_not_load_is_told(system: System, caplog: pytest.LogCaptu
     ]
 
 
-def test_systemd_boot_lists_as_many_generations_as_its_settings_say(system: System) -> None:
+@pytest.fixture
+def built(tmp_path: Path) -> Callable[..., System]:
+    """Makes a system whose installer of systemd-boot has settings."""
+
+    def make(mounts: str = "", **settings: str) -> System:
+        system = make_system(tmp_path / "built", mounts, installer=SCRIPT)
+        add_builder(system, builder(**settings))
+        return system
+
+    return make
+
+
+def test_systemd_boot_lists_as_many_generations_as_its_settings_say(
+    built: Callable[..., System],
+) -> None:
+    system = built(limit="1")
     other = store_path(12, "nixos-system-old")
     shutil.copytree(system.host(system.toplevel), system.host(other), symlinks=True)
     boot_json = system.host(f"{other}/boot.json")
     boot_json.chmod(0o644)
     boot_json.write_text(boot_json.read_text().replace(system.toplevel, other))
-    wanted = Wanted(
-        loader="systemd-boot",
-        table=Table.EFI,
-        system=system.toplevel,
-        architecture="x86_64-linux",
-        generations=[(1, other), (2, system.toplevel), (3, other), (4, other)],
-        epoch=1,
-        systemd_boot=SystemdBootSettings(configuration_limit=1),
-    )
-    found = find_loader(wanted, StoreRoot(system.root), [], system.paths)
+    generations = [(1, other), (2, system.toplevel), (3, other), (4, other)]
+    own = target(system, Table.EFI, installer=Installer("systemd-boot", SCRIPT))
+    found = SystemdBoot.find(replace(own, generations=generations))
     # The newest, and the one that is booted.
     assert [one.number for one in found.generations] == [2, 4]
 
 
 @pytest.mark.parametrize("place", ["/boot", "/efi"])
 def test_systemd_boots_installer_writes_where_its_partition_is_mounted(
-    tmp_path: Path, place: str
+    built: Callable[..., System], place: str
 ) -> None:
-    mount = f"/dev/disk/by-label/ESP {place} vfat x\n"
-    system = make_system(tmp_path / "root", mount)
-    settings = SystemdBootSettings(builder="/b", esp="/boot", boot="/boot")
+    system = built(f"/dev/disk/by-label/ESP {place} vfat x\n", esp="/boot", boot="/boot")
+    own = target(system, Table.EFI, installer=Installer("systemd-boot", SCRIPT))
     if place == "/boot":
-        assert find(system, Table.EFI, "systemd-boot", systemd_boot=settings).programs
+        assert SystemdBoot.find(own).programs
         return
     with pytest.raises(RequestError) as caught:
-        find(system, Table.EFI, "systemd-boot", systemd_boot=settings)
+        SystemdBoot.find(own)
     assert caught.value.problems == (
         "systemd-boot's installer writes to /boot, but the system mounts the EFI system partition "
         "at /efi: make boot.loader and fileSystems agree",
     )
+
+
+def test_other_commands_of_grubs_installer_are_told(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = store_path(5, "install-grub.sh")
+    line = f"perl {store_path(6, 'install-grub.pl')} {store_path(7, 'grub-config.xml')} $@"
+    system.host(program).write_text(f"#!/bin/sh\nset -e\n{line}\nsync -f /boot\n")
+    with caplog.at_level(logging.WARNING):
+        GrubLoader.find(target(system, Table.EFI, installer=Installer("grub", program)))
+    assert caplog.messages == [
+        f"{program} installs grub, and does what is not done until the first rebuild: sync -f /boot"
+    ]

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from assembler.boot.mounts.boot_mounts import boot_mounts
 from assembler.boot.mounts.compare import Comparison, compare
 from assembler.boot.mounts.fstab import parameter_mounts, parse_fstab
-from assembler.boot.mounts.names import Claims, Disk, Role
+from assembler.boot.mounts.names import Claims, Disk
+from assembler.boot.mounts.volumes import Role
 from assembler.disk.layout import PartitionType, Table, shape
 from assembler.spec import LABEL_MAX
 

@@ -4,7 +4,8 @@ import subprocess
 from pathlib import Path
 
 from assembler.boot.mounts.devices import Named, Tag
-from assembler.boot.mounts.names import Disk, Role, name_fault
+from assembler.boot.mounts.names import Disk, name_fault
+from assembler.boot.mounts.volumes import Role
 from assembler.disk.layout import Table, shape
 from assembler.spec import LABEL_MAX
 from tests.support.helpers import output

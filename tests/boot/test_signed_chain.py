@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from assembler.binaries.core_image import CoreImage
 from assembler.binaries.efi_program import EfiProgram
 from assembler.binaries.machine import Machine
-from assembler.boot.grub.grub import Platform, find_grub, make_core_image
-from assembler.boot.signed.chain import Chain, EspFiles, given
+from assembler.boot.grub.find import find_grub
+from assembler.boot.grub.grub import Platform, make_core_image
+from assembler.boot.signed.chain import Chain, given
 from assembler.boot.signed.role import Role
 from assembler.errors import RequestError
 from assembler.store.paths import StoreRoot
@@ -48,8 +49,8 @@ def other(tmp_path: Path) -> Path:
     return other_program(tmp_path / "other.efi")
 
 
-def esp(*paths: Path) -> EspFiles:
-    return given(paths).files("ABCD-1234", "/grub")
+def esp(*paths: Path) -> dict[str, bytes | Path]:
+    return {file.path: file.source for file in given(paths).files("ABCD-1234", "/grub")}
 
 
 def problems(*paths: Path) -> list[str]:

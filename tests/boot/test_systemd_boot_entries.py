@@ -1,15 +1,19 @@
 import hashlib
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from assembler.boot.files import BootFile
 from assembler.boot.generation import Generation
-from assembler.boot.grub.files import BootFile
-from assembler.boot.systemd_boot.entries import absent_initrds, stub_problems, systemd_boot_files
-from assembler.boot.systemd_boot.extra_files import ExtraFile
+from assembler.boot.systemd_boot.entries import (
+    SystemdBootFiles,
+    absent_initrds,
+    stub_problems,
+    systemd_boot_files,
+)
 from assembler.boot.systemd_boot.settings import SystemdBootSettings, parse_settings
 from assembler.errors import RequestError
 from assembler.store.paths import StoreRoot
@@ -28,7 +32,16 @@ def named(text: str) -> str:
     return f"loader/entries/nixos-{hashlib.sha256(text.encode()).hexdigest()}.conf"
 
 
-def contents(files: Iterable[BootFile]) -> dict[str, bytes | str]:
+def boot_files(
+    generations: Sequence[Generation],
+    number: int,
+    settings: SystemdBootSettings | None = None,
+) -> SystemdBootFiles:
+    """The files for systemd-boot, with the host's own store."""
+    return systemd_boot_files(StoreRoot(), generations, number, settings or SystemdBootSettings())
+
+
+def contents(files: Iterable[BootFile]) -> dict[str, bytes | Path]:
     return {file.path: file.source for file in files}
 
 
@@ -72,7 +85,7 @@ def settings(template: str = BY_CONTENTS, **values: str) -> SystemdBootSettings:
 
 
 def test_every_generation_and_specialisation_has_an_entry() -> None:
-    found = systemd_boot_files([PLAIN, with_inner(RICH)], 2, settings(timeout="1"))
+    found = boot_files([PLAIN, with_inner(RICH)], 2, settings(timeout="1"))
     files = contents(found.xbootldr)
     assert [path for path in files if path.startswith("EFI")] == KERNELS
     assert len(files) == len(KERNELS) + 4
@@ -83,14 +96,14 @@ def test_every_generation_and_specialisation_has_an_entry() -> None:
         if text.startswith("title My Own OS\nversion Generation 2 ")
     ]
     kernel = f"EFI/nixos/{'1' * 32}-linux-6.6-bzImage.efi"
-    assert files[kernel] == f"{path_of('linux-6.6', '1')}/bzImage"
+    assert files[kernel] == Path(f"{path_of('linux-6.6', '1')}/bzImage")
     loader_conf = f"timeout 1\ndefault {posixpath.basename(named(default))}\nconsole-mode max\n"
     assert found.esp == (BootFile("loader/loader.conf", loader_conf.encode()),)
 
 
 def test_an_older_installer_names_entries_by_number() -> None:
     older = settings(BY_NUMBER, timeout="", editor="False")
-    found = systemd_boot_files([PLAIN, with_inner(RICH)], 2, older)
+    found = boot_files([PLAIN, with_inner(RICH)], 2, older)
     expected = b"default nixos-generation-2.conf\neditor 0\nconsole-mode keep\n"
     assert found.esp == (BootFile("loader/loader.conf", expected),)
     files = contents(found.xbootldr)
@@ -106,7 +119,7 @@ def test_an_older_installer_names_entries_by_number() -> None:
 
 def test_without_an_installer_entries_are_named_by_number() -> None:
     """Any installer removes these, and an older one no others."""
-    files = contents(systemd_boot_files([PLAIN], 1).xbootldr)
+    files = contents(boot_files([PLAIN], 1).xbootldr)
     entry = files["loader/entries/nixos-generation-1.conf"]
     assert isinstance(entry, bytes)
     assert entry.startswith(b"title NixOS\nsort-key nixos\nversion Generation 1 NixOS, built on")
@@ -114,7 +127,7 @@ def test_without_an_installer_entries_are_named_by_number() -> None:
 
 
 def test_the_installers_words_are_kept() -> None:
-    found = systemd_boot_files([PLAIN], 1, settings(timeout="menu-force", editor="", bitlocker="1"))
+    found = boot_files([PLAIN], 1, settings(timeout="menu-force", editor="", bitlocker="1"))
     [text] = entries(found.xbootldr)
     assert text.startswith("title My Own OS\n")
     assert (
@@ -127,7 +140,7 @@ def test_the_installers_words_are_kept() -> None:
 
 
 def test_boot_counting() -> None:
-    found = systemd_boot_files([PLAIN], 1, settings(counting="True", tries="5"))
+    found = boot_files([PLAIN], 1, settings(counting="True", tries="5"))
     [text] = entries(found.xbootldr)
     assert named(text).replace(".conf", "+5.conf") in contents(found.xbootldr)
     expected = f"preferred {posixpath.basename(named(text))}\ndefault nixos-*\n".encode()
@@ -136,9 +149,9 @@ def test_boot_counting() -> None:
 
 
 def test_further_files_are_copied() -> None:
-    extra = [ExtraFile("efi/memtest.efi", "/nix/store/m"), ExtraFile("EFI/nixos/.extra/x", "")]
-    files = systemd_boot_files([PLAIN], 1, replace(settings(), extra_files=extra)).xbootldr
-    assert contents(files)["efi/memtest.efi"] == "/nix/store/m"
+    extra = [BootFile("efi/memtest.efi", Path("/m")), BootFile("EFI/nixos/.extra/x", b"")]
+    files = boot_files([PLAIN], 1, replace(settings(), extra_files=extra)).xbootldr
+    assert contents(files)["efi/memtest.efi"] == Path("/m")
     assert contents(files)["EFI/nixos/.extra/x"] == b""
 
 
@@ -150,17 +163,17 @@ def test_an_initrd_with_secrets_has_a_name_of_its_own() -> None:
         f"EFI/nixos/{'7' * 32}-secrets-append-initrd-secrets.efi"
     )
     name = f"EFI/nixos/{hashlib.sha256(both.encode()).hexdigest()}-initrd.efi"
-    files = systemd_boot_files([one], 1, settings()).xbootldr
-    assert contents(files)[name] == one.bootspec.initrd
+    files = boot_files([one], 1, settings()).xbootldr
+    assert contents(files)[name] == Path(one.bootspec.initrd or "")
     assert f"initrd /{name}\n" in entries(files)[0]
-    by_number = systemd_boot_files([one], 1, settings(BY_NUMBER)).xbootldr
+    by_number = boot_files([one], 1, settings(BY_NUMBER)).xbootldr
     assert f"efi/nixos/{'1' * 32}-initrd-initrd.efi" in contents(by_number)
 
 
 @pytest.mark.parametrize("template", [BY_CONTENTS, BY_NUMBER])
 def test_a_sort_key_and_no_initrd(template: str) -> None:
     one = replace(PLAIN, bootspec=replace(PLAIN.bootspec, sort_key="a", initrd=None))
-    files = systemd_boot_files([one], 1, settings(template)).xbootldr
+    files = boot_files([one], 1, settings(template)).xbootldr
     [kernel, entry] = files
     assert "/nixos/" in kernel.path
     assert isinstance(entry.source, bytes)
@@ -171,11 +184,11 @@ def test_a_sort_key_and_no_initrd(template: str) -> None:
 def test_further_initrds_come_after_the_first() -> None:
     more = (path_of("extra", "7") + "/cpio", "EFI/more.cpio")
     one = replace(PLAIN, bootspec=replace(PLAIN.bootspec, extra_initrds=more))
-    files = systemd_boot_files([one], 1).xbootldr
+    files = boot_files([one], 1).xbootldr
     copies = {file.path: file.source for file in files}
     [entry] = entries(files)
     copy = f"EFI/nixos/{'7' * 32}-extra-cpio.efi"
-    assert copies[copy] == more[0]
+    assert copies[copy] == Path(more[0])
     assert [line.split()[1] for line in entry.splitlines() if "initrd" in line[:6]] == [
         f"/EFI/nixos/{'1' * 32}-initrd-initrd.efi",
         f"/{copy}",
@@ -188,14 +201,14 @@ def test_further_initrds_come_after_the_first() -> None:
     assert absent_initrds([one], [*copies, "efi/More.cpio"]) == []
 
 
-def names_of(*kernels: str) -> dict[str, bytes | str]:
+def names_of(*kernels: str) -> dict[str, str]:
     """What the copies of kernels are called."""
     generations = [
         replace(PLAIN, number=n, bootspec=replace(DEBUG.bootspec, kernel=kernel, initrd=None))
         for n, kernel in enumerate(kernels, 1)
     ]
-    files = systemd_boot_files(generations, 1).xbootldr
-    return {file.path: file.source for file in files if file.path.startswith("EFI")}
+    files = boot_files(generations, 1).xbootldr
+    return {file.path: str(file.source) for file in files if file.path.startswith("EFI")}
 
 
 def test_copies_are_named_after_their_store_paths() -> None:
@@ -218,12 +231,12 @@ def test_kernels_of_one_name_in_one_store_path_are_told_apart() -> None:
 def test_a_device_tree_is_copied_and_named() -> None:
     tree = f"{path_of('device-tree', '3')}/vendor/board.dtb"
     one = replace(PLAIN, bootspec=replace(PLAIN.bootspec, devicetree=tree))
-    *files, entry = systemd_boot_files([one], 1, settings()).xbootldr
+    *files, entry = boot_files([one], 1, settings()).xbootldr
     name = f"EFI/nixos/{'3' * 32}-device-tree-board.dtb.efi"
-    assert BootFile(name, tree) in files
+    assert BootFile(name, Path(tree)) in files
     assert isinstance(entry.source, bytes)
     assert entry.source.endswith(f"\ndevicetree /{name}\nsort-key nixos".encode())
-    *_, entry = systemd_boot_files([one], 1, settings(BY_NUMBER)).xbootldr
+    *_, entry = boot_files([one], 1, settings(BY_NUMBER)).xbootldr
     assert isinstance(entry.source, bytes)
     assert entry.source.endswith(b"\ndevicetree /efi/nixos/vendor-board.dtb.efi\n")
 
@@ -256,4 +269,4 @@ def test_kernels_that_firmware_cannot_start_are_told(tmp_path: Path) -> None:
 
 def test_an_unknown_default_is_refused() -> None:
     with pytest.raises(RequestError, match="generation 7 cannot be booted"):
-        systemd_boot_files([PLAIN], 7)
+        boot_files([PLAIN], 7)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from assembler.binaries.machine import Machine
+from assembler.boot.files import BootFile
 from assembler.boot.systemd_boot.program import find_systemd_boot, systemd_boot_programs
 from assembler.errors import RequestError
 from assembler.store.paths import StoreRoot
@@ -90,4 +91,6 @@ def test_a_damaged_systemd_boot_is_told(store: StoreRoot, put: Put) -> None:
     ],
 )
 def test_systemd_boot_is_where_bootctl_puts_it(machine: Machine, paths: list[str]) -> None:
-    assert systemd_boot_programs(SYSTEMD_BOOT, machine) == dict.fromkeys(paths, SYSTEMD_BOOT)
+    assert systemd_boot_programs(SYSTEMD_BOOT, machine) == [
+        BootFile(path, SYSTEMD_BOOT) for path in paths
+    ]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assembler.boot.systemd_boot.extra_files import ExtraFile
+from assembler.boot.files import BootFile
 from assembler.boot.systemd_boot.settings import (
     SystemdBootSettings,
     parse_settings,
@@ -115,8 +115,8 @@ def test_files_that_it_copies(system: System, caplog: pytest.LogCaptureFixture) 
     with caplog.at_level(logging.WARNING):
         found = read_systemd_boot_settings(StoreRoot(system.root), SCRIPT)
     assert found.extra_files == [
-        ExtraFile("efi/it's.efi", TOOL),
-        ExtraFile(f"{marker}/efi/x.efi", ""),
+        BootFile("efi/it's.efi", system.host(TOOL)),
+        BootFile(f"{marker}/efi/x.efi", b""),
     ]
     assert caplog.messages == [
         f"not run until the first rebuild, from {EXTRA}: {INSTALL} -Dp {TOOL} {target}"

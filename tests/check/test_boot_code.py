@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from assembler.boot.grub.bios import install
+from assembler.boot.grub.bios import BiosCode
 from assembler.check.image import check_image
 from assembler.disk.layout import Table
 from tests.support.boot_images import (
@@ -45,7 +45,7 @@ def make(directory: Path, names: list[str], *, codes: bool = False) -> Path:
     if codes:
         grub_bios_setup(directory / "setup", image, grub_file("boot.img"), core)
     else:
-        install(image, layout, grub_file("boot.img"), core)
+        BiosCode(grub_file("boot.img"), core).install(image, layout)
     return image
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from assembler.boot.files import BootFile
 from assembler.boot.mounts.fstab import parse_fstab
-from assembler.boot.mounts.names import Role
+from assembler.boot.mounts.volumes import Role
+from assembler.boot.protocol import BootData
 from assembler.errors import RequestError
-from assembler.plan.booting import Booting
 from assembler.plan.fat_rows import move_to_fats, warn_of_hidden
 from assembler.root.placing import add_contents
 from assembler.root.rows import Row
@@ -17,6 +18,7 @@ from assembler.tree.modes import parse_mode
 from assembler.tree.scan import Scanner
 from assembler.tree.tree import Directory, Tree
 
+Files = dict[str, bytes | Path]  # by their paths in a FAT
 NESTED = {"/boot": Role.BOOT, "/boot/efi": Role.ESP}
 
 
@@ -38,18 +40,20 @@ def source(tmp_path: Path) -> Path:
 
 
 def moved(
-    tree: Tree, rows: Sequence[Row], places: dict[str, Role], booting: Booting | None = None
-) -> Booting:
+    tree: Tree, rows: Sequence[Row], places: dict[str, Role], own: Files | None = None
+) -> dict[Role, Files]:
     add_contents(tree, Scanner(tree), rows, 1)
-    return move_to_fats(tree, rows, places, booting or Booting())
+    esp = [BootFile(path, source) for path, source in (own or {}).items()]
+    found = move_to_fats(tree, rows, places, BootData({Role.ESP: esp}))
+    return {role: {file.path: file.source for file in found.of(role)} for role in Role}
 
 
 def test_rows_go_where_boot_is(tree: Tree, source: Path) -> None:
     rows = [Row(f"{source}", "/boot"), Row(f"{source}/config.txt", "/boot/extra/c.txt")]
-    own = {"EFI/BOOT/BOOTX64.EFI": b"loader"}
-    found = moved(tree, rows, {"/boot": Role.ESP}, Booting(esp=own))
-    assert found.xbootldr == {}
-    assert found.esp == {
+    own: Files = {"EFI/BOOT/BOOTX64.EFI": b"loader"}
+    found = moved(tree, rows, {"/boot": Role.ESP}, own)
+    assert found[Role.BOOT] == {}
+    assert found[Role.ESP] == {
         **own,
         "config.txt": source / "config.txt",
         "twice.txt": source / "twice.txt",
@@ -65,8 +69,8 @@ def test_one_fat_may_be_mounted_in_the_other(tree: Tree, source: Path) -> None:
     (source / "efi/shell.efi").touch()
     rows = [Row(f"{source}", "/boot"), Row(f"{source}/config.txt", "/boot/efi/EFI/c")]
     found = moved(tree, rows, NESTED)
-    assert {*found.esp} == {"shell.efi", "EFI/c"}
-    assert {*found.xbootldr} == {"config.txt", "twice.txt", "overlays/a.dtbo"}
+    assert {*found[Role.ESP]} == {"shell.efi", "EFI/c"}
+    assert {*found[Role.BOOT]} == {"config.txt", "twice.txt", "overlays/a.dtbo"}
     assert [path for path, _ in tree.walk()] == [b"/", b"/boot"]
 
 
@@ -79,7 +83,7 @@ def test_what_a_fat_in_another_cannot_hold_is_told_once(tree: Tree, source: Path
 def test_rows_beside_an_esp_stay_in_the_root(tree: Tree, source: Path) -> None:
     rows = [Row(f"{source}/config.txt", f"/{path}") for path in ("boot/a", "efi/b", "efis/c")]
     found = moved(tree, rows, {"/efi": Role.ESP})
-    assert found.esp == {"b": source / "config.txt"}
+    assert found[Role.ESP] == {"b": source / "config.txt"}
     assert {path for path, _ in tree.walk()} >= {b"/boot/a", b"/efis/c"}
 
 
@@ -95,9 +99,9 @@ def test_what_a_fat_cannot_hold_is_refused(tree: Tree, source: Path) -> None:
         Row(file, "/boot/loader/Loader.conf", number=2),
         Row(file, "/boot/a:b", number=1),
     ]
-    own = {"loader/loader.conf": b"timeout 1"}
+    own: Files = {"loader/loader.conf": b"timeout 1"}
     with pytest.raises(RequestError) as caught:
-        moved(tree, rows, {"/boot": Role.ESP}, Booting(esp=own))
+        moved(tree, rows, {"/boot": Role.ESP}, own)
     plain = "is on the EFI system partition, a FAT, where everything is root's and has no xattrs"
     assert [line.removeprefix("--contents, row ") for line in caught.value.problems] == [
         *(f"{name} {plain}" for name in ("5: /boot/owned", "4: /boot/grouped", "3: /boot/noted")),

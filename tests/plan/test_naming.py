@@ -8,7 +8,8 @@ import pytest
 
 from assembler.boot.installer import Installer
 from assembler.boot.mounts.devices import Tag
-from assembler.boot.mounts.names import Names, Role
+from assembler.boot.mounts.names import Names
+from assembler.boot.mounts.volumes import Role
 from assembler.disk.layout import Table
 from assembler.errors import RequestError
 from assembler.plan.naming import decide_names

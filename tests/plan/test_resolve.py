@@ -1,6 +1,5 @@
 """What a user left open, the system decides."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +75,9 @@ def test_a_machine_that_has_no_bios(tmp_path: Path) -> None:
     ("boot", "table", "taken", "problem"),
     [
         ("/boot", None, Table.EFI, ""),
-        ("/boot", Table.EFIXBOOTLDR, Table.EFIXBOOTLDR, f"efi, or set {XBOOTLDR}"),
+        ("/boot", Table.EFIXBOOTLDR, Table.EFIXBOOTLDR, f"efi, not efixbootldr, or set {XBOOTLDR}"),
         ("/xboot", None, Table.EFIXBOOTLDR, ""),
-        ("/xboot", Table.EFI, Table.EFI, "take --partition-table efixbootldr, not efi"),
+        ("/xboot", Table.EFI, Table.EFI, "take partition_table efixbootldr, not efi"),
     ],
 )
 def test_systemd_boot_has_the_partitions_that_its_installer_writes_to(
@@ -91,17 +90,3 @@ def test_systemd_boot_has_the_partitions_that_its_installer_writes_to(
     assert found.spec.partition_table is taken
     assert len(found.problems()) == bool(problem)
     assert problem in "".join(found.problems())
-
-
-def test_other_commands_of_grubs_installer_are_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    program = store_path(5, NAMES["grub"])
-    line = f"perl {store_path(6, 'install-grub.pl')} {store_path(7, 'grub-config.xml')} $@"
-    (tmp_path / program.lstrip("/")).parent.mkdir(parents=True)
-    (tmp_path / program.lstrip("/")).write_text(f"#!/bin/sh\nset -e\n{line}\nsync -f /boot\n")
-    with caplog.at_level(logging.WARNING):
-        look(tmp_path, "grub")
-    assert caplog.messages == [
-        f"{program} installs grub, and does what is not done until the first rebuild: sync -f /boot"
-    ]

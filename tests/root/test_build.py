@@ -5,17 +5,17 @@ from pathlib import Path
 import pytest
 
 from assembler.root import skeleton
-from assembler.root.build import boot_file, build_tree, scan_store
+from assembler.root.build import build_tree, scan_store
 from assembler.tree.files import Files
 from assembler.tree.scan import Scanner
-from assembler.tree.tree import Directory, Node, Tree
+from assembler.tree.tree import Directory, Node, Tree, regular
 from tests.support.helpers import closure_of, prepare_root
 from tests.support.systems import System, make_system
 
 EPOCH = 1_700_000_000
 BOOT = {
-    "/boot/grub/grub.cfg": boot_file(b"menu", 0o600, EPOCH),
-    "/boot/kernels/linux": boot_file(b"kernel", 0o644, EPOCH),
+    "/boot/grub/grub.cfg": regular(b"menu", 0o600, mtime=EPOCH),
+    "/boot/kernels/linux": regular(b"kernel", 0o644, mtime=EPOCH),
 }
 
 

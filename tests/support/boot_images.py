@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from uuid import NAMESPACE_DNS, UUID, uuid5
 
-from assembler.boot.grub.bios import install
+from assembler.boot.grub.bios import BiosCode
 from assembler.disk.layout import Layout, Partition, Table, make_layout
 from assembler.disk.table import write_table
 from assembler.units import MIB
@@ -105,7 +105,8 @@ def build(
         if part is not None:
             _put(image, part, _fat(scratch, files or {}, part.size, sector_size))
     if core is not None:
-        install(image, layout, (GRUB / "i386-pc" / "boot.img").read_bytes(), core)
+        boot_img = (GRUB / "i386-pc" / "boot.img").read_bytes()
+        BiosCode(boot_img, core).install(image, layout)
     return layout
 
 

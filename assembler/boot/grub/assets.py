@@ -2,23 +2,14 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from assembler.boot.files import BootFile
 from assembler.boot.lookup import resolve
 from assembler.errors import HostError, RequestError, reason
 from assembler.store.paths import Store
 
 _MAX_FILES = 10_000  # in a theme; the largest known has some hundreds
 _MAX_DEPTH = 50  # directories in each other
-
-
-@dataclass(frozen=True, slots=True)
-class StoreFile:
-    """A file of the store, and its name below a directory in /boot."""
-
-    name: str  # relative
-    source: str  # absolute, links followed
-    mode: int
 
 
 def find_file(store: Store, path: str) -> str:
@@ -29,22 +20,22 @@ def find_file(store: Store, path: str) -> str:
     return real
 
 
-def find_theme(store: Store, path: str) -> tuple[StoreFile, ...]:
-    """All files below a directory, sorted by name; raises RequestError.
+def find_theme(store: Store, path: str) -> tuple[BootFile, ...]:
+    """All files below a directory, by their paths in it and sorted by these; raises RequestError.
 
     Links are followed, to directories as well: on a FAT there are none.
     """
     if store.is_file(resolve(store, path)):
         raise RequestError(f"{path} is not a directory")
     try:
-        return tuple(sorted(_walk(store, path, "", (), []), key=lambda file: file.name))
+        return tuple(sorted(_walk(store, path, "", (), []), key=lambda file: file.path))
     except OSError as error:
         raise HostError(f"cannot read {reason(error)}") from None
 
 
 def _walk(
     store: Store, path: str, name: str, above: tuple[str, ...], seen: list[str]
-) -> Iterator[StoreFile]:
+) -> Iterator[BootFile]:
     """The files at or below `path`, which has the `name` below the first.
 
     `above` are the directories that it lies in, `seen` gets all paths.
@@ -54,7 +45,8 @@ def _walk(
     if len(seen) > _MAX_FILES or len(above) > _MAX_DEPTH:  # links can make few directories many
         raise RequestError(f"{seen[0]} has more than {_MAX_FILES} files, or is too deep")
     if store.is_file(real):
-        yield StoreFile(name, real, store.host(real).stat().st_mode & 0o777)
+        host = store.host(real)
+        yield BootFile(name, host, host.stat().st_mode & 0o777)
         return
     if real in above:
         raise RequestError(f"{path} leads to a directory above it")

@@ -6,6 +6,7 @@ or the gap between an MBR and the first partition, as with the option `--no-rs-c
 """
 
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 from assembler.binaries.core_image import BLOCKLIST
@@ -113,24 +114,35 @@ def _is_core_image(core: bytes) -> bool:
     return unprotected != _NO_LENGTH and SECTOR + unprotected <= len(core)
 
 
-def install(image: Path, layout: Layout, boot_img: bytes, core_img: bytes) -> None:
-    """Write the boot sector and the core image into `image`, which has its table already.
+@dataclass(frozen=True, slots=True)
+class BiosCode:
+    """GRUB's boot.img and its core image; a `boot.protocol.BootCode`."""
 
-    Raises HostError, before anything is written, with what `core_problems` finds, and as `embed`.
-    """
-    problems = core_problems(layout, len(core_img))
-    if problems or layout.core_area is None:
-        raise HostError(*problems)
-    start, size = layout.core_area
-    with image.open("r+b") as file:
-        boot, core = embed(
-            boot_img,
-            core_img,
-            core_lba=start // SECTOR,
-            mbr=file.read(SECTOR),
-            room=size // SECTOR,
-        )
-        file.seek(start)
-        file.write(core)
-        file.seek(0)
-        file.write(boot)
+    boot_img: bytes
+    core_img: bytes
+
+    def problems(self, layout: Layout) -> list[str]:
+        """One line for each reason why a disk cannot hold the core image."""
+        return core_problems(layout, len(self.core_img))
+
+    def install(self, image: Path, layout: Layout) -> None:
+        """Write the boot sector and the core image into `image`, which has its table already.
+
+        Raises HostError, before anything is written, with what `problems` finds, and as `embed`.
+        """
+        problems = self.problems(layout)
+        if problems or layout.core_area is None:
+            raise HostError(*problems)
+        start, size = layout.core_area
+        with image.open("r+b") as file:
+            boot, core = embed(
+                self.boot_img,
+                self.core_img,
+                core_lba=start // SECTOR,
+                mbr=file.read(SECTOR),
+                room=size // SECTOR,
+            )
+            file.seek(start)
+            file.write(core)
+            file.seek(0)
+            file.write(boot)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from assembler.boot.grub.assets import StoreFile, find_file, find_theme
+from assembler.boot.files import BootFile
+from assembler.boot.grub.assets import find_file, find_theme
 from assembler.boot.grub.xml import Settings, read_settings
 from assembler.boot.places import BOOT
 from assembler.errors import RequestError, reason
@@ -60,7 +61,7 @@ class GrubConfig:
     splash_image: str = ""
     splash_mode: str = "stretch"
     background_color: str = ""
-    theme: tuple[StoreFile, ...] = ()
+    theme: tuple[BootFile, ...] = ()
     gfxmode_efi: str = "auto"
     gfxmode_bios: str = "1024x768"
     gfxpayload_efi: str = "keep"
@@ -198,7 +199,7 @@ def _file(store: Store, settings: Settings, name: str) -> str:
         return ""
 
 
-def _theme(store: Store, settings: Settings) -> tuple[StoreFile, ...]:
+def _theme(store: Store, settings: Settings) -> tuple[BootFile, ...]:
     path = _in_store(settings, "theme")
     try:
         return find_theme(store, path) if path else ()

@@ -22,7 +22,8 @@ from assembler.boot.grub.words import (
     serial_console,
     setting,
 )
-from assembler.boot.places import FileSystem, Places
+from assembler.boot.mounts.volumes import Volume
+from assembler.boot.places import Places
 from assembler.errors import RequestError
 from assembler.store.paths import STORE
 
@@ -102,7 +103,7 @@ def _drives(config: GrubConfig, places: Places) -> _Drives:
     return _Drives(_search("drive1", config, places.boot), boot_root, store, "($drive2)")
 
 
-def _search(drive: str, config: GrubConfig, place: FileSystem) -> str:
+def _search(drive: str, config: GrubConfig, place: Volume) -> str:
     if config.fs_identifier == "uuid":
         return f"search --set={drive} --fs-uuid {place.uuid}"
     if not place.label:
@@ -162,7 +163,7 @@ class _Menu:
         ).splitlines()
 
     def _theme(self) -> Iterator[str]:
-        names = [file.name for file in self.config.theme]
+        names = [file.path for file in self.config.theme]
         for module, ending in (("png", r"\.png"), ("jpeg", r"\.jpe?g")):
             if any(re.search(f"{ending}$", name, re.IGNORECASE) for name in names):
                 yield f"insmod {module}"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from assembler.boot.mounts.fstab import Mount
-from assembler.boot.mounts.names import Role
+from assembler.boot.mounts.volumes import Role
 from assembler.boot.places import BOOT
 from assembler.disk.layout import Layout
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from assembler.boot.mounts.boot_mounts import BootMounts, boot_mounts, is_esp_place
 from assembler.boot.mounts.devices import Device, Foreign, Named, Node, udev_encode
 from assembler.boot.mounts.fstab import Mount
-from assembler.boot.mounts.names import Claims, Disk, Role
+from assembler.boot.mounts.names import Claims, Disk
+from assembler.boot.mounts.volumes import Role
 from assembler.boot.places import BOOT
 from assembler.disk.layout import Partition, Table
 
@@ -41,8 +42,8 @@ def compare(mounts: Sequence[Mount], claims: Claims) -> Comparison:
     place = disk.boot_place or BOOT
     if disk.layout.xbootldr is not None and mounts and place not in [one.place for one in mounts]:
         found.result.doubts.append(
-            f"the system does not mount the {Role.BOOT} at {place}: what a rebuild writes there, "
-            "no boot loader reads"
+            f"the system does not mount the {Role.BOOT.words} at {place}: what a rebuild writes "
+            "there, no boot loader reads"
         )
     return found.result
 
@@ -176,14 +177,14 @@ class _Comparing:
             remedy = f'give fileSystems."{mount.place}" the fsType {kind}'
             if role is Role.ROOT and mount.kinds[0] in self.disk.kinds:
                 remedy = f"take --filesystem {mount.kinds[0]}"
-            self._tell(mount, f"as {kinds}: the {role} of this disk is {kind}; {remedy}")
+            self._tell(mount, f"as {kinds}: the {role.words} of this disk is {kind}; {remedy}")
         else:
             return self._device(role, mount)
         return False
 
     def _device(self, role: Role, mount: Mount) -> bool:
         """Compare how a device is named with the partition that it should be."""
-        device, partition = mount.device, self.disk.partition(role)
+        device, partition = mount.device, role.of(self.disk.layout)
         fault = ""
         match device:
             case Named():
@@ -195,7 +196,7 @@ class _Comparing:
                 self.result.claims = trial
             case Node():
                 if partition is None or device.number != partition.number:
-                    fault = f"the {role} of this disk is {_numbered(partition)}"
+                    fault = f"the {role.words} of this disk is {_numbered(partition)}"
                 elif device.is_of_kernel and self.kernels not in ([], [device.disk]):
                     fault = f"this disk cannot be /dev/{self.kernels[0]}, too"
                 elif device.is_of_kernel:

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from itertools import chain, count
 
 from assembler.boot.mounts.devices import Named, Tag
-from assembler.disk.layout import Layout, Partition, Table
+from assembler.boot.mounts.volumes import Role
+from assembler.disk.layout import Layout, Table
 
 _NAME_UNITS = 36  # of UTF-16, in an entry of a GPT (UEFI specification 5.3.3)
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -26,14 +26,6 @@ _WORDS = {
 }
 
 
-class Role(StrEnum):
-    """What a partition is for; the values are its names in messages."""
-
-    ROOT = "root file system"
-    ESP = "EFI system partition"
-    BOOT = "boot partition"
-
-
 _USUAL = {Role.ROOT: "nixos", Role.ESP: "ESP", Role.BOOT: "BOOT"}  # labels that nixpkgs gives
 
 
@@ -49,11 +41,6 @@ class Disk:
     esp_place: str = ""
     boot_place: str = ""
 
-    def partition(self, role: Role) -> Partition | None:
-        """The partition that is for something."""
-        layout = self.layout
-        return {Role.ROOT: layout.root, Role.ESP: layout.esp, Role.BOOT: layout.xbootldr}[role]
-
     def kind_of(self, role: Role) -> str:
         """The type of a file system."""
         return self.kind if role is Role.ROOT else "vfat"
@@ -61,7 +48,7 @@ class Disk:
     @property
     def roles(self) -> list[Role]:
         """What there are partitions for."""
-        return [role for role in Role if self.partition(role) is not None]
+        return [role for role in Role if role.of(self.layout) is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +102,8 @@ class Claims:
             option = claim.who.split(" ")[0]
             remedy = f"; leave {option} out" if option.startswith("--") else ""
             self.problems.append(
-                f"{who}, but {claim.who}: the {role} can have one {_WORDS[name.tag]} only{remedy}"
+                f"{who}, but {claim.who}: the {role.words} can have one {_WORDS[name.tag]} only"
+                f"{remedy}"
             )
 
     @property
@@ -139,8 +127,8 @@ class Claims:
                 value = names.get(role, tag)
                 if value and (other := holders.setdefault(value, role)) is not role:
                     yield (
-                        f"the {other} and the {role} would both have the {_WORDS[tag]} {value}: "
-                        "a machine could take one for the other"
+                        f"the {other.words} and the {role.words} would both have the {_WORDS[tag]} "
+                        f"{value}: a machine could take one for the other"
                     )
 
 
@@ -164,13 +152,13 @@ def name_fault(disk: Disk, role: Role, name: Named) -> str:
 def _uuid_fault(disk: Disk, role: Role, value: str) -> str:
     form = _GUID if role is Role.ROOT else _SERIAL
     if form.fullmatch(value):
-        return "" if value.strip("0-") else f"the UUID of the {role} {_ZEROS}"
+        return "" if value.strip("0-") else f"the UUID of the {role.words} {_ZEROS}"
     if role is Role.ROOT:
         return (
-            f"the UUID of the {role} ({disk.kind}) is 32 hexadecimal digits in lower case, as in "
-            "4f68bce3-e8cd-4db1-96e7-fbcaf984b709"
+            f"the UUID of the {role.words} ({disk.kind}) is 32 hexadecimal digits in lower case, "
+            "as in 4f68bce3-e8cd-4db1-96e7-fbcaf984b709"
         )
-    return f"the UUID of the {role} (FAT) is 8 digits in upper case, as in 12AB-CD34"
+    return f"the UUID of the {role.words} (FAT) is 8 digits in upper case, as in 12AB-CD34"
 
 
 def _label_fault(disk: Disk, role: Role, value: str) -> str:
@@ -193,16 +181,17 @@ def _partition_name_fault(layout: Layout, value: str) -> str:
 def _partition_uuid_fault(disk: Disk, role: Role, value: str) -> str:
     if disk.layout.table.is_gpt:
         if _GUID.fullmatch(value):
-            return "" if value.strip("0-") else f"the partition UUID of the {role} {_ZEROS}"
+            return "" if value.strip("0-") else f"the partition UUID of the {role.words} {_ZEROS}"
         return "a partition UUID in a GPT is a GUID in lower case: 32 hexadecimal digits"
-    partition = disk.partition(role)
+    partition = role.of(disk.layout)
     number = 0 if partition is None else partition.number
     found = _OF_MBR.fullmatch(value)
     if found and not int(found[1], 16):
-        return f"the disk's signature, with which the partition UUID of the {role} begins, {_ZEROS}"
+        start = f"with which the partition UUID of the {role.words} begins"
+        return f"the disk's signature, {start}, {_ZEROS}"
     if found and int(found[2], 16) == number:
         return ""
     return (
-        f"with an MBR the partition UUID of the {role} is the disk's signature in 8 hexadecimal "
-        f"digits in lower case and the partition's number, as in 12ab34cd-{number:02x}"
+        f"with an MBR the partition UUID of the {role.words} is the disk's signature in 8 "
+        f"hexadecimal digits in lower case and the partition's number, as in 12ab34cd-{number:02x}"
     )

@@ -14,12 +14,11 @@ from assembler.binaries.core_image import CoreImage, CoreImageError, read_efi_co
 from assembler.binaries.efi_program import EfiProgram, read_program
 from assembler.binaries.machine import Machine
 from assembler.binaries.pe import PeError
+from assembler.boot.files import BootFile
 from assembler.boot.grub.grub import FILE_SYSTEM_MODULES
 from assembler.boot.signed.role import Role, role_of
 from assembler.errors import Findings, RequestError, reason
 from assembler.host.regular import read_file
-
-EspFiles = dict[str, bytes | Path]  # path on the ESP → content, or the host's file that has it
 
 _OWN_DIRECTORY = "EFI/BOOT"
 _VENDOR_DIRECTORY = "EFI/NixOS-boot"  # what NixOS calls its boot entry
@@ -54,11 +53,11 @@ class Chain:
             "/boot, or another GRUB"
         ]
 
-    def files(self, stub: bytes) -> EspFiles:
-        """Its files on the ESP; `stub` is what its GRUB shall read first."""
+    def files(self, stub: bytes) -> dict[str, bytes | Path]:
+        """The sources of its files by their paths on the ESP; its GRUB reads `stub` first."""
         found = {role: program.path for role, program in self.programs.items()}
         first, *second = [found[role] for role in _LOADERS if role in found]
-        files: EspFiles = {self.machine.boot_program: first}
+        files: dict[str, bytes | Path] = {self.machine.boot_program: first}
         home, prefix = _OWN_DIRECTORY, self._prefix()
         if Role.FALLBACK in found:
             # Shim then starts nothing else: it has boot entries made for what is elsewhere.
@@ -109,17 +108,17 @@ class Signed:
         """One line for each GRUB that cannot read `file_system`, that of /boot."""
         return [line for chain in self.chains for line in chain.problems(file_system)]
 
-    def files(self, boot_uuid: str, prefix: str) -> EspFiles:
+    def files(self, boot_uuid: str, prefix: str) -> list[BootFile]:
         """All files on the ESP; GRUB's menu is in `prefix` on the file system with `boot_uuid`."""
         stub = (
             f"search.fs_uuid {boot_uuid} root\n"
             f"set prefix=($root){prefix}\n"
             "configfile $prefix/grub.cfg\n"
         ).encode()
-        files: EspFiles = {}
+        files: dict[str, bytes | Path] = {}
         for chain in self.chains:
             files |= chain.files(stub)
-        return dict(sorted(files.items()))
+        return [BootFile(path, source) for path, source in sorted(files.items())]
 
 
 def given(paths: Sequence[Path]) -> Signed:

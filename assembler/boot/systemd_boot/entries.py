@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from assembler.boot.bootspec import Bootspec
+from assembler.boot.files import BootFile
 from assembler.boot.generation import Generation
-from assembler.boot.grub.files import BootFile
 from assembler.boot.headers import stub_fault
 from assembler.boot.systemd_boot.settings import SystemdBootSettings
 from assembler.errors import RequestError
@@ -43,16 +43,16 @@ class _Entry:
 
 
 def systemd_boot_files(
+    store: Store,
     generations: Sequence[Generation],
     default_number: int,
-    settings: SystemdBootSettings | None = None,
+    settings: SystemdBootSettings,
 ) -> SystemdBootFiles:
     """All that systemd-boot reads, sorted by path.
 
     Raises RequestError where `default_number` is none of the generations. There is no machine-id:
     a machine gets its own when it boots.
     """
-    settings = settings or SystemdBootSettings()
     copies = _Copies(settings)
     entries = {
         (one.number, name): _entry(one.number, name, spec, copies, settings)
@@ -68,8 +68,8 @@ def systemd_boot_files(
     loader_conf = "\n".join([*settings.timeout, *starts, *settings.rest, ""])
     files = [
         *(BootFile(f"{_ENTRIES}/{one.name}", one.text.encode()) for one in entries.values()),
-        *(BootFile(name, path) for name, path in copies.names.items()),
-        *(BootFile(file.path, file.source or b"") for file in settings.extra_files),
+        *(BootFile(name, store.host(path)) for name, path in copies.names.items()),
+        *settings.extra_files,
     ]
     return SystemdBootFiles(
         esp=(BootFile("loader/loader.conf", loader_conf.encode()),),

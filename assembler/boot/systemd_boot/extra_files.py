@@ -9,8 +9,9 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from pathlib import Path
 
+from assembler.boot.files import BootFile
 from assembler.boot.grub.assets import find_file
 from assembler.boot.scripts import follow, plain_name, read_script, store_paths
 from assembler.errors import RequestError
@@ -24,21 +25,11 @@ _SHELL = re.compile(r"#!.*sh\b(?!.*python)")
 _IDLE = ("set", "export", "exit", "true", ":")
 
 
-@dataclass(frozen=True, slots=True)
-class ExtraFile:
-    """A file that is copied: its path in the partition, and the file in the store.
-
-    `source` is empty for a file without content, by which the installer knows its own copies.
-    """
-
-    path: str
-    source: str
-
-
-def copied_files(store: Store, builder: str, boot: str) -> list[ExtraFile]:
+def copied_files(store: Store, builder: str, boot: str) -> list[BootFile]:
     """What the script that a builder names copies into the partition that is mounted at `boot`.
 
-    Raises RequestError with a line for each file that the closure lacks.
+    Files without content are among them, by which the installer knows its own copies. Raises
+    RequestError with a line for each file that the closure lacks.
     """
     script = next((path for path in store_paths(builder) if plain_name(path) == _SCRIPT), "")
     found, problems = [], []
@@ -49,14 +40,16 @@ def copied_files(store: Store, builder: str, boot: str) -> list[ExtraFile]:
             continue
         path, source = copy
         try:
-            real = "" if source == _NOTHING else find_file(store, source)
+            found.append(BootFile(path, _content(store, source)))
         except RequestError as error:
             problems.append(f"boot.loader.systemd-boot.extraFiles: {path}: {error}")
-            continue
-        found.append(ExtraFile(path, real))
     if problems:
         raise RequestError(problems)
     return found
+
+
+def _content(store: Store, source: str) -> bytes | Path:
+    return b"" if source == _NOTHING else store.host(find_file(store, source))
 
 
 def warn_of_commands(store: Store, loader: str, program: str, builder: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from assembler.binaries.efi_program import read_program
 from assembler.binaries.machine import Machine
 from assembler.binaries.pe import PeError
-from assembler.boot.signed.chain import EspFiles
+from assembler.boot.files import BootFile
 from assembler.errors import RequestError
 from assembler.store.paths import AbsentError, Store
 
@@ -42,12 +42,10 @@ def find_systemd_boot(
     )
 
 
-def systemd_boot_programs(program: Path, machine: Machine) -> EspFiles:
+def systemd_boot_programs(program: Path, machine: Machine) -> list[BootFile]:
     """Where `bootctl install` puts systemd-boot's program."""
-    return {
-        machine.boot_program: program,
-        f"EFI/systemd/systemd-boot{machine}.efi": program,
-    }
+    paths = (machine.boot_program, f"EFI/systemd/systemd-boot{machine}.efi")
+    return [BootFile(path, program) for path in paths]
 
 
 def _host_file(store: Store, path: str) -> Path | None:

@@ -11,9 +11,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from assembler.boot.files import BootFile
 from assembler.boot.scripts import follow, plain_name, read_script
 from assembler.boot.systemd_boot import constants
-from assembler.boot.systemd_boot.extra_files import ExtraFile, copied_files, warn_of_commands
+from assembler.boot.systemd_boot.extra_files import copied_files, warn_of_commands
 from assembler.store.paths import Store
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class SystemdBootSettings:
     # Every installer removes entries that are named by their numbers; an older one only these.
     template: str = _BY_NUMBER
     names_of_store_paths: bool = True  # copies are named after these, not after a directory
-    extra_files: Sequence[ExtraFile] = ()
+    extra_files: Sequence[BootFile] = ()
     systemd: str = ""  # store path that systemd-boot is installed from; empty: not told
 
     @property
@@ -62,19 +63,30 @@ def read_systemd_boot_settings(store: Store, program: str) -> SystemdBootSetting
     Warns where the closure does not tell them, and of what only the installer can do. Raises
     RequestError for files that it copies and the closure lacks.
     """
-    for path in follow(store, [program]):
-        text = read_script(store, path)
-        if text.startswith("#!") and "python" in text.partition("\n")[0]:
-            settings = parse_settings(path, text)
-            if settings is not None:
-                warn_of_commands(store, "systemd-boot", program, plain_name(path))
-                return replace(settings, extra_files=copied_files(store, text, settings.boot))
+    settings, text = find_settings(store, program)
+    if settings is not None:
+        warn_of_commands(store, "systemd-boot", program, plain_name(settings.builder))
+        return replace(settings, extra_files=copied_files(store, text, settings.boot))
     log.warning(
         "systemd-boot's settings are not in the closure, where %s should lead to them: until the "
         "first rebuild the menu waits for a second and lists all generations",
         program or "bin/switch-to-configuration",
     )
     return SystemdBootSettings()
+
+
+def find_settings(store: Store, program: str) -> tuple[SystemdBootSettings | None, str]:
+    """The settings of an installer but for the files that it copies, and the builder's text.
+
+    None where the closure has no builder.
+    """
+    for path in follow(store, [program]):
+        text = read_script(store, path)
+        if text.startswith("#!") and "python" in text.partition("\n")[0]:
+            settings = parse_settings(path, text)
+            if settings is not None:
+                return settings, text
+    return None, ""
 
 
 def parse_settings(path: str, text: str) -> SystemdBootSettings | None:
