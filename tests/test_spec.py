@@ -78,3 +78,69 @@ def test_table_and_boot_loader_suit_each_other(
 )
 def test_what_does_not_go_with_a_boot_loader(options: dict[str, Any], problem: str) -> None:
     assert problem in disk(**options).problems()
+
+
+def test_all_that_a_layout_cannot_hold_at_once() -> None:
+    assert disk(table=Table.HYBRID, boot_loader="systemd-boot", sector_size=4096).problems() == [
+        "partition_table hybrid is for BIOS, too, which does not start systemd-boot: take efi or "
+        "efixbootldr, or boot_loader grub",
+        "partition_table hybrid is for BIOS, which starts no disk with sector_size 4096: take "
+        "efi or efixbootldr",
+    ]
+
+
+@pytest.mark.parametrize("label", ["", "x" * 17, "a\nb", "\udcff"])
+def test_a_label_that_ext4_cannot_have(label: str) -> None:
+    [line] = disk(label=label).problems()
+    assert line == f"label {label!r} is not 1 to 16 printable bytes"
+
+
+@pytest.mark.parametrize("field", ["size", "additional_space", "boot_size"])
+def test_a_size_beyond_the_file_systems(field: str) -> None:
+    [line] = disk(**{field: 8000 << 40}).problems()
+    assert field in line
+
+
+def test_an_epoch_beyond_ext4() -> None:
+    spec = RootSpec(system=SYSTEM, epoch=99999999999)
+    assert spec.problems() == ["epoch 99999999999 is not a time that ext4 can hold"]
+
+
+def test_a_file_system_and_a_writer_that_do_not_go_together() -> None:
+    """All at once."""
+    spec = disk(
+        file_system="xfs",
+        writer="direct",
+        label="thirteen long",
+        subvolumes=(("@", "/"), ("@", "relative"), ("a/b", "/")),
+    )
+    assert spec.problems() == [
+        "label 'thirteen long' is not 1 to 12 printable bytes",
+        "writer direct makes ext4 only: take writer guestfs for xfs",
+        "subvolumes is for file_system btrfs, not xfs",
+        "subvolumes @=relative: 'relative' is not an absolute, plain path",
+        "subvolumes a/b=/: a name has letters, digits and @._+- only",
+        "subvolumes: the name @ is given twice",
+        "subvolumes: the place / is given twice",
+    ]
+
+
+def test_a_file_system_that_nobody_makes() -> None:
+    assert disk(file_system="ntfs").problems() == [
+        "file_system ntfs cannot be made: there are ext4, and with writer guestfs btrfs, xfs, f2fs"
+    ]
+
+
+def test_a_subvolume_that_would_show_twice() -> None:
+    """Where the root is the top level of the btrfs, in which every subvolume has its name."""
+    subvolumes = ("nix", "/nix"), ("home", "/var")
+    assert disk(file_system="btrfs", subvolumes=subvolumes).problems() == [
+        "subvolumes home=/var would show in the root as /home, too: give the root a subvolume of "
+        "its own, as in subvolumes @=/"
+    ]
+
+
+@pytest.mark.parametrize("subvolume", [("", "/"), ("..", "/"), ("@", "/a/../b"), ("@", "/a,b")])
+def test_a_subvolume_that_is_none(subvolume: tuple[str, str]) -> None:
+    lines = disk(file_system="btrfs", subvolumes=(subvolume,)).problems()
+    assert any("=".join(subvolume) in line for line in lines)

@@ -12,6 +12,8 @@ import pytest
 from assembler.cli import commands as cli
 from assembler.cli.arguments import OneOf, sector_size, version
 
+SIZES = "write a number of bytes, or N with K, M, G or T"
+
 Main = Callable[[list[str]], NoReturn]
 MAINS: dict[str, Main] = {
     "assemble": cli.assemble_main,
@@ -92,6 +94,15 @@ def test_version_of_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> No
         (["--accelerator", "x"], "--accelerator: 'x' is none of auto, kvm, tcg"),
         (["--out", ""], "--out: the name is empty"),
         (["--sector-size", "513"], "--sector-size: '513' is none of 512, 4096"),
+        *(
+            ([option, "many"], f"{option}: 'many' is not a size: {SIZES}")
+            for option in ("--size", "--additional-space", "--boot-size")
+        ),
+        *(
+            ([f"--generation={text}"], f"--generation: {text} is not N=PATH with a number N")
+            for text in ("7", "=/x", "x=/x", "-1=/x", "1.5=/x", f"{'9' * 5000}=/x")
+        ),
+        (["--subvolume", "@"], "--subvolume: @ is not NAME=PATH"),
         (["--out", "x", "--system", "y", "a\nb\x1b"], "unrecognized arguments: a\\nb\\x1b"),
     ],
 )
@@ -133,3 +144,13 @@ def test_nothing_is_imported_for_bars_alone() -> None:
     """A run without bars is spared the 40 ms that they take."""
     script = "import sys, assembler.cli.commands; sys.exit('tqdm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+@pytest.mark.parametrize("text", ["yesterday", "-1", "9" * 5000])
+def test_an_epoch_that_is_no_number(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", text)
+    status, out, [line] = said(capsys, "assemble", "--out", "x", "--system", "y")
+    assert (status, out) == (2, [])
+    assert line == f"assemble: SOURCE_DATE_EPOCH is {text!r}, not a number of seconds"

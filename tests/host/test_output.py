@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from assembler.errors import HostError
-from assembler.host.output import NAME_MAX, all_or_nothing, hidden_name, out_problems
+from assembler.host.output import NAME_MAX, all_or_nothing, hidden_name
 
 OLD = b"what was there"
 NAMES = [b"a?b", b"a@@b", b"with space", b"new\nline", b"\xff\xfe", b"-rf", b"x" * 255, b"a'\"$b"]
@@ -288,30 +288,3 @@ def test_many_runs_at_once_leave_one_whole_image(tmp_path: Path, left_over: bool
     assert all(not text or b"another run is writing" in text for text in said)
     assert (tmp_path / "out").read_bytes() == b"whole"
     assert os.listdir(tmp_path) == ["out"]
-
-
-@pytest.mark.parametrize(
-    ("name", "format"),
-    [
-        ("disk.qcow2", "qcow2"),
-        ("disk.VMDK", "vmdk"),
-        ("disk.raw.gz", "gz"),
-        (".vhd", "vhd"),
-        ("nixos.iso", "iso"),
-    ],
-)
-def test_a_name_that_promises_another_format(tmp_path: Path, name: str, format: str) -> None:
-    said = f": the format is raw, not {format}: name the file .raw or .img"
-    assert out_problems(tmp_path / name) == [f"out {tmp_path / name}{said}"]
-    (tmp_path / "link").symlink_to(name)
-    assert out_problems(tmp_path / "link") == [f"out {tmp_path / 'link'}{said}"]
-
-
-@pytest.mark.parametrize("name", ["disk.raw", "disk.img", "disk", "gz", "disk.qcow2.raw", "a.b-c"])
-def test_a_name_that_promises_nothing_else(tmp_path: Path, name: str) -> None:
-    assert out_problems(tmp_path / name) == []
-
-
-def test_standard_output_is_no_place_for_an_image(tmp_path: Path) -> None:
-    assert "standard output" in out_problems(Path("-"))[0]
-    assert out_problems(tmp_path / "-") == []

@@ -110,3 +110,34 @@ def test_a_configuration_may_be_a_link(store: StoreRoot, tmp_path: Path) -> None
     (tmp_path / "link").symlink_to("file")
     spec = RootSpec(system=SYSTEM, store=store.root, configuration=tmp_path / "link")
     assert root_problems(spec) == []
+
+
+def test_a_system_that_is_no_store_path(store: StoreRoot) -> None:
+    [line] = root_problems(RootSpec(system="/home/me/system", store=store.root))
+    assert line.startswith("system /home/me/system is not a store path")
+
+
+def test_a_system_that_does_not_exist(store: StoreRoot) -> None:
+    gone = store_path(9, "gone")
+    assert root_problems(RootSpec(system=gone, store=store.root)) == [
+        f"system {gone} does not exist"
+    ]
+
+
+def test_every_bad_part_of_the_skeleton_is_named(store: StoreRoot) -> None:
+    gone = store_path(9, "gone")
+    store.host(CHANNEL).mkdir()
+    spec = RootSpec(
+        system=SYSTEM,
+        store=store.root,
+        generations=((0, "/home/me/system"), (3, gone)),
+        channel=CHANNEL,
+        configuration=Path("/nonexistent"),
+    )
+    assert root_problems(spec) == [
+        "generations 0=/home/me/system is not a store path: it does not exist",
+        f"generations 3={gone} does not exist",
+        NEITHER,
+        "configuration /nonexistent does not exist",
+        f"generations 0=/home/me/system: the numbers are 1 to {LAST}",
+    ]
