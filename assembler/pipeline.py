@@ -14,7 +14,6 @@ from assembler.copying.sharing import CopyMode, can_share, copy_problems
 from assembler.disk.table import write_table
 from assembler.errors import AssembleError, HostError, InternalError, RequestError
 from assembler.filesystems.demand import largest_paths, measure
-from assembler.filesystems.ext4.writer import DirectWriter
 from assembler.filesystems.fat.fat import write_fat
 from assembler.filesystems.guestfs.writer import GuestfsWriter
 from assembler.filesystems.protocol import Writer
@@ -112,18 +111,18 @@ def _unsound(spec: Spec, report: Report) -> AssembleError:
 
 def _writer(spec: Spec, made: Plan, progress: Progress) -> Writer:
     """The writer of the root file system; one in an appliance runs the system's installer, too."""
-    if not spec.writes_in_appliance:
-        return DirectWriter()
+    if not spec.writes_in_appliance and spec.kind.direct is not None:
+        return spec.kind.direct
     has_installer = spec.loader_type.has_installer
     then = partial(_run_installer, made, progress) if has_installer else None
-    return GuestfsWriter(spec.accelerator, then)
+    return GuestfsWriter(spec.kind, spec.accelerator, then)
 
 
 def _install_system(spec: Spec, image: Path, made: Plan, progress: Progress) -> None:
     """Run the system's own installer on a whole image, in an appliance."""
     disk = AttachedDisk(image, sector_size=made.layout.sector_size)
     with Appliance([disk], spec.accelerator, progress) as appliance:
-        lines = mount(made.root.partition, made.root.kind)
+        lines = mount(made.root.partition, spec.kind.name)
         appliance.sh("\n".join(lines), what="mounting the image")
         _run_installer(made, progress, appliance)
         appliance.sh("\n".join(UNMOUNT), what="unmounting the image")

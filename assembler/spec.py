@@ -3,7 +3,6 @@
 `assembler.plan.request` looks up what they name.
 """
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,20 +15,18 @@ from assembler.boot.loaders import LOADERS
 from assembler.boot.no_loader import NoLoader
 from assembler.boot.protocol import BootLoader
 from assembler.disk.layout import Table
-from assembler.errors import Message, Setting
+from assembler.errors import Findings, Message, Setting
+from assembler.filesystems.ext4.format import MAX_SIZE, MAX_TIME
+from assembler.filesystems.fat.fat import LARGEST
+from assembler.filesystems.kind import RootKind
 from assembler.filesystems.protocol import Subvolume
+from assembler.filesystems.registry import DEFAULT, ROOT_KINDS, root_kind
 from assembler.root.skeleton import Generation
 from assembler.store.sources import STANDARD_INPUT
 from assembler.units import MIB, SECTOR, format_size
 
-# The file systems that can be made, and the bytes of a label in each: s_volume_name of ext4, the
-# label of mkfs.btrfs(8), sb_fname of XFS, volume_name of f2fs (512 characters of UTF-16).
-LABEL_MAX = {"ext4": 16, "btrfs": 255, "xfs": 12, "f2fs": 255}
-_MAX_ROOT = 8 << 40  # bytes: half of what 32 bits of block numbers reach, for GRUB and growth
-_MAX_BOOT = 1 << 40  # bytes: 2²⁸ clusters of 4 KiB
 # parseName in Nix's src/libstore/profiles.cc reads 32 bits, and the next generation needs a number.
 _MAX_GENERATION = (1 << 32) - 2
-_MAX_EPOCH = 0x3_7FFF_FFFF  # seconds: the last that ext4's 34-bit times can hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +74,7 @@ class RootSpec:
         if self.closures.count(STANDARD_INPUT) > 1:
             stdin = Setting("closures", STANDARD_INPUT)
             lines.append(Message(stdin, ": standard input can be read only once"))
-        if not 0 <= self.epoch <= _MAX_EPOCH:
+        if not 0 <= self.epoch <= MAX_TIME:
             lines.append(Message(Setting("epoch", self.epoch), " is not a time that ext4 can hold"))
         return lines
 
@@ -116,7 +113,7 @@ class Spec:
     root_partuuid: str | None = None  # a GUID, or with an MBR signature-number; None: the same
     disk_guid: UUID | None = None  # of a GPT; None: any
     seed: str = ""  # varies all UUIDs that are not given
-    file_system: str = "ext4"  # of the root
+    file_system: str = DEFAULT.name  # of the root
     subvolumes: tuple[Subvolume, ...] = ()  # of a btrfs: (name, place)
     writer: str = "auto"
     boot_loader: str | None = None  # None: the system's, where there is a partition table
@@ -152,18 +149,24 @@ class Spec:
         return self.partition_table.boots_efi and self.loader_type.is_made_here
 
     @property
+    def kind(self) -> RootKind:
+        """The kind of the root file system; raises RequestError for one that cannot be made."""
+        return root_kind(self.file_system)
+
+    @property
     def has_label_that_fits(self) -> bool:
         """Whether the label, if one is given, is one that the root file system can have."""
         if self.label is None:
             return True
-        length = len(os.fsencode(self.label))
-        longest = LABEL_MAX.get(self.file_system, length)
-        return 0 < length <= longest and self.label.isprintable()
+        fits = self.file_system not in ROOT_KINDS or not self.kind.label_fault(self.label)
+        return fits and self.label != "" and self.label.isprintable()
 
     @property
     def writes_in_appliance(self) -> bool:
         """Whether the guestfs writer makes the root file system."""
-        return self.writer == "guestfs" or (self.writer == "auto" and self.file_system != "ext4")
+        kind = ROOT_KINDS.get(self.file_system)
+        is_direct = kind is not None and kind.direct is not None
+        return self.writer == "guestfs" or (self.writer == "auto" and not is_direct)
 
     @property
     def needs_appliance(self) -> bool:
@@ -176,11 +179,11 @@ class Spec:
         for name, size in (("boot_size", self.boot_size), ("size", self.size)):
             if size is not None and (size % MIB or size < MIB):
                 lines.append(Message(Setting(name, size), " is not a whole number of MiB"))
-        if max(self.size or 0, self.additional_space) > _MAX_ROOT:
-            end = f" end at {format_size(_MAX_ROOT)}, as ext4"
+        if max(self.size or 0, self.additional_space) > MAX_SIZE:
+            end = f" end at {format_size(MAX_SIZE)}, as ext4"
             lines.append(Message(Setting("size"), " and ", Setting("additional_space"), end))
-        if self.boot_size > _MAX_BOOT:
-            end = f" ends at {format_size(_MAX_BOOT)}, as FAT32"
+        if self.boot_size > LARGEST:
+            end = f" ends at {format_size(LARGEST)}, as FAT32"
             lines.append(Message(Setting("boot_size"), end))
         return lines
 
@@ -199,28 +202,33 @@ class Spec:
         return lines
 
     def _file_system_problems(self) -> list[str]:
-        kind, lines = Setting("file_system", self.file_system), list[str]()
-        guestfs = Setting("writer", "guestfs")
-        longest = LABEL_MAX.get(self.file_system)
-        if longest is None:
-            others = ", ".join(kind for kind in LABEL_MAX if kind != "ext4")
-            there = " cannot be made: there are ext4, and with "
-            lines.append(Message(kind, there, guestfs, f" {others}"))
-        if not self.has_label_that_fits:
-            label = Setting("label", repr(self.label))
-            lines.append(Message(label, f" is not 1 to {longest} printable bytes"))
+        found = Findings()
+        lines = found.problems
+        with found.gather():
+            lines += self._kind_problems(self.kind)
         if self.disk_guid is not None and not self.partition_table.is_gpt:
             table = Setting("partition_table", self.partition_table)
             source = Setting("root_partuuid", "SIGNATURE-NN")
             why = " does not make; the signature of an MBR comes from "
             lines.append(Message(Setting("disk_guid"), " is for a GPT, which ", table, why, source))
-        if self.writer == "direct" and self.file_system != "ext4":
-            direct, remedy = Setting("writer", "direct"), f" for {self.file_system}"
-            lines.append(Message(direct, " makes ext4 only: take ", guestfs, remedy))
-        if self.subvolumes and self.file_system != "btrfs":
-            btrfs, why = Setting("file_system", "btrfs"), f", not {self.file_system}"
-            lines.append(Message(Setting("subvolumes"), " is for ", btrfs, why))
         return lines + _subvolume_problems(self.subvolumes)
+
+    def _kind_problems(self, kind: RootKind) -> list[str]:
+        """What is asked for and a kind of file system does not have."""
+        lines = list[str]()
+        if not self.has_label_that_fits:
+            label = Setting("label", repr(self.label))
+            lines.append(Message(label, f" is not 1 to {kind.label_bytes} printable bytes"))
+        if self.writer == "direct" and kind.direct is None:
+            names = [one.name for one in ROOT_KINDS.values() if one.direct is not None]
+            direct, guestfs = Setting("writer", "direct"), Setting("writer", "guestfs")
+            makes = f" makes {', '.join(names)} only: take "
+            lines.append(Message(direct, makes, guestfs, f" for {kind.name}"))
+        if self.subvolumes and not kind.has_subvolumes:
+            names = [one.name for one in ROOT_KINDS.values() if one.has_subvolumes]
+            able = Setting("file_system", " or ".join(names))
+            lines.append(Message(Setting("subvolumes"), " is for ", able, f", not {kind.name}"))
+        return lines
 
 
 def _subvolume_problems(subvolumes: Sequence[Subvolume]) -> list[str]:

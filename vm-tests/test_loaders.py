@@ -70,7 +70,7 @@ def new_disk(image: Path, table: Table, esp: Mapping[str, bytes] | None = None) 
 def core_image(platform: Platform) -> tuple[bytes, bytes]:
     """GRUB's boot sector, where it has one, and its core image."""
     grub = find_grub(platform, StoreRoot(), [])
-    core = make_core_image(grub, ROOT_UUID, "ext4", PREFIX)
+    core = make_core_image(grub, ROOT_UUID, "ext2", PREFIX)
     return b"" if platform.is_efi else grub.boot_img, core
 
 

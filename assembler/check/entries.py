@@ -23,6 +23,8 @@ from assembler.check.efi_code import check_program
 from assembler.check.grub.menu import Entry, Load, Location, location_words
 from assembler.check.grub.reader import FileSystem, UnreadableError
 from assembler.check.offer import Offer
+from assembler.filesystems.fat.kind import FAT
+from assembler.filesystems.registry import ROOT_KINDS
 from assembler.units import format_size
 
 _HEADER = 4096  # bytes: what check_kernel looks at, and more
@@ -35,6 +37,7 @@ _GENERATION = re.compile(r"/(?:[0-9a-z]{32}-[^/]+/|kernels/[^/]+$|EFI/nixos/)", 
 # Such a copy: /boot/kernels of NixOS's GRUB, EFI/nixos of its systemd-boot.
 _COPY = re.compile(r".*/([0-9a-z]{32}-[^/]+)-([^/-]+?)(?:\.efi)?")
 _OTHERS_KERNELS = ("multiboot", "multiboot2", "chainloader")  # not Linux
+_WITH_SUBVOLUMES = [one.grub_module for one in ROOT_KINDS.values() if one.has_subvolumes]
 
 
 class _ForeignKernelError(PayloadError):
@@ -227,18 +230,18 @@ class EntryReader:
 
     def _roots(self, kernel: Location) -> list[FileSystem]:
         """The file systems that may be the root, that with the kernel first."""
-        roots = [one for one in self.disk.reader.file_systems if one.driver != "fat"]
+        roots = [one for one in self.disk.reader.file_systems if one.driver != FAT.grub_module]
         return sorted(roots, key=lambda one: one.number != kernel.number)
 
     def _candidates(self, init: str, kernel: Location) -> Iterator[tuple[int, str]]:
         """Where init may be: partitions and paths."""
         for one in self._roots(kernel):
             yield one.number, init
-            if one.driver == "btrfs":
+            if one.driver in _WITH_SUBVOLUMES:
                 yield from ((one.number, path) for path in self._below(one.number, init, kernel))
 
     def _below(self, number: int, init: str, kernel: Location) -> Iterator[str]:
-        """Where init may be in a btrfs, which GRUB reads from its top level."""
+        """Where init may be in a file system with subvolumes: GRUB reads it from the top level."""
         inside = init.removeprefix(_STORE)
         store_path = re.match(r"(.*/)[0-9a-z]{32}-[^/]+/", kernel.path)
         if kernel.number == number and store_path is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from assembler.check.part import Part, time_limit
 from assembler.errors import TooSlowError
+from assembler.filesystems.ext4.kind import EXT4
 from assembler.host import process
 from assembler.units import MIB
 
@@ -29,7 +30,7 @@ _SECONDS, _RATE = 60, 16 * MIB
 
 def check_ext4(image: Path, part: Part) -> Part:
     """Let e2fsck read the whole structure."""
-    part = replace(part, kind="ext4")
+    part = replace(part, kind=EXT4.name)
     with image.open("rb") as file:
         file.seek(part.start + _SUPERBLOCK)
         superblock = file.read(_SUPERBLOCK_SIZE).ljust(_SUPERBLOCK_SIZE, b"\0")

@@ -8,8 +8,10 @@ from assembler.check.grub.menu import Load
 from assembler.check.image import Report
 from assembler.check.offer import Offer
 from assembler.check.part import Part
+from assembler.filesystems.ext4.kind import EXT4
+from assembler.filesystems.fat.kind import FAT
 
-_CHECKED = ("ext4", "FAT")  # file systems whose structure is checked
+_CHECKED = (EXT4.name, FAT.title)  # file systems whose structure is checked
 
 
 def facts(report: Report) -> dict[str, Any]:

@@ -14,10 +14,9 @@ from assembler.check.part import Part, time_limit
 from assembler.check.sparse import copy_sparse
 from assembler.errors import TooSlowError
 from assembler.filesystems.fat.directory import DamagedFatError, FatError, read_names
+from assembler.filesystems.fat.kind import FAT
 from assembler.host import process
 from assembler.units import MIB, SECTOR
-
-NAMES = ((0x36, b"FAT1"), (0x52, b"FAT32"))  # "FAT12/16/32 FS type"
 
 _STATUSES = (*range(-64, 0), 0, 1)  # fsck.fat(8); a damaged file system may kill it
 _EXPECTED = re.compile(r"fsck\.fat \S+ \(.*\)|.*: \d+ files, \d+/\d+ clusters|\s*")
@@ -31,7 +30,7 @@ _SECONDS, _RATE = 30, 256 * MIB
 
 def check_fat(image: Path, part: Part, scratch: Path, what: str) -> Part:
     """Check a FAT, with a copy of it in `scratch`; `what` is its name in the content."""
-    part = replace(part, kind="FAT")
+    part = replace(part, kind=FAT.title)
     with image.open("rb") as file:
         file.seek(part.start)
         sector = file.read(SECTOR).ljust(SECTOR, b"\0")

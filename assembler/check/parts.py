@@ -5,19 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from assembler.check.ext4_part import check_ext4
-from assembler.check.fat_part import NAMES, check_fat
+from assembler.check.fat_part import check_fat
 from assembler.check.part import Part
 from assembler.disk.layout import ROOT_TYPES, PartitionType
+from assembler.filesystems.ext4.kind import EXT4
+from assembler.filesystems.fat.kind import FAT
+from assembler.filesystems.kind import Kind
+from assembler.filesystems.registry import ROOT_KINDS
 from assembler.units import SECTOR
-
-# What other file systems begin with, and at which byte: fs/xfs/libxfs/xfs_format.h,
-# include/uapi/linux/btrfs_tree.h and include/uapi/linux/magic.h in Linux.
-_MAGIC = {
-    "xfs": (0, b"XFSB"),
-    "btrfs": (0x10040, b"_BHRfS_M"),
-    "f2fs": (0x400, b"\x10\x20\xf5\xf2"),
-}
-_EXT4_MAGIC = 0x438, b"\x53\xef"
 
 
 def check_part(image: Path, part: Part, scratch: Path) -> Part:
@@ -28,29 +23,30 @@ def check_part(image: Path, part: Part, scratch: Path) -> Part:
 
 def has_file_system(image: Path) -> bool:
     """Whether an image without a partition table begins with a file system that we know."""
-    return _begins(image, 0, _EXT4_MAGIC) or any(
-        _begins(image, 0, magic) for magic in _MAGIC.values()
-    )
+    return any(_begins(image, 0, kind) for kind in ROOT_KINDS.values())
 
 
-def _begins(image: Path, start: int, magic: tuple[int, bytes]) -> bool:
-    offset, expected = magic
+def _begins(image: Path, start: int, kind: Kind) -> bool:
+    """Whether a file system of that kind begins at a byte of the image."""
     with image.open("rb") as file:
-        file.seek(start + offset)
-        return file.read(len(expected)) == expected
+        for offset, expected in kind.magics:
+            file.seek(start + offset)
+            if file.read(len(expected)) == expected:
+                return True
+    return False
 
 
 def _check_linux(image: Path, part: Part, _scratch: Path) -> Part:
     """An ext4, unless the first blocks are those of another file system that we make."""
-    for kind, magic in _MAGIC.items():
-        if _begins(image, part.start, magic):
-            return replace(part, kind=kind, content=f"{kind}, left to its own checker")
+    for kind in ROOT_KINDS.values():
+        if kind is not EXT4 and _begins(image, part.start, kind):
+            return replace(part, kind=kind.name, content=f"{kind.name}, left to its own checker")
     return check_ext4(image, part)
 
 
 def _check_xbootldr(image: Path, part: Part, scratch: Path) -> Part:
     """A FAT or a Linux file system with kernels."""
-    if any(_begins(image, part.start, magic) for magic in NAMES):
+    if _begins(image, part.start, FAT):
         return check_fat(image, part, scratch, "extended boot loader partition")
     return _check_linux(image, part, scratch)
 

@@ -7,7 +7,7 @@ from assembler.boot import loaders as boot_loaders
 from assembler.cli import arguments
 from assembler.cli.arguments import OneOf, Parser, listed
 from assembler.disk.layout import Table
-from assembler.spec import LABEL_MAX
+from assembler.filesystems.registry import DEFAULT, ROOT_KINDS
 from assembler.units import MIB, SECTOR
 
 LOADERS = (*boot_loaders.LOADERS,)
@@ -40,9 +40,9 @@ def add_disk_options(parser: Parser, goes_in: argparse._ArgumentGroup) -> None:
     _add_names(group)
     group.add_argument(
         "--filesystem",
-        default="ext4",
+        default=DEFAULT.name,
         metavar="KIND",
-        help=f"root file system: {listed(LABEL_MAX)} (default: ext4)",
+        help=f"root file system: {listed(ROOT_KINDS)} (default: {DEFAULT.name})",
     )
     group.add_argument(
         "--subvolume",

@@ -9,6 +9,7 @@ from assembler.check.facts import facts
 from assembler.check.image import Report, describe
 from assembler.cli.trial import command_lines, disk_fault, qemu_words
 from assembler.disk.layout import Layout, Partition
+from assembler.filesystems.registry import root_kind
 from assembler.host.output import destination
 from assembler.host.progress import Progress
 from assembler.plan.plan import Plan
@@ -36,7 +37,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
             for fat in plan.fats
         ],
         "root": {
-            "fileSystem": plan.root.kind,
+            "fileSystem": plan.spec.kind.name,
             "label": plan.root.label,
             "uuid": str(plan.root.uuid),
             "inodes": plan.root.inodes,
@@ -82,7 +83,8 @@ def plan_lines(facts: Mapping[str, Any]) -> list[str]:
         f"{one['files']} {'file' if one['files'] == 1 else 'files'}"
         for one in facts["bootFileSystems"]
     ]
-    of_all = f" of {root['inodes']:,}" if root["fileSystem"] == "ext4" else ""
+    fixed = root_kind(root["fileSystem"]).has_fixed_inodes
+    of_all = f" of {root['inodes']:,}" if fixed else ""
     lines.append(
         f"root: {root['fileSystem']} {root['label']} ({root['uuid']}), "
         f"{root['inodesUsed']:,}{of_all} inodes, {format_size(root['data'])} of data"

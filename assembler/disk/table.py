@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cffi import FFI
-
 from assembler.disk.layout import Layout, Partition, Table
 from assembler.errors import HostError
 from assembler.host.scratch import scratch_directory
@@ -89,9 +87,8 @@ def problems() -> list[str]:
 
 
 def _load() -> Any:
-    ffi = FFI()
-    ffi.cdef(_DECLARATIONS)
-    return load_library(ffi, _SONAME, debian="libfdisk1", nixpkgs="util-linux")
+    _, library = load_library(_DECLARATIONS, _SONAME, debian="libfdisk1", nixpkgs="util-linux")
+    return library
 
 
 @contextmanager

@@ -4,14 +4,14 @@ import stat
 from dataclasses import dataclass
 from heapq import nlargest
 
-from assembler.filesystems.ext4.ext4 import (
+from assembler.filesystems.ext4.format import (
     DIR_SPACE,
     EXTENTS_IN_BLOCK,
     EXTENTS_IN_INODE,
     FAST_SYMLINK,
+    MAX_EXTENT,
     directory_bytes,
 )
-from assembler.filesystems.ext4.libext2fs import MAX_EXTENT
 from assembler.tree.tree import Directory, Node, Sparse, Tree
 from assembler.units import BLOCK, ceil_div
 

@@ -1,4 +1,4 @@
-"""What every writer of a root file system takes."""
+"""What is made of a Tree, and who makes it: a root file system, and the writers of one."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -12,12 +12,12 @@ from assembler.host.progress import Progress
 from assembler.tree.tree import Tree
 from assembler.units import SECTOR
 
-Subvolume = tuple[str, str]  # its name in the top level of the btrfs, where it is mounted
+Subvolume = tuple[str, str]  # its name in the top level of the file system, where it is mounted
 
 
 @dataclass(frozen=True, slots=True)
-class FileSystem:
-    """The file system to make: where in the image (bytes), and everything that names it."""
+class RootFileSystem:
+    """The root file system to make: where in the image (bytes), and everything that names it."""
 
     offset: int
     size: int
@@ -25,21 +25,23 @@ class FileSystem:
     label: str
     uuid: UUID
     hash_seed: UUID  # of the directory hashes
-    epoch: int  # seconds since 1970: when the file system says it was made
-    kind: str = "ext4"  # as mount(8) calls it
+    epoch: int  # seconds since 1970: the time at which the file system claims to be made
     partition: int = 0  # its number in the image's table, 0 where there is none
     sector_size: int = SECTOR  # of the disk, in bytes
     data: int = 0  # bytes of host data that will be copied
-    subvolumes: tuple[Subvolume, ...] = ()  # of a btrfs
+    subvolumes: tuple[Subvolume, ...] = ()
 
 
 class Writer(Protocol):
     """Turns a Tree into a file system inside an image."""
 
+    def problems(self) -> list[str]:
+        """One line for each thing that this host lacks for it."""
+
     def write(
         self,
         image: Path,
-        target: FileSystem,
+        target: RootFileSystem,
         tree: Tree,
         progress: Progress,
         hashing: Hashing = NO_HASHING,

@@ -1,16 +1,26 @@
 """The one way to load a C library."""
 
-from typing import Any
-
-from cffi import FFI
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from assembler.errors import HostError
 
+if TYPE_CHECKING:
+    from cffi import FFI
 
-def load_library(ffi: FFI, soname: str, *, debian: str, nixpkgs: str) -> Any:
-    """Open a library, whose packages are told where that fails; raises HostError."""
+
+@cache
+def load_library(declarations: str, soname: str, *, debian: str, nixpkgs: str) -> tuple["FFI", Any]:
+    """Open a library by its name, with C declarations of what is called: cffi's FFI, and it.
+
+    Raises HostError with the packages that have the library where it cannot be loaded.
+    """
+    # Imported late, for the parts of this program that work without it.
+    ffi: FFI = import_module("cffi").FFI()
+    ffi.cdef(declarations)
     try:
-        return ffi.dlopen(soname)
+        return ffi, ffi.dlopen(soname)
     except OSError as error:
         why = str(error).split(".  Additionally")[0].rpartition(f"{soname}: ")[2]
         raise HostError(

@@ -4,16 +4,17 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from assembler.appliance import kernels, session
+from assembler.appliance import session
 from assembler.disk import table
 from assembler.disk.layout import Table
 from assembler.errors import HostError, Message, Setting
-from assembler.filesystems.ext4 import libext2fs
+from assembler.filesystems.guestfs.writer import GuestfsWriter
+from assembler.filesystems.registry import ROOT_KINDS
 from assembler.host import programs
 from assembler.host.output import out_problems
 from assembler.host.regular import input_fault
 from assembler.root.prepare import channel_problems
-from assembler.spec import LABEL_MAX, RootSpec, Spec
+from assembler.spec import RootSpec, Spec
 from assembler.store.links import link_fault
 from assembler.store.paths import StoreRoot, is_store_path
 from assembler.store.sources import STANDARD_INPUT, brings_files
@@ -55,12 +56,13 @@ def require_tools(spec: Spec) -> None:
         missing += programs.require("grub-fstest", "grub-script-check")  # for boot chains
     if spec.sector_size != SECTOR:
         missing += programs.require("fdisk")
-    if not spec.writes_in_appliance:
-        missing += libext2fs.problems()
     if spec.needs_appliance:
         missing += session.problems()
-    if spec.writes_in_appliance and spec.file_system in LABEL_MAX:
-        missing += kernels.problems(spec.file_system, LABEL_MAX)
+    kind = ROOT_KINDS.get(spec.file_system)
+    if kind is not None and spec.writes_in_appliance:
+        missing += GuestfsWriter(kind).problems()
+    elif kind is not None and kind.direct is not None:
+        missing += kind.direct.problems()
     if missing:
         raise HostError(*missing)
 

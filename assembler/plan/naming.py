@@ -14,8 +14,10 @@ from assembler.boot.mounts.names import Claims, Disk, Names
 from assembler.boot.mounts.volumes import Role
 from assembler.disk.layout import ROOT_TYPES, Layout, Table, root_type, shape
 from assembler.errors import RequestError
+from assembler.filesystems.fat.kind import FAT
+from assembler.filesystems.registry import ROOT_KINDS
 from assembler.plan.resolve import Resolution
-from assembler.spec import LABEL_MAX, Spec
+from assembler.spec import Spec
 from assembler.store.paths import Store
 
 log = logging.getLogger(__name__)
@@ -57,7 +59,7 @@ def _claims(resolution: Resolution) -> Claims:
     spec, expected = resolution.spec, resolution.expected
     layout = shape(spec.partition_table, root_type(resolution.architecture))
     places = expected.esp, expected.boot
-    claims = Claims(Disk(layout, spec.file_system, LABEL_MAX, spec.subvolumes, *places))
+    claims = Claims(Disk(layout, spec.kind, FAT, [*ROOT_KINDS.values()], spec.subvolumes, *places))
     for name, option in _options(spec):
         claims.add(Role.ROOT, name, option)
     return claims

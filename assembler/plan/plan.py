@@ -17,8 +17,8 @@ from assembler.disk.layout import Layout, make_layout, root_type
 from assembler.errors import RequestError
 from assembler.filesystems.demand import Demand, measure
 from assembler.filesystems.fat.fat import Fat, fat_problems
-from assembler.filesystems.limits import tree_problems
-from assembler.filesystems.protocol import FileSystem
+from assembler.filesystems.protocol import RootFileSystem
+from assembler.filesystems.registry import DEFAULT
 from assembler.plan.fat_rows import fat_places, move_to_fats, warn_of_hidden
 from assembler.plan.identity import Identity
 from assembler.plan.request import Request
@@ -48,7 +48,7 @@ class Plan:
     files: Files
     database: Path  # the staged root's directory of the Nix database, which the tree has
     demand: Demand
-    root: FileSystem
+    root: RootFileSystem
     fats: tuple[Fat, ...]  # the EFI system partition, and one for kernels
     loader: BootLoader
     code: BootCode | None  # what a BIOS starts, where it is made here
@@ -89,7 +89,7 @@ def make_plan(request: Request, staging: Path) -> Plan:
         closure, scanner = _scan_and_prepare(request, tree, staging, pool)
     data = _complete_tree(request, scanner, staging, made.result(), volumes=volumes)
     demand = measure(tree)
-    layout, root_size, inodes = decide_sizes(
+    layout, size = decide_sizes(
         spec, tree, demand, partial(_layout_of, request=request, identity=identity)
     )
     plan = Plan(
@@ -100,15 +100,14 @@ def make_plan(request: Request, staging: Path) -> Plan:
         files=request.files,
         database=inside(staging, DATABASE),
         demand=demand,
-        root=FileSystem(
+        root=RootFileSystem(
             offset=layout.root.start,
-            size=root_size,
-            inodes=inodes,
+            size=size.bytes,
+            inodes=size.inodes,
             label=volumes[Role.ROOT].label,
             uuid=UUID(volumes[Role.ROOT].uuid),
             hash_seed=identity.uuid("directory hashes"),
             epoch=spec.root.epoch,
-            kind=spec.file_system,
             partition=layout.root.number,
             sector_size=layout.sector_size,
             data=demand.data,
@@ -186,7 +185,7 @@ def _complete_tree(
     seen = [*places, *(place for _, place in spec.subvolumes)]
     warn_of_hidden(request.rows, read_mounts(request.files, source.system), seen)
     data = move_to_fats(tree, request.rows, places, data)
-    if problems := tree_problems(spec.file_system, tree, spec.subvolumes):
+    if problems := spec.kind.tree_problems(tree, spec.subvolumes):
         raise RequestError(problems)
     return data
 
@@ -212,7 +211,7 @@ def _options(request: Request) -> list[object]:
     more = [sorted(spec.root.generations), spec.root.channel, None]
     if any(more):
         options.append(more)
-    if spec.file_system != "ext4":
+    if spec.kind is not DEFAULT:
         options.append([spec.file_system, spec.subvolumes])
     boot = [spec.partition_table, spec.sector_size, spec.loader]
     if boot != ["hybrid", SECTOR, "grub"]:

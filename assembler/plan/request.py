@@ -15,6 +15,7 @@ from assembler.boot.mounts.names import Names
 from assembler.boot.protocol import BootLoader, BootTarget
 from assembler.disk.layout import shape
 from assembler.errors import Findings, Message, RequestError, Setting
+from assembler.filesystems.registry import ROOT_KINDS
 from assembler.plan.host_problems import (
     has_export,
     image_problems,
@@ -29,7 +30,7 @@ from assembler.root.prepare import channel_problems
 from assembler.root.programs import find_programs, program_paths
 from assembler.root.rows import Row, read_target, rows_with
 from assembler.root.skeleton import CONFIGURATION
-from assembler.spec import LABEL_MAX, RootSpec, Spec
+from assembler.spec import RootSpec, Spec
 from assembler.store.closure import Closure, read_closure
 from assembler.store.links import to_store_path
 from assembler.store.paths import AbsentError, StoreRoot
@@ -122,7 +123,7 @@ def read_request(spec: Spec, scratch: Path) -> Request:
                 mounts = target.mounts
                 loader = spec.loader_type.find(target)
         with found.gather():
-            if spec.file_system in LABEL_MAX:
+            if spec.file_system in ROOT_KINDS:
                 names = decide_names(resolution, files)
     found.tell()
     assert closure is not None

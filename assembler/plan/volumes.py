@@ -13,6 +13,7 @@ from assembler.boot.protocol import BootData
 from assembler.boot.subvolumes import locate, subvolume_of
 from assembler.disk.layout import Layout, shape
 from assembler.filesystems.fat.fat import Fat, fat_uuid
+from assembler.filesystems.fat.kind import FAT
 from assembler.plan.identity import Identity
 from assembler.spec import Spec
 from assembler.store.paths import STORE
@@ -50,9 +51,9 @@ def boot_places(spec: Spec, volumes: Mapping[Role, Volume], mounts: BootMounts) 
     find = partial(locate, subvolumes=spec.subvolumes)
     boot = volumes.get(Role.BOOT) or (volumes[Role.ESP] if mounts.boot_is_esp else None)
     if boot is not None:
-        return Places(boot, "", root, find, separate=True, boot_kind="vfat")
+        return Places(boot, "", root, find, separate=True, boot_kind=FAT)
     separate = subvolume_of(BOOT, spec.subvolumes) != subvolume_of(STORE, spec.subvolumes)
-    return Places(root, find(BOOT), root, find, separate=separate, boot_kind=spec.file_system)
+    return Places(root, find(BOOT), root, find, separate=separate, boot_kind=spec.kind)
 
 
 def make_fats(

@@ -15,6 +15,7 @@ from assembler.boot.grub.grub import (
     version,
 )
 from assembler.errors import HostError, RequestError
+from assembler.filesystems.registry import KINDS
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import format_registration
 from assembler.store.sources import read_source
@@ -192,27 +193,27 @@ def test_other_firmware_is_not_served_by_incomplete_modules(
 @pytest.mark.parametrize("platform", INSTALLED)
 def test_a_core_image_depends_on_modules_and_uuid_alone(tmp_path: Path, platform: Platform) -> None:
     grub = find_grub(platform, StoreRoot(), [])
-    first = make_core_image(grub, ROOT_UUID, "ext4", PREFIX)
+    first = make_core_image(grub, ROOT_UUID, "ext2", PREFIX)
     modules = install(tmp_path, platform)
     for file in modules.iterdir():
         os.utime(file, (1, 1))
     elsewhere = Grub(platform, modules, grub.mkimage)
-    assert make_core_image(elsewhere, ROOT_UUID, "ext4", PREFIX) == first
-    assert make_core_image(grub, "ABCD-1234", "ext4", PREFIX) != first
+    assert make_core_image(elsewhere, ROOT_UUID, "ext2", PREFIX) == first
+    assert make_core_image(grub, "ABCD-1234", "ext2", PREFIX) != first
 
 
 @pytest.mark.parametrize(
     ("platform", "machine"), [(Platform.EFI, b"\x64\x86"), (Platform.EFI_IA32, b"\x4c\x01")]
 )
 @pytest.mark.parametrize(
-    ("uuid", "file_system", "prefix"),
-    [(ROOT_UUID, "ext4", PREFIX), ("ABCD-1234", "vfat", "/grub"), (ROOT_UUID, "xfs", "/@/grub")],
+    ("uuid", "reader", "prefix"),
+    [(ROOT_UUID, "ext2", PREFIX), ("ABCD-1234", "fat", "/grub"), (ROOT_UUID, "xfs", "/@/grub")],
 )
 def test_the_efi_program_is_one(
-    platform: Platform, machine: bytes, uuid: str, file_system: str, prefix: str
+    platform: Platform, machine: bytes, uuid: str, reader: str, prefix: str
 ) -> None:
     grub = find_grub(platform, StoreRoot(), [])
-    core = make_core_image(grub, uuid, file_system, prefix)
+    core = make_core_image(grub, uuid, reader, prefix)
     assert core[:2] == b"MZ"
     header = int.from_bytes(core[0x3C:0x40], "little")
     assert core[header : header + 6] == b"PE\0\0" + machine
@@ -220,12 +221,13 @@ def test_the_efi_program_is_one(
 
 
 @pytest.mark.parametrize(
-    ("file_system", "module"),
+    ("kind", "module"),
     [("ext4", "ext2"), ("vfat", "fat"), ("xfs", "xfs"), ("btrfs", "btrfs"), ("f2fs", "f2fs")],
 )
-def test_the_file_system_decides_on_a_module(file_system: str, module: str) -> None:
+def test_the_file_system_decides_on_a_module(kind: str, module: str) -> None:
     grub = find_grub(Platform.EFI, StoreRoot(), [])
-    core = make_core_image(grub, ROOT_UUID, file_system, PREFIX)
+    [reader] = [one.grub_module for one in KINDS if one.name == kind]
+    core = make_core_image(grub, ROOT_UUID, reader, PREFIX)
     modules = {*read_efi_core(core).modules}
     assert modules & {"ext2", "fat", "xfs", "btrfs", "f2fs"} == {"fat", module}
 
@@ -234,10 +236,10 @@ def test_the_file_system_decides_on_a_module(file_system: str, module: str) -> N
 def test_modules_that_a_platform_lacks_are_left_out(tmp_path: Path, platform: Platform) -> None:
     modules = install(tmp_path, platform)
     grub = Grub(platform, modules, Path("/usr/bin/grub-mkimage"))
-    whole = make_core_image(grub, ROOT_UUID, "ext4", PREFIX)
+    whole = make_core_image(grub, ROOT_UUID, "ext2", PREFIX)
     for name in ("serial", "sleep", "all_video", "halt"):
         (modules / f"{name}.mod").unlink()
-    assert len(make_core_image(grub, ROOT_UUID, "ext4", PREFIX)) < len(whole)
+    assert len(make_core_image(grub, ROOT_UUID, "ext2", PREFIX)) < len(whole)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +267,7 @@ def test_a_module_that_is_needed_is_asked_for(
         (modules / f"{name}.mod").unlink()
     with pytest.raises(RequestError) as caught:
         make_core_image(
-            Grub(platform, modules, Path("/usr/bin/grub-mkimage")), ROOT_UUID, "ext4", PREFIX
+            Grub(platform, modules, Path("/usr/bin/grub-mkimage")), ROOT_UUID, "ext2", PREFIX
         )
     assert str(caught.value) == f"GRUB for {platform} in {modules} {words}"
 
@@ -275,7 +277,7 @@ def test_a_failing_grub_mkimage_is_reported(tmp_path: Path) -> None:
     (modules / "kernel.img").unlink()
     with pytest.raises(HostError, match="building GRUB's core image for i386-pc"):
         make_core_image(
-            Grub(Platform.BIOS, modules, Path("/usr/bin/grub-mkimage")), ROOT_UUID, "ext4", PREFIX
+            Grub(Platform.BIOS, modules, Path("/usr/bin/grub-mkimage")), ROOT_UUID, "ext2", PREFIX
         )
 
 

@@ -28,7 +28,7 @@ Images = tuple[bytes, bytes]
 def images() -> Images:
     """GRUB's real boot.img and core.img."""
     grub = find_grub(Platform.BIOS, StoreRoot(), [])
-    return grub.boot_img, make_core_image(grub, BOOT_UUID, "ext4", "/boot/grub")
+    return grub.boot_img, make_core_image(grub, BOOT_UUID, "ext2", "/boot/grub")
 
 
 def layout_of(table: Table, sector_size: int = SECTOR) -> Layout:

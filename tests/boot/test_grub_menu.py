@@ -14,13 +14,22 @@ from assembler.boot.grub.words import kernel_words
 from assembler.boot.mounts.volumes import Role, Volume
 from assembler.boot.places import Places
 from assembler.errors import RequestError
+from assembler.filesystems.ext4.kind import EXT4
+from assembler.filesystems.fat.kind import FAT as VFAT
 from tests.boot.test_grub_words import words
 from tests.support.boots import path_of, script_check
 
 ROOT = Volume(Role.ROOT, "6d3c1b0a-0f5e-4b7c-9f1d-2a3b4c5d6e7f", "nixos")
-SAME = Places(ROOT, "/boot", ROOT, lambda path: path, separate=False)
-FAT = Places(Volume(Role.BOOT, "ABCD-1234", "BOOT"), "", ROOT, lambda path: path, separate=True)
-BTRFS = Places(ROOT, "/@/boot", ROOT, lambda path: f"/@{path}", separate=False)
+SAME = Places(ROOT, "/boot", ROOT, lambda path: path, separate=False, boot_kind=EXT4)
+FAT = Places(
+    Volume(Role.BOOT, "ABCD-1234", "BOOT"),
+    "",
+    ROOT,
+    lambda path: path,
+    separate=True,
+    boot_kind=VFAT,
+)
+BTRFS = Places(ROOT, "/@/boot", ROOT, lambda path: f"/@{path}", separate=False, boot_kind=EXT4)
 
 
 def spec(digit: str, *params: str) -> Bootspec:

@@ -24,6 +24,7 @@ from assembler.boot.protocol import BootData, BootLoader, BootTarget
 from assembler.boot.systemd_boot.loader import SystemdBoot
 from assembler.disk.layout import Table, shape
 from assembler.errors import RequestError
+from assembler.filesystems.ext4.kind import EXT4
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo
 from assembler.tree.files import Files
@@ -161,7 +162,7 @@ def test_programs_for_32_bit_firmware_come_out_of_real_modules(system: System) -
     found = find(system, Table.EFI).grubs
     assert {one.store_path for one in found.values()} == {GRUBS[1]}
     cores = {
-        platform.removable_path: read_pe(make_core_image(grub, "ABCD-1234", "ext4", "/grub"))
+        platform.removable_path: read_pe(make_core_image(grub, "ABCD-1234", "ext2", "/grub"))
         for platform, grub in found.items()
     }
     assert {path: program.machine for path, program in cores.items()} == {
@@ -325,7 +326,7 @@ def test_other_loaders_need_nothing(system: System, loader: str) -> None:
     system.host(f"{system.toplevel}/boot.json").unlink()
     found = LOADERS[loader].find(target(system, Table.EFI))
     root = Volume(Role.ROOT, "u", "nixos")
-    places = Places(root, "/boot", root, str, separate=False)
+    places = Places(root, "/boot", root, str, separate=False, boot_kind=EXT4)
     assert found.make(places) == BootData()
 
 

@@ -12,7 +12,8 @@ from assembler.boot.mounts.fstab import parameter_mounts, parse_fstab
 from assembler.boot.mounts.names import Claims, Disk
 from assembler.boot.mounts.volumes import Role
 from assembler.disk.layout import PartitionType, Table, shape
-from assembler.spec import LABEL_MAX
+from assembler.filesystems.fat.kind import FAT
+from assembler.filesystems.registry import ROOT_KINDS
 
 UUID = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709"
 ROOT = "LABEL=nixos / ext4 x 0 1"
@@ -30,7 +31,9 @@ def comparison(
     layout = shape(Table(table), PartitionType.ROOT_X86_64)
     mounts = parse_fstab("\n".join(row for row in rows if not row.startswith("root=")))
     mounts += parameter_mounts([row for row in rows if row.startswith("root=")])
-    return compare(mounts, Claims(Disk(layout, kind, LABEL_MAX, subvolumes)))
+    return compare(
+        mounts, Claims(Disk(layout, ROOT_KINDS[kind], FAT, [*ROOT_KINDS.values()], subvolumes))
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ from assembler.boot.mounts.devices import Named, Tag
 from assembler.boot.mounts.names import Disk, name_fault
 from assembler.boot.mounts.volumes import Role
 from assembler.disk.layout import Table, shape
-from assembler.spec import LABEL_MAX
+from assembler.filesystems.ext4.kind import EXT4
+from assembler.filesystems.fat.kind import FAT
 from tests.support.helpers import output
 
-DISK = Disk(shape(Table.HYBRID), "ext4", LABEL_MAX)
+DISK = Disk(shape(Table.HYBRID), EXT4, FAT, [EXT4])
 ASCII = [chr(one) for one in range(0x20, 0x7F)]
 
 
@@ -52,7 +53,7 @@ def test_blkid_does_not_find_what_is_no_name(tmp_path: Path) -> None:
 
 def test_ext4_has_the_longest_label(tmp_path: Path) -> None:
     image, label = tmp_path / "ext4", "ünïcödé long"
-    assert len(label.encode()) == LABEL_MAX["ext4"]
+    assert len(label.encode()) == EXT4.label_bytes
     assert not name_fault(DISK, Role.ROOT, Named(Tag.LABEL, label))
     assert name_fault(DISK, Role.ROOT, Named(Tag.LABEL, f"{label}x"))
     output("/sbin/mke2fs", "-q", "-t", "ext4", "-L", label, image, "2M")

@@ -1,6 +1,7 @@
 import shutil
 import struct
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ from assembler.boot.grub.grub import Platform, make_core_image
 from assembler.boot.signed.chain import Chain, given
 from assembler.boot.signed.role import Role
 from assembler.errors import RequestError
+from assembler.filesystems.f2fs import F2FS
+from assembler.filesystems.kind import Kind
+from assembler.filesystems.registry import KINDS
 from assembler.store.paths import StoreRoot
 from tests.support.efi_programs import (
     FALLBACK,
@@ -174,7 +178,7 @@ def test_nothing_given_is_nothing() -> None:
 def test_what_we_sign_ourselves_is_taken(tmp_path: Path) -> None:
     grub = find_grub(Platform.EFI, StoreRoot(), [])
     program = tmp_path / "core.efi"
-    program.write_bytes(make_core_image(grub, "ABCD-1234", "vfat", "/grub"))
+    program.write_bytes(make_core_image(grub, "ABCD-1234", "fat", "/grub"))
     signed = Signer(tmp_path).sign(program, tmp_path / "grubx64.efi.signed")
     assert esp(signed) == {
         "EFI/BOOT/BOOTX64.EFI": signed,
@@ -241,8 +245,8 @@ def test_a_third_program_has_no_place(other: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("file_system", ["ext4", "vfat", "xfs", "btrfs", "f2fs"])
-def test_debians_grub_reads_every_file_system(file_system: str) -> None:
+@pytest.mark.parametrize("file_system", KINDS, ids=attrgetter("name"))
+def test_debians_grub_reads_every_file_system(file_system: Kind) -> None:
     assert given([SHIM, SIGNED_GRUB]).problems(file_system) == []
 
 
@@ -251,11 +255,11 @@ def test_a_grub_that_cannot_read_its_configuration_is_told(tmp_path: Path, other
     where = ["-d", "/usr/lib/grub/x86_64-efi", "-p", "/EFI/BOOT", "-o", str(program)]
     output("grub-mkimage", "-O", "x86_64-efi", *where, "fat", "normal", "configfile")
     signed = given([program])
-    assert signed.problems("f2fs") == [
+    assert signed.problems(F2FS) == [
         f"{program} was built without search_fs_uuid, f2fs and so cannot read its configuration "
         "from f2fs: take another file system for /boot, or another GRUB"
     ]
-    assert given([other]).problems("f2fs") == []
+    assert given([other]).problems(F2FS) == []
 
 
 def configurations(prefix: str | None) -> set[str]:

@@ -10,8 +10,9 @@ import pytest
 from assembler.appliance.accelerator import Accelerator
 from assembler.boot import system
 from assembler.errors import HostError
+from assembler.filesystems.ext4.kind import EXT4
 from assembler.filesystems.guestfs.writer import GuestfsWriter
-from assembler.filesystems.protocol import FileSystem
+from assembler.filesystems.protocol import RootFileSystem
 from assembler.host.progress import Progress
 from assembler.tree.tree import Tree, regular, symlink
 from assembler.units import MIB
@@ -68,7 +69,7 @@ def install(
         tree.directory(b"/" + name.encode())
     tree.directory(b"/boot")
     tree.add(f"{TOPLEVEL}/bin/switch-to-configuration".encode(), regular(script, 0o755))
-    target = FileSystem(
+    target = RootFileSystem(
         offset=0,
         size=64 * MIB,
         inodes=200,
@@ -76,12 +77,11 @@ def install(
         uuid=SEED,
         hash_seed=SEED,
         epoch=1,
-        kind="ext4",
         partition=partition,
         data=2 * MIB,
     )
     run = partial(system.install, toplevel=TOPLEVEL, mounts=mounts, partitions=[1, 2, 3])
-    with GuestfsWriter(Accelerator.TCG, run).write(image, target, tree, Progress(quiet=True)):
+    with GuestfsWriter(EXT4, Accelerator.TCG, run).write(image, target, tree, Progress(quiet=True)):
         pass
 
 

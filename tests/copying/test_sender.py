@@ -14,7 +14,7 @@ from assembler.copying.sender import Hashing
 from assembler.errors import HostError, RequestError
 from assembler.filesystems.ext4.writer import DirectWriter
 from assembler.filesystems.guestfs.payload import write_payload
-from assembler.filesystems.protocol import FileSystem
+from assembler.filesystems.protocol import RootFileSystem
 from assembler.host.progress import Progress, Step
 from assembler.host.scratch import remove_tree
 from assembler.tree.scan import Scanner
@@ -77,7 +77,7 @@ def direct(
 ) -> Iterator[Mapping[str, str]]:
     with image.open("wb") as file:
         file.truncate(OFFSET + size)
-    target = FileSystem(
+    target = RootFileSystem(
         offset=OFFSET, size=size, inodes=1000, label="x", uuid=SEED, hash_seed=SEED, epoch=1
     )
     with DirectWriter().write(image, target, tree, Progress(quiet=True), hashing) as hashes:

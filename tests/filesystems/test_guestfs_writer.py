@@ -4,23 +4,24 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from assembler.appliance.accelerator import Accelerator
-from assembler.appliance.mounts import device
 from assembler.errors import HostError
 from assembler.filesystems.demand import measure
-from assembler.filesystems.guestfs import writer as guestfs
+from assembler.filesystems.ext4.kind import EXT4
 from assembler.filesystems.guestfs.writer import GuestfsWriter
-from assembler.filesystems.protocol import FileSystem, Subvolume
+from assembler.filesystems.kind import RootKind
+from assembler.filesystems.protocol import RootFileSystem, Subvolume
+from assembler.filesystems.registry import ROOT_KINDS
 from assembler.host.progress import Progress
 from assembler.tree.tree import Directory, Tree, regular
 from assembler.units import GIB, MIB
 from tests.support import readback
-from tests.support.helpers import output
 from tests.support.places import AsRoot
 from tests.support.trees import (
     OFFSET,
@@ -47,13 +48,13 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def write(
-    image: Path, tree: Tree, kind: str, subvolumes: tuple[Subvolume, ...] = (), size: int = GIB
+    image: Path, tree: Tree, kind: RootKind, subvolumes: tuple[Subvolume, ...] = (), size: int = GIB
 ) -> None:
     """Write a tree to a bare file system of `size` bytes, without a partition table."""
     with image.open("wb") as file:
         file.truncate(size)
     demand = measure(tree)
-    target = FileSystem(
+    target = RootFileSystem(
         offset=0,
         size=size,
         inodes=demand.inodes + 100,
@@ -61,11 +62,10 @@ def write(
         uuid=SEED,
         hash_seed=SEED,
         epoch=1,
-        kind=kind,
         data=demand.data,
         subvolumes=subvolumes,
     )
-    with GuestfsWriter(Accelerator.TCG).write(image, target, tree, Progress(quiet=True)):
+    with GuestfsWriter(kind, Accelerator.TCG).write(image, target, tree, Progress(quiet=True)):
         pass
 
 
@@ -95,7 +95,7 @@ def test_both_writers_give_one_result(kind: str, tmp_path: Path, as_root: AsRoot
     write_image(tmp_path / "direct", tree)
     direct = read(as_root, tmp_path / "direct", [("/", f"noload,offset={OFFSET}")])
     subvolumes = SUBVOLUMES if kind == "btrfs" else ()
-    write(tmp_path / "guestfs", tree, kind, subvolumes)
+    write(tmp_path / "guestfs", tree, ROOT_KINDS[kind], subvolumes)
     mounts = [(place, f"subvol={name}") for name, place in subvolumes]
     options = {"ext4": "noload", "xfs": "norecovery"}.get(kind, "")
     found = read(as_root, tmp_path / "guestfs", mounts or [("/", options)])
@@ -113,7 +113,7 @@ def _has(as_root: AsRoot, kind: str) -> bool:
 def test_label_and_uuid_are_those_asked_for(kind: str, tmp_path: Path) -> None:
     tree = Tree()
     tree.add(b"/etc/hostname", regular(b"demo\n"))
-    write(tmp_path / "image", tree, kind)
+    write(tmp_path / "image", tree, ROOT_KINDS[kind])
     probed = subprocess.run(
         ["/sbin/blkid", "-p", "-o", "export", tmp_path / "image"], capture_output=True, text=True
     )
@@ -121,12 +121,9 @@ def test_label_and_uuid_are_those_asked_for(kind: str, tmp_path: Path) -> None:
     assert (facts["TYPE"], facts["LABEL"], facts["UUID"]) == (kind, "test", str(SEED))
 
 
-def test_a_file_system_that_the_appliance_lacks_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(guestfs._OPTIONS, "f3fs", "noatime")
+def test_a_file_system_that_the_appliance_lacks_is_named(tmp_path: Path) -> None:
     with pytest.raises(HostError, match=r"the appliance has no f3fs; it has .*\bext4 .*\bxfs\b"):
-        write(tmp_path / "image", Tree(), "f3fs")
+        write(tmp_path / "image", Tree(), replace(EXT4, name="f3fs"))
 
 
 def test_a_file_system_that_is_too_small_is_an_error(tmp_path: Path) -> None:
@@ -139,7 +136,7 @@ def test_a_file_system_that_is_too_small_is_an_error(tmp_path: Path) -> None:
     for number in range(6):
         tree.add(b"/holder/%d" % number, host_file(big))
     with pytest.raises(HostError) as failure:
-        write(tmp_path / "image", tree, "ext4", size=100 * MIB)
+        write(tmp_path / "image", tree, EXT4, size=100 * MIB)
     line = "the file system is full: give it more with --size or --additional-space; its log is "
     assert line in str(failure.value)
 
@@ -150,20 +147,4 @@ def test_an_xattr_that_cannot_be_set_is_an_error(tmp_path: Path) -> None:
     bad = (("security.capability", b"no capability"),)
     tree.add(b"/ping", regular(b"x")._replace(xattrs=bad))
     with pytest.raises(HostError, match=r"unpacking .*Cannot set 'security\.capability'"):
-        write(tmp_path / "image", tree, "ext4")
-
-
-@pytest.mark.parametrize("kind", ["ext4", "btrfs", "xfs", "f2fs"])
-def test_a_file_system_has_the_names_that_it_is_told(tmp_path: Path, kind: str) -> None:
-    """The command for the appliance, run here on a file."""
-    label, image = "a $b'\"c", tmp_path / "file-system"
-    with image.open("wb") as file:
-        file.truncate(GIB)
-    target = FileSystem(
-        offset=0, size=GIB, inodes=100, label=label, uuid=SEED, hash_seed=SEED, epoch=1, kind=kind
-    )
-    command = guestfs.mkfs(target).replace(device(0), str(image))
-    output("sh", "-c", f"PATH=/usr/sbin:/sbin:$PATH; {command}")
-    for tag, name in (("LABEL", label), ("UUID", str(SEED))):
-        found = output("/sbin/blkid", "--probe", "-o", "value", "-s", tag, image)
-        assert found.decode().rstrip("\n") == name
+        write(tmp_path / "image", tree, EXT4)

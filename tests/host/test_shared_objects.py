@@ -1,7 +1,6 @@
 """Libraries that are there, and one that is not."""
 
 import pytest
-from cffi import FFI
 
 from assembler.disk import table
 from assembler.errors import HostError
@@ -16,7 +15,7 @@ def test_what_is_installed_is_loaded() -> None:
 
 def test_a_library_that_is_absent_is_told_with_its_packages() -> None:
     with pytest.raises(HostError) as caught:
-        load_library(FFI(), "libabsent.so.7", debian="libabsent7", nixpkgs="absent")
+        load_library("", "libabsent.so.7", debian="libabsent7", nixpkgs="absent")
     assert str(caught.value) == (
         "the library libabsent.so.7 cannot be loaded (cannot open shared object file: No such file "
         "or directory): it is in the package libabsent7 (Debian) or absent (nixpkgs), where "

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from assembler.filesystems.demand import measure
 from assembler.filesystems.ext4.writer import DirectWriter
-from assembler.filesystems.protocol import FileSystem
+from assembler.filesystems.protocol import RootFileSystem
 from assembler.host.progress import Progress
 from assembler.tree.tree import Directory, Node, Sparse, Tree, Xattrs, regular, source_of, symlink
 from assembler.units import MIB
@@ -28,7 +28,7 @@ def write_image(image: Path, tree: Tree, *, size: int = 64 * MIB, inodes: int = 
     """Write a tree to an ext4 of `size` bytes, OFFSET into a new image."""
     with image.open("wb") as file:
         file.truncate(OFFSET + size)
-    target = FileSystem(
+    target = RootFileSystem(
         offset=OFFSET,
         size=size,
         inodes=inodes or measure(tree).inodes + 100,

@@ -52,13 +52,6 @@ _IMAGES = {  # by whether it is for EFI: what core images are made of
     True: ("kernel.img",),
     False: ("kernel.img", "boot.img", "diskboot.img", "lzma_decompress.img"),
 }
-FILE_SYSTEM_MODULES = {  # the modules that read them
-    "ext4": "ext2",
-    "btrfs": "btrfs",
-    "xfs": "xfs",
-    "f2fs": "f2fs",
-    "vfat": "fat",
-}
 _PACKAGES = {
     Platform.BIOS: ("grub-pc-bin", "grub2"),
     Platform.EFI: ("grub-efi-amd64-bin", "grub2_efi"),
@@ -107,14 +100,14 @@ def _files_of(platform: Platform) -> tuple[str, ...]:
     return _DATA if platform.is_efi else (*_DATA, "boot.img")
 
 
-def make_core_image(grub: Grub, boot_uuid: str, file_system: str, prefix: str) -> bytes:
+def make_core_image(grub: Grub, boot_uuid: str, reader: str, prefix: str) -> bytes:
     """Build GRUB's core image: core.img for BIOS, or the EFI program.
 
-    It reads its configuration from `prefix` on the file system of the kind `file_system` that
-    has `boot_uuid`, which for FAT is such as `ABCD-1234`. Raises RequestError when a module is
-    missing, HostError when grub-mkimage fails.
+    It reads its configuration from `prefix` on the file system with `boot_uuid`, which for a FAT
+    has the form `ABCD-1234`; `reader` is the module that reads that file system. Raises
+    RequestError when a module is missing, HostError when grub-mkimage fails.
     """
-    modules = _modules(grub, file_system)
+    modules = _modules(grub, reader)
     with scratch_directory() as scratch:
         early, core = Path(scratch) / "early.cfg", Path(scratch) / "core"
         early.write_text(f"search.fs_uuid {boot_uuid} root\nset prefix=($root){prefix}\n")
@@ -165,9 +158,9 @@ def version(grub: Grub) -> str:
     return "-".join(part for part in found.groups() if part)
 
 
-def _modules(grub: Grub, file_system: str) -> list[str]:
+def _modules(grub: Grub, reader: str) -> list[str]:
     """The modules of a core image; raises RequestError when needed ones are missing."""
-    wanted = [*_core_modules(grub.platform), FILE_SYSTEM_MODULES[file_system]]
+    wanted = [*_core_modules(grub.platform), reader]
     present = [name for name in dict.fromkeys(wanted) if (grub.modules / f"{name}.mod").is_file()]
     if missing := sorted({*wanted} - {*present} - _OPTIONAL):
         names = [f"{name}.mod" for name in missing]

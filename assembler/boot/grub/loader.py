@@ -169,7 +169,7 @@ class GrubLoader(BootLoader):
 
 def _core_image(grub: Grub, places: Places) -> bytes:
     prefix = f"{places.boot_path}/grub"
-    return make_core_image(grub, places.boot.uuid, places.boot_kind, prefix)
+    return make_core_image(grub, places.boot.uuid, places.boot_kind.grub_module, prefix)
 
 
 def _named_grubs(store: Store, config: GrubConfig) -> list[str]:

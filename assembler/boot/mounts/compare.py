@@ -124,9 +124,13 @@ class _Comparing:
             if self._on(Role.ROOT, mount):
                 self._subvolume(mount, mount.place)
             return
-        remedy = ""
-        if mount.may_be("btrfs") and mount.is_on_disk and "/" not in (mount.subvolume or "/"):
-            remedy = f", or take --filesystem btrfs --subvolume {mount.subvolume}={mount.place}"
+        remedy, kind = "", self._kind_with_subvolumes
+        if (
+            mount.may_be(*self.disk.with_subvolumes)
+            and mount.is_on_disk
+            and "/" not in (mount.subvolume or "/")
+        ):
+            remedy = f", or take --filesystem {kind} --subvolume {mount.subvolume}={mount.place}"
         self._tell(
             mount,
             f"this disk has {mount.place} in its root file system: leave it out of "
@@ -135,7 +139,7 @@ class _Comparing:
 
     def _no_boot(self, mount: Mount) -> None:
         """Compare a /boot that is no partition of this disk."""
-        if (mount.subvolume, BOOT) in self.disk.subvolumes and mount.may_be("btrfs"):
+        if (mount.subvolume, BOOT) in self.disk.subvolumes and mount.may_be(self.disk.kind.name):
             self._on(Role.ROOT, mount)
             return
         table = self.disk.layout.table
@@ -168,14 +172,14 @@ class _Comparing:
 
     def _on(self, role: Role, mount: Mount) -> bool:
         """Compare a mount with the partition that it should be; tells whether it can be that."""
-        kind = self.disk.kind_of(role)
+        kind = self.disk.kind_of(role).name
         if mount.is_bind or not mount.is_on_disk:
             what = "a bind mount" if mount.is_bind else "/".join(mount.kinds)
             self._tell(mount, f"{what} is not on this disk: {self._advice(role, mount)}")
-        elif not (mount.is_fat if kind == "vfat" else mount.may_be(kind)):
+        elif not (mount.may_be(kind) if role is Role.ROOT else mount.is_fat):
             kinds = "/".join(mount.kinds)
             remedy = f'give fileSystems."{mount.place}" the fsType {kind}'
-            if role is Role.ROOT and mount.kinds[0] in self.disk.kinds:
+            if role is Role.ROOT and mount.kinds[0] in [one.name for one in self.disk.kinds]:
                 remedy = f"take --filesystem {mount.kinds[0]}"
             self._tell(mount, f"as {kinds}: the {role.words} of this disk is {kind}; {remedy}")
         else:
@@ -218,8 +222,9 @@ class _Comparing:
         made = next((name for name, where in self.disk.subvolumes if where == place), "")
         wanted = mount.subvolume
         fault = ""
-        if self.disk.kind != "btrfs":
-            fault = f"subvol={wanted} is for btrfs: take --filesystem btrfs" if wanted else ""
+        if not self.disk.kind.has_subvolumes:
+            kind = self._kind_with_subvolumes
+            fault = f"subvol={wanted} is for {kind}: take --filesystem {kind}" if wanted else ""
         elif wanted is None:
             fault = "subvolumes have other numbers on each disk: take subvol="
         elif made and wanted != made:
@@ -233,6 +238,11 @@ class _Comparing:
                 fault = "subvolumes are not made inside others: take a name without a slash"
         if fault:
             self._tell(mount, fault)
+
+    @property
+    def _kind_with_subvolumes(self) -> str:
+        """The kind of root file system for a mount that asks for a subvolume."""
+        return " or ".join(self.disk.with_subvolumes)
 
     def _advice(self, role: Role, mount: Mount) -> str:
         label = udev_encode(self.result.claims.names.label(role))

@@ -7,16 +7,13 @@ from itertools import chain, count
 
 from assembler.boot.mounts.devices import Named, Tag
 from assembler.boot.mounts.volumes import Role
+from assembler.boot.places import FileSystemKind, RootFileSystemKind
 from assembler.disk.layout import Layout, Table
 
 _NAME_UNITS = 36  # of UTF-16, in an entry of a GPT (UEFI specification 5.3.3)
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SERIAL = re.compile(r"[0-9A-F]{4}-[0-9A-F]{4}")
 _OF_MBR = re.compile(r"([0-9a-f]{8})-([0-9a-f]{2})")  # the disk's signature, the partition's number
-# As mkfs.fat(8) takes it; what blkid(8) finds has no space at its end, and NO NAME is no label.
-_FAT_LABEL = re.compile(
-    r"(?! )(?!NO NAME$)[^\x00-\x1f\x7f-\U0010ffff*?.,;:/\\|+=<>\[\]\"]{1,11}(?<! )"
-)
 _ZEROS = "cannot be all zeros, which stand for no UUID: choose another"
 _WORDS = {
     Tag.LABEL: "label",
@@ -34,16 +31,22 @@ class Disk:
     """What of a disk its names depend on; the sizes in `layout` are of no account."""
 
     layout: Layout
-    kind: str  # of the root file system
-    kinds: Mapping[str, int]  # those that could be made, and the bytes of a label in each
-    subvolumes: Sequence[tuple[str, str]] = ()  # of a btrfs: names and places
+    kind: RootFileSystemKind  # of the root file system
+    fat: FileSystemKind  # of the other partitions
+    kinds: Sequence[RootFileSystemKind]  # those of a root that could be made
+    subvolumes: Sequence[tuple[str, str]] = ()  # of the root file system: names and places
     # Where the boot loader's installer has the FATs mounted; empty where it does not tell.
     esp_place: str = ""
     boot_place: str = ""
 
-    def kind_of(self, role: Role) -> str:
-        """The type of a file system."""
-        return self.kind if role is Role.ROOT else "vfat"
+    def kind_of(self, role: Role) -> FileSystemKind:
+        """The kind of a file system."""
+        return self.kind if role is Role.ROOT else self.fat
+
+    @property
+    def with_subvolumes(self) -> list[str]:
+        """The kinds of a root that have subvolumes."""
+        return [kind.name for kind in self.kinds if kind.has_subvolumes]
 
     @property
     def roles(self) -> list[Role]:
@@ -139,7 +142,7 @@ def name_fault(disk: Disk, role: Role, name: Named) -> str:
         # blkid(8), and so udev, takes spaces off both ends.
         return f"{value!r} is not a {_WORDS[name.tag]} that udev finds"
     if name.tag is Tag.LABEL:
-        return _label_fault(disk, role, value)
+        return disk.kind_of(role).label_fault(value)
     if name.tag is Tag.UUID:
         return _uuid_fault(disk, role, value)
     if disk.layout.table is Table.NONE:
@@ -155,19 +158,10 @@ def _uuid_fault(disk: Disk, role: Role, value: str) -> str:
         return "" if value.strip("0-") else f"the UUID of the {role.words} {_ZEROS}"
     if role is Role.ROOT:
         return (
-            f"the UUID of the {role.words} ({disk.kind}) is 32 hexadecimal digits in lower case, "
-            "as in 4f68bce3-e8cd-4db1-96e7-fbcaf984b709"
+            f"the UUID of the {role.words} ({disk.kind.name}) is 32 hexadecimal digits in lower "
+            "case, as in 4f68bce3-e8cd-4db1-96e7-fbcaf984b709"
         )
     return f"the UUID of the {role.words} (FAT) is 8 digits in upper case, as in 12AB-CD34"
-
-
-def _label_fault(disk: Disk, role: Role, value: str) -> str:
-    if role is Role.ROOT:
-        if len(value.encode(errors="surrogateescape")) > disk.kinds[disk.kind]:
-            return f"a label of {disk.kind} has at most {disk.kinds[disk.kind]} bytes"
-    elif not _FAT_LABEL.fullmatch(value):
-        return 'a label of a FAT has at most 11 characters of ASCII, none of *?.,;:/\\|+=<>[]"'
-    return ""
 
 
 def _partition_name_fault(layout: Layout, value: str) -> str:

@@ -15,7 +15,7 @@ from assembler.binaries.efi_program import EfiProgram, read_program
 from assembler.binaries.machine import Machine
 from assembler.binaries.pe import PeError
 from assembler.boot.files import BootFile
-from assembler.boot.grub.grub import FILE_SYSTEM_MODULES
+from assembler.boot.places import FileSystemKind
 from assembler.boot.signed.role import Role, role_of
 from assembler.errors import Findings, RequestError, reason
 from assembler.host.regular import read_file
@@ -39,17 +39,17 @@ class Chain:
     programs: Mapping[Role, EfiProgram]
     grub: CoreImage | None  # what its GRUB was built with
 
-    def problems(self, file_system: str) -> list[str]:
+    def problems(self, file_system: FileSystemKind) -> list[str]:
         """What its GRUB lacks to read `file_system` and the configuration there."""
         if self.grub is None:
             return []
-        needed = [*_NEEDED_MODULES, FILE_SYSTEM_MODULES[file_system]]
+        needed = [*_NEEDED_MODULES, file_system.grub_module]
         missing = [name for name in needed if name not in self.grub.modules]
         if not missing:
             return []
         return [
             f"{self.programs[Role.GRUB].path} was built without {', '.join(missing)} and so "
-            f"cannot read its configuration from {file_system}: take another file system for "
+            f"cannot read its configuration from {file_system.name}: take another file system for "
             "/boot, or another GRUB"
         ]
 
@@ -104,7 +104,7 @@ class Signed:
     def _grubs(self) -> list[CoreImage]:
         return [chain.grub for chain in self.chains if chain.grub is not None]
 
-    def problems(self, file_system: str) -> list[str]:
+    def problems(self, file_system: FileSystemKind) -> list[str]:
         """One line for each GRUB that cannot read `file_system`, that of /boot."""
         return [line for chain in self.chains for line in chain.problems(file_system)]
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from assembler.check.part import time_limit
 from assembler.check.sparse import copy_sparse
 from assembler.errors import TooSlowError
+from assembler.filesystems.registry import KINDS
 from assembler.host import process
 from assembler.units import MIB, SECTOR, format_size
 
@@ -36,7 +37,7 @@ _DETAILS = re.compile(
 _ROW = re.compile(r"(?:DIR|\d+) +\d{14,} (?P<timed>.+)|(?:DIR|\d+) *(?P<name>.+)")
 _REFUSAL = re.compile(r"error: (?:cannot open `.*?': )?(.*?)\.?$")
 _MODULES = {"ext*": "ext2"}  # GRUB's drivers whose module has another name
-_PLAIN = {"ext2": "ext4", "fat": "FAT"}  # what users call what they read
+_TITLES = {kind.grub_module: kind.title for kind in KINDS}
 
 
 class UnreadableError(ValueError):
@@ -64,7 +65,7 @@ class FileSystem:
     @property
     def where(self) -> str:
         """The file system in a message."""
-        kind = _PLAIN.get(self.driver, self.driver)
+        kind = _TITLES.get(self.driver, self.driver)
         return f"partition {self.number} ({kind})" if self.number else f"the {kind}"
 
 

@@ -13,23 +13,23 @@ from typing import Any, NamedTuple
 
 from assembler.errors import HostError, InternalError
 from assembler.filesystems.ext4 import libext2fs as lib
-from assembler.filesystems.ext4.libext2fs import ffi
+from assembler.filesystems.ext4.format import (
+    DIR_SPACE,
+    DIRENT,
+    EXTENTS_IN_INODE,
+    MAX_EXTENT,
+    TAIL,
+    TAIL_TYPE,
+    entry_size,
+)
 from assembler.units import BLOCK
 
 # struct ext2_inode_large: the first 128 bytes, then the 32 that metadata_csum and times need.
 _INODE = struct.Struct("<HHIIIIIHHIII60sIIIIHHHHHHHHIIIIIII")
-_DIRENT = struct.Struct("<IHBB")  # inode, record length, name length, file type
-_TAIL = struct.Struct("<IHBBI")  # the checksum of a directory block, disguised as an entry
-_TAIL_TYPE = 0xDE  # EXT4_FT_DIR_CSUM
-DIR_SPACE = BLOCK - _TAIL.size
-FAST_SYMLINK = 60  # a target shorter than i_block is kept there
 MAX_DIR_LINKS = 65000  # EXT4_LINK_MAX; beyond it (feature dir_nlink) the count is kept at 1
 
 # How many blocks to take from the bitmap at once; what is left of them is given back.
 _RUN = 32768
-
-EXTENTS_IN_INODE = 4  # more of them need blocks of their own
-EXTENTS_IN_BLOCK = 340  # (4096 - 12 of header - 4 of checksum) // 12
 
 Extent = tuple[int, int]  # first physical block, number of blocks
 
@@ -52,11 +52,6 @@ def split_time(seconds: int) -> tuple[int, int]:
     return seconds & 0xFFFFFFFF, (seconds + 0x80000000 >> 32) & 3
 
 
-def entry_size(name: bytes) -> int:
-    """Bytes that a name takes in a directory block."""
-    return (_DIRENT.size + len(name) + 3) & ~3
-
-
 def pack_directory(entries: Iterable[tuple[bytes, int, int]]) -> list[bytearray]:
     """Lay (name, inode, file type) out as directory blocks with room for the checksum."""
     blocks: list[bytearray] = []
@@ -68,9 +63,9 @@ def pack_directory(entries: Iterable[tuple[bytes, int, int]]) -> list[bytearray]
                 _stretch(blocks[-1], last)
             blocks.append(bytearray(BLOCK))
             used = 0
-            _TAIL.pack_into(blocks[-1], DIR_SPACE, 0, _TAIL.size, 0, _TAIL_TYPE, 0)
-        _DIRENT.pack_into(blocks[-1], used, ino, size, len(name), kind)
-        start = used + _DIRENT.size
+            TAIL.pack_into(blocks[-1], DIR_SPACE, 0, TAIL.size, 0, TAIL_TYPE, 0)
+        DIRENT.pack_into(blocks[-1], used, ino, size, len(name), kind)
+        start = used + DIRENT.size
         blocks[-1][start : start + len(name)] = name
         last, used = used, used + size
     _stretch(blocks[-1], last)
@@ -82,18 +77,13 @@ def _stretch(block: bytearray, last: int) -> None:
     struct.pack_into("<H", block, last + 4, DIR_SPACE - last)
 
 
-def directory_bytes(names: Iterable[bytes]) -> int:
-    """Bytes that these names take in a directory, with `.` and `..`, packed without gaps."""
-    return 2 * entry_size(b"..") + sum(map(entry_size, names))
-
-
 class Ext4:
     """An empty ext4 in an image, open for filling; a context manager that closes it."""
 
     def __init__(self, image: Path, offset: int) -> None:
         """Open the file system that starts `offset` bytes into `image`; raises HostError."""
-        self._lib, self._com_err = lib.load()
-        self._handle = ffi.new("ext2_filsys *")
+        self._ffi, self._lib, self._com_err = lib.load()
+        self._handle = self._ffi.new("ext2_filsys *")
         options = f"offset={offset}".encode()
         manager = self._lib.unix_io_manager
         flags = lib.OPEN_FLAGS
@@ -106,11 +96,11 @@ class Ext4:
         self._next_inode = lib.FIRST_INODE + 1
         self._run: Extent = (0, 0)  # blocks taken from the bitmap and not yet used
         self._goal = 0
-        self._inode = ffi.new("struct ext2_inode_large *")
-        self._inode_bytes = ffi.buffer(self._inode, lib.INODE_LARGE)
-        self._extents = ffi.new("ext2_extent_handle_t *")
-        self._extent: Any = ffi.new("struct ext2fs_extent *")
-        self._range = ffi.new("blk64_t[2]")
+        self._inode = self._ffi.new("struct ext2_inode_large *")
+        self._inode_bytes = self._ffi.buffer(self._inode, lib.INODE_LARGE)
+        self._extents = self._ffi.new("ext2_extent_handle_t *")
+        self._extent: Any = self._ffi.new("struct ext2fs_extent *")
+        self._range = self._ffi.new("blk64_t[2]")
 
     def __enter__(self) -> "Ext4":
         return self
@@ -125,7 +115,7 @@ class Ext4:
     def _check(self, code: int, doing: str) -> None:
         """Raise HostError with libext2fs's own words when `code` is not zero."""
         if code:
-            words: Any = ffi.string(self._com_err.error_message(code))
+            words: Any = self._ffi.string(self._com_err.error_message(code))
             raise HostError(f"writing ext4: {doing}: {words.decode(errors='replace')}")
 
     def new_inode(self, *, directory: bool) -> int:
@@ -163,7 +153,9 @@ class Ext4:
         start, count = self._range, self._range + 1
         length = max(wanted, _RUN)
         self._check(
-            self._lib.ext2fs_new_range(self._fs, 0, self._goal, length, ffi.NULL, start, count),
+            self._lib.ext2fs_new_range(
+                self._fs, 0, self._goal, length, self._ffi.NULL, start, count
+            ),
             "allocating blocks",
         )
         self._lib.ext2fs_block_alloc_stats_range(self._fs, start[0], count[0], 1)
@@ -223,26 +215,29 @@ class Ext4:
         numbers = (block for start, count in physical for block in range(start, start + count))
         write = self._lib.ext2fs_write_dir_block4
         for number, block in zip(numbers, blocks, strict=True):
-            self._check(write(self._fs, number, ffi.from_buffer(block), 0, ino), "a directory")
+            self._check(
+                write(self._fs, number, self._ffi.from_buffer(block), 0, ino), "a directory"
+            )
         links = 1 if about.links > MAX_DIR_LINKS else about.links
         self.write_inode(ino, about._replace(links=links), len(blocks) * BLOCK, mapped(physical))
 
     def forget_root_block(self) -> None:
         """Give back the one block of the empty root directory, before it is written anew."""
-        number = ffi.new("blk64_t *")
+        number = self._ffi.new("blk64_t *")
         root = lib.ROOT_INODE
-        null = ffi.NULL
+        null = self._ffi.NULL
         bmap = self._lib.ext2fs_bmap2
         self._check(bmap(self._fs, root, null, null, 0, 0, null, number), "reading the root")
         self._lib.ext2fs_block_alloc_stats_range(self._fs, number[0], 1, -1)
 
     def lost_and_found(self) -> int:
         """The inode number of `/lost+found`, which mke2fs made."""
-        ino = ffi.new("ext2_ino_t *")
+        ino = self._ffi.new("ext2_ino_t *")
         name = b"lost+found"
         lookup = self._lib.ext2fs_lookup
         self._check(
-            lookup(self._fs, lib.ROOT_INODE, name, len(name), ffi.NULL, ino), "finding lost+found"
+            lookup(self._fs, lib.ROOT_INODE, name, len(name), self._ffi.NULL, ino),
+            "finding lost+found",
         )
         if ino[0] != lib.FIRST_INODE:
             raise InternalError(f"lost+found has inode {ino[0]}")
@@ -251,7 +246,7 @@ class Ext4:
     def set_xattrs(self, ino: int, xattrs: Iterable[tuple[str, bytes]]) -> None:
         """Give an inode that is already written its extended attributes; raises HostError."""
         self.release()
-        handle = ffi.new("struct ext2_xattr_handle **")
+        handle = self._ffi.new("struct ext2_xattr_handle **")
         self._check(self._lib.ext2fs_xattrs_open(self._fs, ino, handle), "opening xattrs")
         self._check(self._lib.ext2fs_xattrs_read(handle[0]), "reading xattrs")
         for name, value in xattrs:
@@ -272,7 +267,7 @@ def mapped(physical: Iterable[Extent], logical: int = 0) -> list[tuple[int, int,
 def split(extents: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     """Cut extents to the longest that ext4 can record."""
     return [
-        (logical + skip, physical + skip, min(lib.MAX_EXTENT, count - skip))
+        (logical + skip, physical + skip, min(MAX_EXTENT, count - skip))
         for logical, physical, count in extents
-        for skip in range(0, count, lib.MAX_EXTENT)
+        for skip in range(0, count, MAX_EXTENT)
     ]

@@ -7,8 +7,6 @@ calls; every other type stays opaque, so that a new library version changes noth
 
 from typing import Any
 
-from cffi import FFI
-
 from assembler.errors import HostError
 from assembler.host.shared_objects import load_library
 
@@ -55,28 +53,30 @@ errcode_t ext2fs_xattrs_open(ext2_filsys, ext2_ino_t, struct ext2_xattr_handle *
 errcode_t ext2fs_xattrs_read(struct ext2_xattr_handle *);
 errcode_t ext2fs_xattr_set(struct ext2_xattr_handle *, const char *, const void *, size_t);
 errcode_t ext2fs_xattrs_close(struct ext2_xattr_handle **);
-
-const char *error_message(long);  /* libcom_err */
 """
+_ERROR_DECLARATIONS = "const char *error_message(long);"
 
 ROOT_INODE = 2
 FIRST_INODE = 11  # the first that is not reserved; mke2fs gives it to lost+found
 INODE_LARGE = 160  # bytes of struct ext2_inode_large
 EXTRA_ISIZE = 32  # bytes of it beyond the classic 128
 EXTENTS_FLAG = 0x80000  # EXT4_EXTENTS_FL
-MAX_EXTENT = 32768  # blocks in one initialised extent (EXT_INIT_MAX_LEN)
 INSERT_AFTER = 1  # EXT2_EXTENT_INSERT_AFTER
 OPEN_FLAGS = 0x1 | 0x20000  # EXT2_FLAG_RW | EXT2_FLAG_64BITS
-ffi = FFI()
-ffi.cdef(_DECLARATIONS)
 
 
-def load() -> tuple[Any, Any]:
-    """Open libext2fs and libcom_err; raises HostError where they are not installed."""
-    return (
-        load_library(ffi, "libext2fs.so.2", debian="libext2fs2", nixpkgs="e2fsprogs"),
-        load_library(ffi, "libcom_err.so.2", debian="libcom-err2", nixpkgs="e2fsprogs"),
+def load() -> tuple[Any, Any, Any]:
+    """Open libext2fs and libcom_err: cffi's FFI for the first, then both libraries.
+
+    Raises HostError where they are not installed.
+    """
+    ffi, library = load_library(
+        _DECLARATIONS, "libext2fs.so.2", debian="libext2fs2", nixpkgs="e2fsprogs"
     )
+    _, errors = load_library(
+        _ERROR_DECLARATIONS, "libcom_err.so.2", debian="libcom-err2", nixpkgs="e2fsprogs"
+    )
+    return ffi, library, errors
 
 
 def problems() -> list[str]:

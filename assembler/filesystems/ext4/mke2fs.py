@@ -1,9 +1,11 @@
 """Make an empty ext4 inside an image file with mke2fs, the same bytes every time."""
 
+import shlex
 from pathlib import Path
 from uuid import UUID
 
 from assembler.filesystems.ext4.size import inode_count, journal_blocks
+from assembler.filesystems.protocol import RootFileSystem
 from assembler.host import process
 from assembler.host.scratch import scratch_directory
 from assembler.units import BLOCK, KIB, MIB
@@ -72,3 +74,16 @@ def make_ext4(
             # mke2fs takes 0 for "the real time".
             env={"MKE2FS_CONFIG": str(config), "E2FSPROGS_FAKE_TIME": str(max(1, epoch))},
         )
+
+
+def shell_command(target: RootFileSystem, device: str) -> list[str]:
+    """The command that makes an ext4 on a device, as `make_ext4` makes it in a file."""
+    arguments = options(
+        size=target.size,
+        inodes=target.inodes,
+        label=target.label,
+        uuid=target.uuid,
+        hash_seed=target.hash_seed,
+    )
+    time = f"E2FSPROGS_FAKE_TIME={max(1, target.epoch)}"
+    return [f"{time} mke2fs {shlex.join(arguments)} {device} {target.size // KIB}k"]

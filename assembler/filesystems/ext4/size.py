@@ -10,6 +10,9 @@ and misc/mke2fs.c (journal, lost+found).
 4096-byte blocks unless a name says bytes.
 """
 
+from assembler.filesystems.demand import Demand
+from assembler.filesystems.ext4.format import EXTENTS_IN_INODE, MAX_EXTENT
+from assembler.filesystems.kind import Size
 from assembler.units import BLOCK, MIB, ceil_div
 
 _BLOCKS_PER_GROUP = 8 * BLOCK  # one bitmap block
@@ -19,11 +22,10 @@ _DESCRIPTORS_PER_BLOCK = BLOCK // 64  # 64-byte group descriptors, by the featur
 _MAX_RESERVED = BLOCK // 4  # the block pointers in the resize inode's one indirect block
 _MAX_BLOCKS_32 = 0xFFFF_FFFF  # how far mke2fs reserves room for the descriptors to grow
 _BLOCKS_PER_MIB = MIB // BLOCK
+_BYTES_PER_INODE = 16384  # inode_ratio in mke2fs.conf(5): what an ordinary ext4 has room for
 
 _USED_INODES = 11  # ten reserved ones (the root directory is inode 2) and lost+found
 _ROOT_DIRECTORY, _LOST_AND_FOUND, _RESIZE_INODE = 1, 4, 1
-_MAX_EXTENT = 32768  # blocks in one initialised extent
-_EXTENTS_IN_INODE = 4
 
 # mke2fs drops a last group that would have fewer blocks than this left for data.
 _MIN_LAST_GROUP = 50
@@ -44,6 +46,49 @@ _JOURNAL_STEPS = (
     (32768, 4096),
     (_SMALLEST, 1024),
 )
+
+
+class Ext4Sizes:
+    """How large an ext4 must be for a tree; see `kind.Sizes`."""
+
+    def least(self, demand: Demand) -> int:
+        """The size below which a tree does not fit."""
+        return smallest_ext4(demand.blocks, _with_spare(demand))
+
+    def with_free(self, demand: Demand, free: int) -> Size:
+        """The size for a tree and `free` bytes besides."""
+        blocks = demand.blocks + ceil_div(free, BLOCK)
+        inodes = max(_with_spare(demand), blocks * BLOCK // _BYTES_PER_INODE)
+        return Size(smallest_ext4(blocks, inodes), inodes)
+
+    def within(self, demand: Demand, room: int) -> Size:
+        """The largest in `room` bytes, with as many inodes as usual where the tree leaves room."""
+        inodes, least = _with_spare(demand), self.least(demand)
+        usual = max(inodes, room // _BYTES_PER_INODE)
+        size = _largest_ext4(room, least, usual)
+        if size and free_after_mke2fs(size // BLOCK, usual)[0] >= demand.blocks:
+            return Size(size, usual)
+        return Size(_largest_ext4(room, least, inodes), inodes)
+
+
+def _with_spare(demand: Demand) -> int:
+    """The inodes of a tree, and some for what the machine itself will write."""
+    return demand.inodes + demand.inodes // 4 + 1024
+
+
+def _largest_ext4(room: int, smallest: int, inodes: int) -> int:
+    """The most of `room` bytes that mke2fs can use: it leaves a last group of few blocks out.
+
+    0 when nothing from `smallest` on has room for so many inodes.
+    """
+    group = _BLOCKS_PER_GROUP * BLOCK
+    for size in range(room, max(smallest, room - group) - MIB, -MIB):
+        try:
+            free_after_mke2fs(size // BLOCK, inodes)
+        except ValueError:
+            continue
+        return size
+    return 0
 
 
 def inode_count(inodes: int) -> int:
@@ -155,4 +200,4 @@ def _kept_blocks(fs_blocks: int, inodes: int) -> int:
 def _journal_with_extents(fs_blocks: int) -> int:
     """The journal, with the block that its extents take when they do not fit its inode."""
     journal = journal_blocks(fs_blocks)
-    return journal + (ceil_div(journal, _MAX_EXTENT) > _EXTENTS_IN_INODE)
+    return journal + (ceil_div(journal, MAX_EXTENT) > EXTENTS_IN_INODE)

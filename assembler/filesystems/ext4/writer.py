@@ -15,9 +15,10 @@ from typing import NamedTuple
 from assembler.copying.sender import NO_HASHING, DataSender, Hashing
 from assembler.errors import HostError, InternalError
 from assembler.filesystems.ext4 import libext2fs
-from assembler.filesystems.ext4.ext4 import FAST_SYMLINK, Attributes, Ext4, mapped
+from assembler.filesystems.ext4.ext4 import Attributes, Ext4, mapped
+from assembler.filesystems.ext4.format import FAST_SYMLINK
 from assembler.filesystems.ext4.mke2fs import make_ext4
-from assembler.filesystems.protocol import FileSystem
+from assembler.filesystems.protocol import RootFileSystem
 from assembler.host import process
 from assembler.host.progress import Progress
 from assembler.tree.tree import Directory, Node, Tree, segments, visit
@@ -38,11 +39,15 @@ _EXPECTED = re.compile(
 class DirectWriter:
     """Writes ext4 from an ordinary process; see `protocol.Writer`."""
 
+    def problems(self) -> list[str]:
+        """One line if libext2fs cannot be loaded."""
+        return libext2fs.problems()
+
     @contextmanager
     def write(
         self,
         image: Path,
-        target: FileSystem,
+        target: RootFileSystem,
         tree: Tree,
         progress: Progress,
         hashing: Hashing = NO_HASHING,
@@ -54,7 +59,7 @@ class DirectWriter:
         yield sender.hashes
         sender.send_last()
 
-    def _fill(self, image: Path, target: FileSystem, tree: Tree, sender: DataSender) -> None:
+    def _fill(self, image: Path, target: RootFileSystem, tree: Tree, sender: DataSender) -> None:
         make_ext4(
             image,
             offset=target.offset,

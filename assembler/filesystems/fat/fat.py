@@ -30,6 +30,7 @@ _FAT16_ROOT_ENTRIES = 512
 
 # Bytes of the smallest that can be made, by bytes of a sector: below, there are too few clusters.
 SMALLEST = {SECTOR: 5 * MIB, 4096: 17 * MIB}
+LARGEST = 1 << 40  # bytes: 2²⁸ clusters of 4 KiB
 _FAT32_FROM = 33 * MIB  # with sectors of 512 bytes; below, FAT32 would have too few clusters
 _LARGE_CLUSTERS_FROM = 261 * MIB  # 4 KiB as mkfs.fat takes them
 

@@ -5,20 +5,21 @@ appliance makes the file system and unpacks the archive.
 """
 
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tarfile import BLOCKSIZE
 
+from assembler.appliance import kernels
 from assembler.appliance.accelerator import Accelerator
 from assembler.appliance.mounts import TARGET, UNMOUNT, device, disk, mount
 from assembler.appliance.session import Appliance, AttachedDisk
 from assembler.copying.sender import NO_HASHING, Hashing
-from assembler.filesystems.ext4 import mke2fs
 from assembler.filesystems.guestfs.archive import RECORD
 from assembler.filesystems.guestfs.payload import write_payload
-from assembler.filesystems.protocol import FileSystem
+from assembler.filesystems.kind import RootKind
+from assembler.filesystems.protocol import RootFileSystem
+from assembler.filesystems.registry import ROOT_KINDS
 from assembler.host.progress import Progress, Step
 from assembler.host.room import temporary, watched
 from assembler.host.scratch import scratch_directory
@@ -41,45 +42,38 @@ _UNPACK = (
 _READ_AHEAD = 2 * MIB  # bytes: fewer, larger requests to the host
 _PER_INODE = 2 * KIB  # bytes of memory that a checker may take for each inode
 
-# How each file system is made, what it is mounted with while it is filled, and how it is checked.
-_OPTIONS = {
-    "ext4": "noatime,nobarrier,data=writeback,noauto_da_alloc",
-    "btrfs": "noatime,nobarrier",
-    "xfs": "noatime",
-    "f2fs": "noatime",
-}
-_CHECKS = {
-    "ext4": "e2fsck -fn",
-    "btrfs": "btrfs check --readonly",
-    "xfs": "xfs_repair -n",
-    "f2fs": "fsck.f2fs --dry-run",
-}
 _COPIED = re.compile(r"assemble: copied (\d+)")
 
 
 class GuestfsWriter:
-    """Writes ext4, btrfs, xfs and f2fs in an appliance; see `protocol.Writer`.
+    """Writes a root file system of any kind in an appliance; see `protocol.Writer`.
 
     `then` is called when the tree is in the image, which the appliance has mounted at TARGET.
     """
 
     def __init__(
         self,
+        kind: RootKind,
         accelerator: Accelerator = Accelerator.AUTO,
         then: Callable[[Appliance], None] | None = None,
     ) -> None:
-        self._accelerator, self._then = accelerator, then
+        self._kind, self._accelerator, self._then = kind, accelerator, then
+
+    def problems(self) -> list[str]:
+        """One line if no kernel of this host, which the appliance runs, has such a file system."""
+        return kernels.problems(self._kind.name, ROOT_KINDS)
 
     @contextmanager
     def write(
         self,
         image: Path,
-        target: FileSystem,
+        target: RootFileSystem,
         tree: Tree,
         progress: Progress,
         hashing: Hashing = NO_HASHING,
     ) -> Iterator[Mapping[str, str]]:
         """Make `target`, which is partition `target.partition` of `image`, and fill it."""
+        kind = self._kind
         with scratch_directory() as scratch:
             payload = Path(scratch) / "payload"
             tmp = temporary(temporary_directory(), target.data)
@@ -94,68 +88,36 @@ class GuestfsWriter:
             ]
             memory = target.inodes * _PER_INODE
             with Appliance(disks, self._accelerator, progress, memory=memory) as appliance:
-                with progress.step(f"writing {target.kind}", total=target.data) as step:
-                    _make(appliance, target)
+                with progress.step(f"writing {kind.name}", total=target.data) as step:
+                    _make(appliance, kind, target)
                     _unpack(appliance, target, step)
                 if self._then is not None:
                     self._then(appliance)
-                with progress.step(f"checking {target.kind}"):
-                    _check(appliance, target)
+                with progress.step(f"checking {kind.name}"):
+                    _check(appliance, kind, target)
                     appliance.shutdown()
 
 
-def mkfs(target: FileSystem) -> str:
-    """The shell command that makes `target`, named as asked as far as its mkfs allows."""
-    label, uuid, where = shlex.quote(target.label), target.uuid, device(target.partition)
-    match target.kind:
-        case "ext4":
-            options = mke2fs.options(
-                size=target.size,
-                inodes=target.inodes,
-                label=target.label,
-                uuid=target.uuid,
-                hash_seed=target.hash_seed,
-            )
-            epoch = f"E2FSPROGS_FAKE_TIME={max(1, target.epoch)}"
-            return f"{epoch} mke2fs {shlex.join(options)} {where} {target.size // KIB}k"
-        case "btrfs":
-            return f"mkfs.btrfs -q -f -K -L {label} -U {uuid} {where}"
-        case "xfs":
-            # GRUB 2.06 does not read large extent counts; releases of mkfs.xfs that do not know
-            # them either do not know the option.
-            make = f"mkfs.xfs -q -f -K -L {label} -m uuid={uuid}"
-            return f"{make} -i nrext64=0 {where} 2>/dev/null || {make} {where}"
-        case _:
-            return f"mkfs.f2fs -q -f -t 0 -l {label} -U {uuid} {where}"
+def _missing(kind: RootKind) -> str:
+    """Shell words that name the file systems of an appliance, and that `kind` is not among them."""
+    return (
+        f'for one in {" ".join(ROOT_KINDS)}; do ! modprobe -q $one || others="$others $one"; done; '
+        f'echo "the appliance has no {kind.name}; it has$others" >&2'
+    )
 
 
-# What the appliance says of a kernel without the file system $kind.
-_OTHERS = (
-    f'for one in {" ".join(_CHECKS)}; do ! modprobe -q $one || others="$others $one"; done; '
-    'echo "the appliance has no $kind; it has$others" >&2'
-)
-
-
-def _make(appliance: Appliance, target: FileSystem) -> None:
+def _make(appliance: Appliance, kind: RootKind, target: RootFileSystem) -> None:
     """Make the file system with its subvolumes, and mount it."""
     lines = [
-        f"kind={target.kind}; modprobe $kind 2>/dev/null || :",
-        f"grep -qw {target.kind} /proc/filesystems || {{ {_OTHERS}; exit 1; }}",
-        mkfs(target),
+        f"modprobe {kind.name} 2>/dev/null || :",
+        f"grep -qw {kind.name} /proc/filesystems || {{ {_missing(kind)}; exit 1; }}",
+        *kind.make(target, device(target.partition)),
+        *mount(target.partition, kind.name, target.subvolumes, kind.mount_options),
     ]
-    if target.subvolumes:
-        top = "/run/assemble/top"
-        lines += [f"mkdir -p {top}", f"mount -t btrfs {device(target.partition)} {top}"]
-        lines += [
-            f"btrfs -q subvolume create {shlex.quote(f'{top}/{name}')}"
-            for name, _ in target.subvolumes
-        ]
-        lines += [f"umount {top}"]
-    lines += mount(target.partition, target.kind, target.subvolumes, _OPTIONS[target.kind])
-    appliance.sh("\n".join(lines), what=f"making {target.kind} in the appliance")
+    appliance.sh("\n".join(lines), what=f"making {kind.name} in the appliance")
 
 
-def _unpack(appliance: Appliance, target: FileSystem, step: Step) -> None:
+def _unpack(appliance: Appliance, target: RootFileSystem, step: Step) -> None:
     """Unpack the archive."""
     done = 0
 
@@ -180,9 +142,9 @@ def _unpack(appliance: Appliance, target: FileSystem, step: Step) -> None:
     appliance.sh("\n".join(lines), what="unpacking the tree in the appliance", on_line=heard)
 
 
-def _check(appliance: Appliance, target: FileSystem) -> None:
+def _check(appliance: Appliance, kind: RootKind, target: RootFileSystem) -> None:
     """Unmount the file system and let its own checker read it."""
-    check = f"{_CHECKS[target.kind]} {device(target.partition)}"
-    said = "/run/assemble/said"  # only what goes to standard error is handed on
-    lines = [*UNMOUNT, f"{check} > {said} 2>&1 || {{ cat {said} >&2; exit 1; }}"]
-    appliance.sh("\n".join(lines), what=f"checking {target.kind} in the appliance")
+    check = f"{kind.check} {device(target.partition)}"
+    output = "/run/assemble/output"  # the appliance hands on standard error only
+    lines = [*UNMOUNT, f"{check} > {output} 2>&1 || {{ cat {output} >&2; exit 1; }}"]
+    appliance.sh("\n".join(lines), what=f"checking {kind.name} in the appliance")

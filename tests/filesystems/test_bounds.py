@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,12 @@ import pytest
 from assembler.appliance.accelerator import Accelerator
 from assembler.appliance.mounts import TARGET
 from assembler.appliance.session import Appliance
+from assembler.filesystems.btrfs import BTRFS
 from assembler.filesystems.demand import measure
 from assembler.filesystems.guestfs.writer import GuestfsWriter
-from assembler.filesystems.other_sizes import smallest
-from assembler.filesystems.protocol import FileSystem
+from assembler.filesystems.kind import RootKind
+from assembler.filesystems.protocol import RootFileSystem
+from assembler.filesystems.xfs import XFS
 from assembler.host.progress import Progress
 from assembler.tree.tree import Directory, Tree, regular
 from assembler.units import BLOCK, MIB
@@ -44,23 +47,22 @@ def much_data(scratch: Path) -> Tree:
 
 
 @pytest.mark.parametrize("content", [many_inodes, much_data])
-@pytest.mark.parametrize("kind", ["btrfs", "xfs"])
-def test_what_is_left_free(kind: str, content: Callable[[Path], Tree], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [BTRFS, XFS], ids=attrgetter("name"))
+def test_what_is_left_free(kind: RootKind, content: Callable[[Path], Tree], tmp_path: Path) -> None:
     tree = content(tmp_path)
     demand = measure(tree)
-    size = smallest(kind, blocks=demand.blocks, inodes=demand.inodes, free=FREE)
+    size, inodes = kind.sizes.with_free(demand, FREE)
     image = tmp_path / "image"
     with image.open("wb") as file:
         file.truncate(size)
-    target = FileSystem(
+    target = RootFileSystem(
         offset=0,
         size=size,
-        inodes=demand.inodes,
+        inodes=inodes,
         label="test",
         uuid=SEED,
         hash_seed=SEED,
         epoch=1,
-        kind=kind,
         data=demand.data,
     )
     left = []
@@ -70,7 +72,9 @@ def test_what_is_left_free(kind: str, content: Callable[[Path], Tree], tmp_path:
         blocks, block = map(int, said.split())
         left.append(blocks * block)
 
-    with GuestfsWriter(Accelerator.TCG, look).write(image, target, tree, Progress(quiet=True)):
+    with GuestfsWriter(kind, Accelerator.TCG, look).write(
+        image, target, tree, Progress(quiet=True)
+    ):
         pass
     assert left[0] >= FREE
     assert left[0] - FREE < 256 * MIB + demand.blocks * BLOCK // 5

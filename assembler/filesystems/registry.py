@@ -1,0 +1,36 @@
+"""The kinds of file systems that there are. A new one gets a line here."""
+
+from collections.abc import Mapping
+
+from assembler.errors import Message, RequestError, Setting
+from assembler.filesystems.btrfs import BTRFS
+from assembler.filesystems.ext4.kind import EXT4
+from assembler.filesystems.f2fs import F2FS
+from assembler.filesystems.fat.kind import FAT
+from assembler.filesystems.kind import Kind, RootKind
+from assembler.filesystems.xfs import XFS
+
+ROOT_KINDS: Mapping[str, RootKind] = {
+    kind.name: kind
+    for kind in (
+        EXT4,
+        BTRFS,
+        XFS,
+        F2FS,
+    )
+}
+KINDS: tuple[Kind, ...] = (*ROOT_KINDS.values(), FAT)
+DEFAULT = EXT4  # what the root file system is unless the user asks for another
+
+
+def root_kind(name: str) -> RootKind:
+    """The kind of root file system with a name; raises RequestError where there is none."""
+    if name not in ROOT_KINDS:
+        direct = [one.name for one in ROOT_KINDS.values() if one.direct is not None]
+        others = [one.name for one in ROOT_KINDS.values() if one.direct is None]
+        there = f" cannot be made: there are {', '.join(direct)}, and with "
+        guestfs = Setting("writer", "guestfs")
+        raise RequestError(
+            [Message(Setting("file_system", name), there, guestfs, f" {', '.join(others)}")]
+        )
+    return ROOT_KINDS[name]

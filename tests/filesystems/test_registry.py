@@ -1,0 +1,138 @@
+"""Every kind of file system, by one table: what its own tools take and refuse."""
+
+import subprocess
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+
+import pytest
+
+from assembler.errors import RequestError
+from assembler.filesystems.demand import Demand
+from assembler.filesystems.kind import Kind, RootKind
+from assembler.filesystems.protocol import RootFileSystem
+from assembler.filesystems.registry import DEFAULT, KINDS, ROOT_KINDS, root_kind
+from assembler.tree.tree import Tree, symlink
+from assembler.units import BLOCK, GIB, MIB
+from tests.support.helpers import output
+from tests.support.trees import SEED
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a kind must take and refuse."""
+
+    good_labels: tuple[str, ...]
+    bad_labels: tuple[str, ...]
+    long_symlink: str = ""  # why it cannot hold the longest symlink that a Tree can have
+    tools_cut: bool = False  # whether mke2fs cuts a label that is too long, and only warns
+
+
+ROWS = {
+    "ext4": Row(("a", "x" * 16, "a $b'\"c", "ü" * 8), ("x" * 17, "ü" * 9), tools_cut=True),
+    "btrfs": Row(("a", "x" * 254, "a $b'\"c", "ü" * 127), ("x" * 256, "ü" * 128)),
+    "xfs": Row(("a", "x" * 12, "a $b'\"c", "ü" * 6), ("x" * 13, "ü" * 7), "in XFS the longest"),
+    "f2fs": Row(("a", "x" * 255, "a $b'\"c", "ü" * 127), ("x" * 513,)),
+    "vfat": Row(("a", "x" * 11, "a $b'_c"), ("x" * 12, "ü", "a.b", "a/b", "", "NO NAME", "a ")),
+}
+ROOTS = [*ROOT_KINDS.values()]
+
+
+def target(label: str) -> RootFileSystem:
+    """A file system of 1 GiB, to be made in a file of that size."""
+    return RootFileSystem(
+        offset=0, size=GIB, inodes=100, label=label, uuid=SEED, hash_seed=SEED, epoch=1
+    )
+
+
+def make(kind: RootKind, image: Path, label: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the appliance's command here, on a file."""
+    image.unlink(missing_ok=True)
+    with image.open("wb") as file:
+        file.truncate(GIB)
+    script = "\n".join(["PATH=/usr/sbin:/sbin:$PATH", *kind.make(target(label), str(image))])
+    return subprocess.run(["sh", "-ec", script], capture_output=True)
+
+
+def test_each_kind_has_a_row() -> None:
+    """Without it, a new kind would go untested."""
+    assert {kind.name for kind in KINDS} == {*ROWS}
+    assert DEFAULT in KINDS
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=attrgetter("name"))
+def test_labels(kind: Kind) -> None:
+    row = ROWS[kind.name]
+    assert [kind.label_fault(label) for label in row.good_labels] == [""] * len(row.good_labels)
+    for label in row.bad_labels:
+        assert kind.label_fault(label).startswith(f"a label of {kind.title} has at most "), label
+
+
+@pytest.mark.parametrize("kind", ROOTS, ids=attrgetter("name"))
+def test_the_tools_write_the_labels_and_the_magic(kind: RootKind, tmp_path: Path) -> None:
+    """mkfs takes what is held possible, refuses what is not, and blkid finds all again."""
+    image, row = tmp_path / "image", ROWS[kind.name]
+    for label in row.good_labels:
+        done = make(kind, image, label)
+        assert done.returncode == 0, done.stderr
+        with image.open("rb") as file:
+            for at, magic in kind.magics:
+                file.seek(at)
+                assert file.read(len(magic)) == magic
+        for tag, name in (("LABEL", label), ("UUID", str(SEED)), ("TYPE", kind.name)):
+            found = output("/sbin/blkid", "--probe", "-o", "value", "-s", tag, image)
+            assert found.decode().rstrip("\n") == name
+    for label in row.bad_labels:
+        done = make(kind, image, label)
+        assert done.returncode != 0 or (row.tools_cut and b"too long" in done.stderr), label
+
+
+@pytest.mark.parametrize("kind", ROOTS, ids=attrgetter("name"))
+def test_its_checker_reads_it_and_finds_a_fault(kind: RootKind, tmp_path: Path) -> None:
+    """The command for the appliance, run here on a file that is whole, and on one that is not."""
+    image = tmp_path / "image"
+    assert make(kind, image, "x").returncode == 0
+    check = f"PATH=/usr/sbin:/sbin:$PATH; {kind.check} {image}"
+    assert subprocess.run(["sh", "-c", check], capture_output=True).returncode == 0
+    image.write_bytes(bytes(MIB))
+    assert subprocess.run(["sh", "-c", check], capture_output=True).returncode != 0
+
+
+@pytest.mark.parametrize("kind", ROOTS, ids=attrgetter("name"))
+@pytest.mark.parametrize("demand", [Demand(1, 1, 0), Demand(10**6, 10**5, 4 * 10**9)])
+def test_sizes(kind: RootKind, demand: Demand) -> None:
+    sizes = kind.sizes
+    least, roomy = sizes.least(demand), sizes.with_free(demand, GIB)
+    assert least % MIB == roomy.bytes % MIB == 0
+    assert demand.blocks * BLOCK < least
+    assert max(least, GIB + demand.blocks * BLOCK) < roomy.bytes
+    assert roomy.inodes >= demand.inodes
+    for room in (least, least + 3 * MIB, 3 * least):
+        size = sizes.within(demand, room)
+        assert least <= size.bytes <= room
+        assert size.inodes >= demand.inodes
+
+
+@pytest.mark.parametrize("kind", ROOTS, ids=attrgetter("name"))
+def test_what_it_cannot_hold(kind: RootKind) -> None:
+    tree = Tree()
+    tree.add(b"/srv/link", symlink(b"x" * 1024))
+    problems = kind.tree_problems(tree, ())
+    assert len(problems) == bool(ROWS[kind.name].long_symlink)
+    assert ROWS[kind.name].long_symlink in "".join(problems)
+
+
+def test_xfs_and_long_symlinks() -> None:
+    tree = Tree()
+    tree.add(b"/srv/fits", symlink(b"x" * 1023))
+    tree.add(b"/srv/link", symlink(b"x" * 1024))
+    assert ROOT_KINDS["xfs"].tree_problems(tree, ()) == [
+        "/srv/link is a symlink of 1024 bytes; in XFS the longest has 1023"
+    ]
+
+
+@pytest.mark.parametrize("name", ["", "vfat", "ext3", "EXT4"])
+def test_an_unknown_kind_is_refused(name: str) -> None:
+    """Once, a kind that was forgotten in one place was made as f2fs."""
+    with pytest.raises(RequestError, match="cannot be made: there are ext4, and with --writer"):
+        root_kind(name)
