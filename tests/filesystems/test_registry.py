@@ -134,5 +134,5 @@ def test_xfs_and_long_symlinks() -> None:
 @pytest.mark.parametrize("name", ["", "vfat", "ext3", "EXT4"])
 def test_an_unknown_kind_is_refused(name: str) -> None:
     """Once, a kind that was forgotten in one place was made as f2fs."""
-    with pytest.raises(RequestError, match="cannot be made: there are ext4, and with --writer"):
+    with pytest.raises(RequestError, match="cannot be made: there are ext4, and with writer"):
         root_kind(name)
