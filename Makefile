@@ -2,13 +2,14 @@
 # make image SYSTEM=/nix/store/…  one's own system
 # make boot [FIRMWARE=efi]        boots build/disk.raw on this terminal; it stays as it is
 # make test                       linters, tests, and boots in QEMU
+# make man                        man pages and completions below build/package/share
 # make clean                      takes away what all these made
 
 SYSTEM ?=
 FIRMWARE ?= bios
 DEMO := build/demo-system
 
-.PHONY: image boot test bootstrap demo clean
+.PHONY: image boot test man bootstrap demo clean
 
 image: $(if $(SYSTEM),bootstrap,demo)
 	mkdir -p build
@@ -20,6 +21,10 @@ boot: bootstrap
 
 test:
 	scripts/run-tests
+
+man: bootstrap
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --ignore-installed \
+	  --no-deps --no-build-isolation --prefix build/package .
 
 bootstrap:
 	@scripts/bootstrap

@@ -85,7 +85,8 @@ class InstallShare(Distribution().get_command_class("install_data")):
             command = make().prog
             files = {f"man/man1/{command}.1": man_page(make(), self.distribution.get_version())}
             for shell, place in COMPLETIONS.items():
-                files[place.format(command)] = completion(make(), shell)
+                if shell in shtab.SUPPORTED_SHELLS:  # fish from release 1.9 on
+                    files[place.format(command)] = completion(make(), shell)
             for name, text in files.items():
                 file = Path(self.install_dir, "share", name)
                 file.parent.mkdir(parents=True, exist_ok=True)
