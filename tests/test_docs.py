@@ -1,0 +1,80 @@
+"""The documents: what they link to, name and promise exists."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from assembler.cli.parsers import assemble_parser, check_image_parser, prepare_root_parser
+from tests.support.places import REPOSITORY
+
+DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")])
+ARCHITECTURE = (REPOSITORY / "docs/architecture.md").read_text()
+# Options of other programs that documents name.
+OTHERS = {
+    "--dump-db", "--export", "--requisites", "--include-outputs", "--query", "--deriver", "--json",
+    "--chmod", "--guestfs", "--install-bootloader", "--strict",
+}  # fmt: skip
+
+
+def name(file: Path) -> str:
+    """A document's path in the repository."""
+    return str(file.relative_to(REPOSITORY))
+
+
+def anchors(file: Path) -> set[str]:
+    """What the headings of a document can be linked by."""
+    headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=name)
+def test_relative_links_lead_to_files_and_headings(file: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", file.read_text()):
+        path, _, anchor = link.partition("#")
+        target = file.parent / path if path else file
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def test_every_document_can_be_found_from_the_readme() -> None:
+    linked = re.findall(r"\]\(([^)#\s]+)", (REPOSITORY / "README.md").read_text())
+    assert {name(file) for file in DOCUMENTS} - {"README.md"} <= {*linked}
+
+
+def test_the_readme_is_short() -> None:
+    assert len((REPOSITORY / "README.md").read_text().splitlines()) <= 110
+
+
+def test_every_option_is_in_the_documents_and_no_other() -> None:
+    """Without this test a new option goes undescribed, and one that is gone stays."""
+    parsers = assemble_parser(), prepare_root_parser(), check_image_parser()
+    options = {
+        option
+        for parser in parsers
+        for option in parser._option_string_actions
+        if option.startswith("--")
+    }
+    texts = [file.read_text() for file in DOCUMENTS if file.name != "CHANGELOG.md"]
+    named = {*re.findall(r"(?<![\w-])--[a-z][a-z-]+", "\n".join(texts))}
+    assert options - named == set()
+    assert named - options - OTHERS == set()
+
+
+def test_the_architecture_lists_the_rooms_in_the_order_of_the_contract() -> None:
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    [contract] = settings["tool"]["importlinter"]["contracts"]
+    rows = re.findall(r"^\| (`.*?`(?:, `.*?`)*) \|", ARCHITECTURE, re.MULTILINE)
+    rooms = [re.sub(r"/$|\.py$", "", room) for row in rows for room in re.findall("`(.*?)`", row)]
+    layers = [layer for entry in contract["layers"] for layer in re.split(r" [|:] ", entry)]
+    assert [room for room in rooms if room in layers] == layers
+
+
+def test_the_architecture_names_files_that_exist() -> None:
+    """What comes with a change, such as a new file, has no name there yet."""
+    spans = re.findall(r"`([\w/]+(?:/|\.py))`", ARCHITECTURE)
+    places = [REPOSITORY, REPOSITORY / "assembler", *(REPOSITORY / "assembler").iterdir()]
+    assert [one for one in spans if not any((place / one).exists() for place in places)] == []
