@@ -1,16 +1,22 @@
 """The documents: what they link to, name and promise exists."""
 
 import re
+import subprocess
+import sys
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+import assembler
 from assembler.cli.parsers import assemble_parser, check_image_parser, prepare_root_parser
 from tests.support.places import REPOSITORY
+from tests.support.systems import make_system
 
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")])
 ARCHITECTURE = (REPOSITORY / "docs/architecture.md").read_text()
+API = (REPOSITORY / "docs/python-api.md").read_text()
 # Options of other programs that documents name.
 OTHERS = {
     "--dump-db", "--export", "--requisites", "--include-outputs", "--query", "--deriver", "--json",
@@ -73,8 +79,28 @@ def test_the_architecture_lists_the_rooms_in_the_order_of_the_contract() -> None
     assert [room for room in rooms if room in layers] == layers
 
 
-def test_the_architecture_names_files_that_exist() -> None:
-    """What comes with a change, such as a new file, has no name there yet."""
-    spans = re.findall(r"`([\w/]+(?:/|\.py))`", ARCHITECTURE)
-    places = [REPOSITORY, REPOSITORY / "assembler", *(REPOSITORY / "assembler").iterdir()]
-    assert [one for one in spans if not any((place / one).exists() for place in places)] == []
+def test_the_example_of_the_python_interface_runs(tmp_path: Path) -> None:
+    """On a system in a store of its own: only where the closure comes from is changed."""
+    system = make_system(tmp_path / "store")
+    (tmp_path / "result").symlink_to(system.toplevel)
+    [example] = re.findall("^```python\n(.*?)^```$", API, re.MULTILINE | re.DOTALL)
+    place = f'store=Path("{system.root}"), closures=(Path("{system.registration}"),)'
+    script = example.replace('system="./result"', f'system="./result", {place}')
+    assert script != example
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    loader, esp, root, verdict = done.stdout.splitlines()
+    assert (loader, verdict) == ("boot loader: grub", "sound")
+    assert esp == "partition 1: FAT (EFI system partition), 64 MiB"
+    assert root.startswith("partition 2: ext4")
+
+
+def test_the_python_interface_is_described_and_nothing_else() -> None:
+    rows = re.findall(r"^\| (`.*?`(?:, `.*?`)*) \|", API, re.MULTILINE)
+    named = {one for row in rows for one in re.findall(r"`(\w+)", row)}
+    settings = {one.name for spec in (assembler.Spec, assembler.RootSpec) for one in fields(spec)}
+    assert settings - named == set()
+    assert named - settings <= {*assembler.__all__}
+    assert [one for one in assembler.__all__ if one not in API] == []
