@@ -94,7 +94,8 @@ def signed_files(*more: Path) -> dict[str, bytes]:
     """The files of Debian's signed programs on an ESP."""
     files = given([*SIGNED, *more]).files(ROOT_UUID, PREFIX)
     return {
-        name: file.read_bytes() if isinstance(file, Path) else file for name, file in files.items()
+        file.path: file.source.read_bytes() if isinstance(file.source, Path) else file.source
+        for file in files
     }
 
 

@@ -1,6 +1,5 @@
 """Which processors a system is for, and what they are called elsewhere."""
 
-from assembler.host.regular import read_file
 from assembler.store.paths import AbsentError, Store
 
 _DEFAULT = "x86_64-linux"
@@ -13,7 +12,7 @@ def read_architecture(store: Store, system: str) -> str:
     where it is a link that leads out of the closure.
     """
     try:
-        text = read_file(store.host(store.resolve(f"{system}/system"))).decode()
+        text = store.read(f"{system}/system").decode()
     except (OSError, ValueError, AbsentError):
         return _DEFAULT
     return text.strip() or _DEFAULT

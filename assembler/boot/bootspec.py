@@ -14,7 +14,6 @@ from assembler.boot.headers import file_fault
 from assembler.boot.lookup import resolve
 from assembler.errors import RequestError
 from assembler.host.json_text import load_json
-from assembler.host.regular import read_file
 from assembler.store.paths import AbsentError, Store, is_store_path, store_path_of
 
 DOCUMENT = "boot.json"
@@ -64,7 +63,7 @@ def read_bootspec(store: Store, system: str) -> Bootspec:
     """
     path = f"{system}/{DOCUMENT}"
     try:
-        content = read_file(store.host(store.resolve(path)))
+        content = store.read(path)
     except (OSError, AbsentError):
         raise RequestError(
             f"{system} is not a NixOS system that can be booted: it has no {DOCUMENT}"

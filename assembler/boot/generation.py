@@ -21,9 +21,8 @@ from assembler.boot.bootspec import (
     read_bootspec,
 )
 from assembler.boot.headers import file_fault
-from assembler.boot.lookup import resolve
+from assembler.boot.lookup import exists, resolve
 from assembler.errors import HostError, RequestError, reason
-from assembler.host.regular import read_file
 from assembler.store.paths import AbsentError, Store
 
 log = logging.getLogger(__name__)
@@ -97,7 +96,7 @@ def read_system(store: Store, system: str) -> Bootspec | None:
     None for one that has neither that nor both kernel and initrd. Raises RequestError.
     """
     unread = ""
-    if _is_there(store, f"{system}/{DOCUMENT}"):
+    if exists(store, f"{system}/{DOCUMENT}"):
         try:
             return read_bootspec(store, system)
         except UnknownVersionError as error:
@@ -175,7 +174,7 @@ def _from_links(store: Store, system: str, problems: list[str]) -> Bootspec | No
         label=f"NixOS {version}",
         system=machine,
         toplevel=system,
-        initrd_secrets=secrets if _is_there(store, secrets) else None,
+        initrd_secrets=secrets if exists(store, secrets) else None,
     )
 
 
@@ -189,7 +188,7 @@ def _warn(store: Store, generation: Generation) -> None:
     ]
     for which, spec in whole + inner:
         where = f"generation {generation.number}{which}"
-        if _is_there(store, f"{spec.toplevel}/xen.gz"):
+        if exists(store, f"{spec.toplevel}/xen.gz"):
             log.warning("%s is booted without Xen until the first rebuild", where)
         if _has_secrets(store, spec):
             log.warning(
@@ -208,26 +207,18 @@ def _has_secrets(store: Store, spec: Bootspec) -> bool:
     if spec.initrd_secrets is None:
         return False
     try:
-        script = read_file(store.host(store.resolve(spec.initrd_secrets)))
+        script = store.read(spec.initrd_secrets)
     except (OSError, AbsentError):
         return False
     return b"exit 0" not in [line.strip() for line in script.splitlines()]
 
 
-def _is_there(store: Store, path: str) -> bool:
-    """Whether the closure has something at a path, links followed."""
-    try:
-        return not store.fault(store.resolve(path))
-    except AbsentError:
-        return False
-
-
 def _names(store: Store, directory: str) -> list[str]:
     """What a directory holds, sorted as the shell would; nothing where there is none."""
-    if not _is_there(store, directory):
+    if not exists(store, directory):
         return []
     try:
-        names = os.listdir(store.host(store.resolve(directory)))
+        names = os.listdir(store.find(directory))
     except OSError as error:
         raise HostError(f"cannot read {reason(error)}") from None
     return sorted(name for name in names if not name.startswith("."))
@@ -235,10 +226,10 @@ def _names(store: Store, directory: str) -> list[str]:
 
 def _line(store: Store, path: str, fits: Callable[[str], bool] = is_line) -> str:
     """The one line of a small file, empty if there is no file; raises RequestError."""
-    if not _is_there(store, path):
+    if not exists(store, path):
         return ""
     try:
-        text = read_file(store.host(store.resolve(path))).decode().removesuffix("\n")
+        text = store.read(path).decode().removesuffix("\n")
     except OSError as error:
         raise HostError(f"cannot read {reason(error)}") from None
     except UnicodeDecodeError:

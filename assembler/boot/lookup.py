@@ -22,6 +22,37 @@ def resolve(store: Store, path: str) -> str:
     raise RequestError(f"{path} cannot be read: {fault}")
 
 
+def find_file(store: Store, path: str) -> str:
+    """The file that `path` leads to; raises RequestError where the closure has none."""
+    real = resolve(store, path)
+    if not store.is_file(real):
+        raise RequestError(f"{path} is not a file")
+    return real
+
+
+def optional_file(store: Store, path: str) -> str | None:
+    """The file that `path` leads to, None where the closure has none.
+
+    Raises RequestError where a link leads out of the closure.
+    """
+    try:
+        real = store.resolve(path)
+    except AbsentError:
+        return None
+    return real if store.is_file(real) else None
+
+
+def exists(store: Store, path: str) -> bool:
+    """Whether the closure has something at a path, links followed.
+
+    Raises RequestError where a link leads out of the closure.
+    """
+    try:
+        return not store.fault(store.resolve(path))
+    except AbsentError:
+        return False
+
+
 def host_tree(store: Store, path: str) -> Path:
     """Where a file or directory lies on this host, for a program that follows the links in it.
 
@@ -32,7 +63,7 @@ def host_tree(store: Store, path: str) -> Path:
     for link in _links(host):
         inside = path + link.removeprefix(str(host))
         try:
-            real = store.host(store.resolve(inside))
+            real = store.find(inside)
         except AbsentError:
             if not os.path.exists(link):
                 continue

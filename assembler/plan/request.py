@@ -166,7 +166,7 @@ def _read_file(files: Files, rows: Sequence[Row], system: str, path: str) -> byt
     content = read_target(rows, files, path)
     if content is None and path.startswith("/etc/"):
         with suppress(AbsentError):
-            return files.host(files.resolve(f"{system}{path}")).read_bytes()
+            return files.find(f"{system}{path}").read_bytes()
     return content
 
 

@@ -149,7 +149,7 @@ def _sysusers(text: str) -> Accounts:
 def _read(store: Store, path: str) -> str:
     """A small file of the closure, empty where there is none; bytes that are not UTF-8 stay."""
     try:
-        with store.host(store.resolve(path)).open("rb") as file:
+        with store.find(path).open("rb") as file:
             return file.read(_MAX_READ).decode(errors="surrogateescape")
     except AbsentError:
         return ""
@@ -160,7 +160,7 @@ def _read(store: Store, path: str) -> str:
 def _names(store: Store, directory: str) -> list[str]:
     """The files for systemd-sysusers, in its order."""
     try:
-        names = os.listdir(store.host(store.resolve(directory)))
+        names = os.listdir(store.find(directory))
     except (AbsentError, NotADirectoryError):
         return []
     except OSError as error:

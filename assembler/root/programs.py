@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from assembler.errors import RequestError
-from assembler.host.regular import read_file
 from assembler.store.derivation import is_derivation
 from assembler.store.paths import STORE, Store, store_path_of
 from assembler.store.registration import PathInfo, requisites
@@ -57,7 +56,7 @@ def find_programs(store: Store, system: str, paths: Sequence[str]) -> Programs:
 def _named(store: Store, system: str) -> dict[str, Any] | None:
     """What the bootspec tells of programs; None if nothing, as in older systems."""
     try:
-        document = json.loads(read_file(store.host(store.resolve(f"{system}/boot.json"))))
+        document = json.loads(store.read(f"{system}/boot.json"))
     except (OSError, ValueError, RecursionError, RequestError):
         return None  # whoever boots the system tells what is wrong with it
     found = document.get(_NIXOS_INIT) if isinstance(document, dict) else None

@@ -13,6 +13,7 @@ from typing import Protocol
 from urllib.parse import quote
 
 from assembler.errors import RequestError, reason
+from assembler.host.regular import read_file
 
 STORE = "/nix/store"
 _ABOVE_STORE = ("/nix", STORE)  # directories in any image, whatever is on this host
@@ -61,13 +62,22 @@ class Store(Protocol):
         Raises AbsentError where nothing is there, RequestError where a link leads out of the
         closure, since other files of this host are not read.
         """
+        return resolve(self, path)
 
     def is_file(self, path: str) -> bool:
         """Whether there is a regular file at `path`, no link followed."""
 
+    def find(self, path: str) -> Path:
+        """Where on this host lies what `path` leads to; raises as `resolve`."""
+        return self.host(self.resolve(path))
+
+    def read(self, path: str) -> bytes:
+        """The content of the file that `path` leads to; raises as `resolve`, and OSError."""
+        return read_file(self.find(path))
+
 
 @dataclass(frozen=True, slots=True)
-class StoreRoot:
+class StoreRoot(Store):
     """A directory that stands for `/`: the files of `/nix/store` lie in `<root>/nix/store`.
 
     `Path("/")` is the host's own store; another directory is what Nix calls
@@ -111,13 +121,6 @@ class StoreRoot:
             if error.errno == errno.EINVAL:
                 return None
             raise
-
-    def resolve(self, path: str) -> str:
-        """Follow every symlink of an absolute `path`; see `Store.resolve`.
-
-        Links into `/nix/store` are followed below this root, not on the host.
-        """
-        return resolve(self, path)
 
 
 def resolve(store: Store, path: str) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from assembler.errors import HostError, reason
 from assembler.store.export import Receiver
-from assembler.store.paths import StoreRoot, resolve, store_path_of
+from assembler.store.paths import Store, StoreRoot, store_path_of
 from assembler.tree.nar_tree import Indexer, Range
 from assembler.tree.restore import Restorer
 from assembler.tree.tree import Directory, Node, parts, source_of, start_of
 
 
-class Files:
+class Files(Store):
     """The files of store paths, wherever they are; a `Store` (store/paths.py).
 
     `base` has what no export brought. What of an export is needed as a file of the host is taken
@@ -93,10 +93,6 @@ class Files:
         if isinstance(node, Directory) or node.kind != stat.S_IFLNK:
             return None
         return os.fsdecode(node.target)
-
-    def resolve(self, path: str) -> str:
-        """Follow every symlink as the image will see it; see `Store.resolve`."""
-        return resolve(self, path)
 
     def host(self, path: str) -> Path:
         """Where `path` lies on this host, taken out of its export if need be.

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from assembler.boot.files import BootFile
-from assembler.boot.grub.assets import find_file, find_theme
+from assembler.boot.grub.assets import find_theme
+from assembler.boot.lookup import find_file
 from assembler.errors import RequestError
 from assembler.store.paths import StoreRoot
 from tests.support.boots import link, path_of, put

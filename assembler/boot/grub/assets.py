@@ -12,14 +12,6 @@ _MAX_FILES = 10_000  # in a theme; the largest known has some hundreds
 _MAX_DEPTH = 50  # directories in each other
 
 
-def find_file(store: Store, path: str) -> str:
-    """The file that `path` leads to; raises RequestError where the closure has none."""
-    real = resolve(store, path)
-    if not store.is_file(real):
-        raise RequestError(f"{path} is not a file")
-    return real
-
-
 def find_theme(store: Store, path: str) -> tuple[BootFile, ...]:
     """All files below a directory, by their paths in it and sorted by these; raises RequestError.
 

@@ -10,8 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from assembler.boot.files import BootFile
-from assembler.boot.grub.assets import find_file, find_theme
+from assembler.boot.grub.assets import find_theme
 from assembler.boot.grub.xml import Settings, read_settings
+from assembler.boot.lookup import find_file
 from assembler.boot.places import BOOT
 from assembler.errors import RequestError, reason
 from assembler.host.regular import read_file

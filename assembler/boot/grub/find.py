@@ -8,11 +8,11 @@ from itertools import chain
 from pathlib import Path
 
 from assembler.boot.grub.grub import SHARED, Grub, Platform, lacking, missing_files, package_of
-from assembler.boot.lookup import host_tree
+from assembler.boot.lookup import host_tree, optional_file
 from assembler.disk.layout import Table
 from assembler.errors import Findings, HostError, RequestError
 from assembler.host import process, programs
-from assembler.store.paths import AbsentError, Store, store_path_of
+from assembler.store.paths import Store, store_path_of
 
 log = logging.getLogger(__name__)
 
@@ -138,14 +138,13 @@ def _in_closure(
         # nixpkgs installs to the store path itself, a distribution's package below usr/.
         for prefix in (path, f"{path}/usr"):
             modules = f"{prefix}/lib/grub/{platform}"
-            try:
-                found = store.resolve(f"{modules}/{_MODULE_LIST}")
-            except AbsentError:
+            found = optional_file(store, f"{modules}/{_MODULE_LIST}")
+            if found is None:
                 continue
             # The directory may be a link, which leads into the store of the image.
             modules = posixpath.dirname(found)
             installation = modules.removesuffix(f"/lib/grub/{platform}")
-            if store.is_file(found) and store_path_of(installation) is not None:
+            if store_path_of(installation) is not None:
                 # Out of an export comes only what was asked for; these are looked for beside it.
                 for beside in (f"bin/{_MKIMAGE}", *SHARED):
                     host_tree(store, f"{installation}/{beside}")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from assembler.boot.files import BootFile
-from assembler.boot.grub.assets import find_file
+from assembler.boot.lookup import find_file
 from assembler.boot.scripts import follow, plain_name, read_script, store_paths
 from assembler.errors import RequestError
 from assembler.store.paths import Store

@@ -7,8 +7,9 @@ from assembler.binaries.efi_program import read_program
 from assembler.binaries.machine import Machine
 from assembler.binaries.pe import PeError
 from assembler.boot.files import BootFile
+from assembler.boot.lookup import optional_file
 from assembler.errors import RequestError
-from assembler.store.paths import AbsentError, Store
+from assembler.store.paths import Store
 
 _DIRECTORY = "lib/systemd/boot/efi"
 _HOST = Path("/usr")
@@ -22,19 +23,20 @@ def find_systemd_boot(
     The store path `first` is looked at before the others, if it is among them.
     """
     name = f"{_DIRECTORY}/systemd-boot{machine}.efi"
-    candidates = [
-        _host_file(store, f"{prefix}/{name}")
+    found = [
+        optional_file(store, f"{prefix}/{name}")
         for path in sorted(paths, key=lambda path: (path != first, path))
         for prefix in (path, f"{path}/usr")
     ]
-    for program in (*candidates, _HOST / name):
-        if program is None or not program.is_file():
-            continue
+    candidates = [store.host(path) for path in found if path is not None]
+    if (_HOST / name).is_file():
+        candidates.append(_HOST / name)
+    for program in candidates:
         try:
-            found = read_program(program)
+            machine_of = read_program(program).machine
         except PeError as error:
             raise RequestError(f"{program}: {error}") from None
-        if found.machine is machine:
+        if machine_of is machine:
             return program
     raise RequestError(
         f"systemd-boot{machine}.efi is neither in the closure nor on this host: it is in the "
@@ -46,12 +48,3 @@ def systemd_boot_programs(program: Path, machine: Machine) -> list[BootFile]:
     """Where `bootctl install` puts systemd-boot's program."""
     paths = (machine.boot_program, f"EFI/systemd/systemd-boot{machine}.efi")
     return [BootFile(path, program) for path in paths]
-
-
-def _host_file(store: Store, path: str) -> Path | None:
-    """The host's file with the content that the image will have at `path`, links followed."""
-    try:
-        real = store.resolve(path)
-    except AbsentError:
-        return None
-    return store.host(real) if store.is_file(real) else None
