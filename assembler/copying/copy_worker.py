@@ -28,12 +28,21 @@ PACKET = 4096  # bytes: PIPE_BUF, the most that one packet holds
 _REPORT = 8 << 20  # bytes between two reports
 _PIECE = 1 << 18  # bytes: stays in the processor's cache between reading and hashing
 
+_NO_FILE = "it is no longer a file"
+
 # What copy_file_range says where these two files can only be copied by other means.
 _NO_SHARING = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
 
+def is_regular(source: int) -> bool:
+    """Whether an open file is a regular file: a FIFO or a device may have taken its place."""
+    return stat.S_ISREG(os.fstat(source).st_mode)
+
+
 def blame(error: OSError, source: int, path: bytes, start: int, length: int) -> OSError:
     """The error of a copy; it names the source if reading the source is what fails."""
+    if not is_regular(source):
+        return OSError(0, _NO_FILE, path)
     try:
         hash_range(None, source, start, length)
     except OSError as failed:
@@ -54,6 +63,9 @@ def copy_range(source: int, image: int, start: int, target: int, length: int) ->
         if error.errno not in _NO_SHARING:
             raise
     if done < length:
+        # copy_file_range takes only regular files, but sendfile would read a device.
+        if not is_regular(source):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         done += send_range(source, image, start + done, target + done, length - done)
     return done
 
@@ -126,6 +138,8 @@ class Worker:
             return
         if what in (COPY, HASH):
             self._open(text)
+            if digest is not None and not is_regular(self._source):
+                raise OSError(0, _NO_FILE, self._path)
         if digest is not None:
             if what == LITERAL:
                 digest.update(text)
@@ -156,11 +170,9 @@ class Worker:
             if self._source >= 0:
                 os.close(self._source)
             self._path, self._source = b"", -1
-            # No FIFO is waited for that has taken the place of the file.
-            source = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            self._path, self._source = path, source
-            if not stat.S_ISREG(os.fstat(source).st_mode):
-                raise OSError(0, "it is no longer a file", path)
+            # O_NONBLOCK: do not wait at a FIFO that has taken the place of the file.
+            self._source = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            self._path = path
 
     def _whole(self, done: int, length: int) -> None:
         if done != length:

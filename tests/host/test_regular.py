@@ -62,10 +62,23 @@ def copy(tmp_path: Path, source: Path) -> None:
         copier.copy(os.fsencode(source), 0, 4096, 4096)
 
 
-def test_a_source_that_has_become_a_fifo(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "source")
-    with pytest.raises(HostError, match="source: it is no longer a file"):
-        copy(tmp_path, tmp_path / "source")
+@pytest.mark.parametrize("hashing", [False, True])
+@pytest.mark.parametrize("kind", ["fifo", "device", "directory"])
+def test_a_source_that_is_no_longer_a_file(tmp_path: Path, kind: str, hashing: bool) -> None:
+    (tmp_path / "image").write_bytes(bytes(8192))
+    source = Path("/dev/zero") if kind == "device" else tmp_path / "source"
+    if kind == "fifo":
+        os.mkfifo(source)
+    if kind == "directory":
+        source.mkdir()
+    with (
+        pytest.raises(HostError, match=f"{source}: it is no longer a file"),
+        Copier(tmp_path / "image", Step(None), workers=1) as copier,
+    ):
+        if hashing:
+            copier.open("x")
+        copier.copy(os.fsencode(source), 0, 4096, 4096)
+    assert (tmp_path / "image").read_bytes() == bytes(8192)
 
 
 def test_a_source_that_has_vanished(tmp_path: Path) -> None:
