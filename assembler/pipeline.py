@@ -24,17 +24,17 @@ from assembler.host.scratch import scratch_directory
 from assembler.host.temporary import temporary_directory
 from assembler.plan.host_problems import root_problems
 from assembler.plan.needs import image_needs
-from assembler.plan.plan import Plan, fill_skeleton, make_plan
+from assembler.plan.plan import Plan, make_plan
 from assembler.plan.request import read_request, read_root, with_store_paths
 from assembler.root.build import scan_store
 from assembler.root.copies import copy_store
-from assembler.root.prepare import inside, obstacles, stamp
+from assembler.root.prepare import make_skeleton, obstacles, stamp
 from assembler.root.skeleton import DATABASE
 from assembler.root.target import target_problems, unfinished
 from assembler.spec import RootSpec, Spec
 from assembler.store.database import make_database
-from assembler.store.paths import StoreRoot
-from assembler.tree.files import Files
+from assembler.store.paths import StoreRoot, inside
+from assembler.tree.files import ClosureFiles
 from assembler.tree.scan import Scanner
 from assembler.tree.tree import Tree
 
@@ -162,7 +162,7 @@ def prepare(
     disk, tmp = Need(root, f"the disk of {root}"), temporary(temporary_directory())
     with scratch_directory() as scratch, unfinished(root) as resumed, watched(disk, tmp):
         with shown.step("reading the closure"):
-            files = Files(StoreRoot(spec.store), Path(scratch), unpack=root)
+            files = ClosureFiles(StoreRoot(spec.store), Path(scratch), unpack=root)
             closure = read_root(spec, files)
             tree = Tree()
             closure = scan_store(tree, Scanner(tree), closure, files)
@@ -173,7 +173,7 @@ def prepare(
             ):
                 require_room([replace(disk, size=_missing(root, tree))])
         with shown.step("preparing the root"):
-            made = fill_skeleton(spec, root, closure, files)
+            made = make_skeleton(root, spec, closure.infos, files)
         with shown.step("copying the store paths", total=measure(tree).data) as step:
             hash_paths = closure.to_hash(spec.check_hashes)
             hashes = copy_store(root, tree, step, copy_mode, compare=resumed, hash_paths=hash_paths)

@@ -21,7 +21,7 @@ from assembler.filesystems.fat.fat import LARGEST
 from assembler.filesystems.kind import RootKind
 from assembler.filesystems.protocol import Subvolume
 from assembler.filesystems.registry import DEFAULT, ROOT_KINDS, root_kind
-from assembler.root.skeleton import Generation
+from assembler.root.skeleton import ProfileGeneration
 from assembler.store.sources import STANDARD_INPUT
 from assembler.units import MIB, SECTOR, format_size
 
@@ -41,7 +41,7 @@ class RootSpec:
     store: Path = Path("/")  # the directory whose nix/store has the files
     additional_paths: tuple[str, ...] = ()
     check_hashes: bool | None = None  # None: those that the live store does not vouch for
-    generations: tuple[Generation, ...] = ()  # of the system profile
+    generations: tuple[ProfileGeneration, ...] = ()  # of the system profile
     channel: str | None = None  # store path of root's channels
     configuration: Path | None = None  # what becomes /etc/nixos/configuration.nix
     include_build_deps: bool = False  # the derivations and all outputs that build the system
@@ -83,7 +83,7 @@ def _generation(number: int, path: str) -> Setting:
     return Setting("generations", f"{number}={path}")
 
 
-def _generation_problems(generations: Sequence[Generation]) -> list[str]:
+def _generation_problems(generations: Sequence[ProfileGeneration]) -> list[str]:
     lines: list[str] = [
         Message(_generation(number, path), f": the numbers are 1 to {_MAX_GENERATION}")
         for number, path in generations

@@ -14,7 +14,7 @@ from uuid import UUID
 from assembler.disk.layout import Table
 from assembler.errors import RequestError
 from assembler.filesystems.protocol import Subvolume
-from assembler.root.skeleton import Generation
+from assembler.root.skeleton import ProfileGeneration
 from assembler.units import parse_size
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def subvolume(text: str) -> Subvolume:
     return name, place if place == "/" else place.rstrip("/")
 
 
-def generation(text: str) -> Generation:
+def generation(text: str) -> ProfileGeneration:
     """A generation: N=PATH."""
     number, separator, path = text.partition("=")
     if not separator or not re.fullmatch("[0-9]{1,20}", number):

@@ -103,7 +103,7 @@ def hash_zeros(digest: "_Hash", length: int) -> None:
         digest.update(zeros[: length - done])
 
 
-class Worker:
+class CopyWorker:
     """Does what records ask for; raises OSError with the name of the file that failed."""
 
     def __init__(self, image_path: str) -> None:
@@ -181,7 +181,7 @@ class Worker:
 
 if __name__ == "__main__":
     try:
-        Worker(sys.argv[1]).serve()
+        CopyWorker(sys.argv[1]).serve()
     except BrokenPipeError:  # who asked has gone
         sys.exit(1)
     except OSError as failure:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from assembler.errors import HostError, Message, Setting, reason
 from assembler.host.scratch import plain_name
+from assembler.units import NAME_MAX
 
 _libc = ctypes.CDLL(None, use_errno=True)  # for syncfs(2), which Python does not have
-NAME_MAX = 255  # bytes of a file's name: linux/limits.h
 _PREFIX, _SUFFIX = ".", ".partial"
 _LEGIBLE = 200  # bytes of a name too long to be kept whole in the hidden one
 # What names of disk images in other formats, and of compressed files, end in.

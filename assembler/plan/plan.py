@@ -26,12 +26,13 @@ from assembler.plan.sizes import decide_sizes
 from assembler.plan.volumes import boot_places, make_fats, make_volumes, name_partitions
 from assembler.root.build import build_tree, scan_store
 from assembler.root.placing import add_contents
-from assembler.root.prepare import inside, make_skeleton
+from assembler.root.prepare import make_skeleton
 from assembler.root.skeleton import DATABASE
-from assembler.spec import RootSpec, Spec
+from assembler.spec import Spec
 from assembler.store.closure import Closure
 from assembler.store.database import make_database
-from assembler.tree.files import Files
+from assembler.store.paths import inside
+from assembler.tree.files import ClosureFiles
 from assembler.tree.scan import Scanner
 from assembler.tree.tree import Tree
 from assembler.units import SECTOR
@@ -45,7 +46,7 @@ class Plan:
     layout: Layout
     tree: Tree
     closure: Closure  # with all sizes
-    files: Files
+    files: ClosureFiles
     database: Path  # the staged root's directory of the Nix database, which the tree has
     demand: Demand
     root: RootFileSystem
@@ -56,20 +57,6 @@ class Plan:
     architecture: str  # of the system, as Nix calls it: x86_64-linux
     bootspec: Bootspec | None  # of the system; None where it has no kernel
     disks: frozenset[str] = frozenset()  # what the machine must call the disk: sda
-
-
-def fill_skeleton(spec: RootSpec, root: Path, closure: Closure, files: Files) -> list[str]:
-    """Make all of a root but the store paths and their database; see `make_skeleton`."""
-    return make_skeleton(
-        root,
-        closure.infos,
-        files,
-        spec.system,
-        epoch=spec.epoch,
-        generations=spec.generations,
-        channel=spec.channel,
-        configuration=spec.configuration,
-    )
 
 
 def make_plan(request: Request, staging: Path) -> Plan:
@@ -192,7 +179,7 @@ def _complete_tree(
 
 def _prepare(request: Request, closure: Closure, staging: Path) -> None:
     root = request.spec.root
-    fill_skeleton(root, staging, closure, request.files)
+    make_skeleton(staging, root, closure.infos, request.files)
     make_database(
         closure.with_dummies().infos, request.files, inside(staging, DATABASE), root.epoch
     )

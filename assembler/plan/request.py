@@ -34,7 +34,7 @@ from assembler.spec import RootSpec, Spec
 from assembler.store.closure import Closure, read_closure
 from assembler.store.links import to_store_path
 from assembler.store.paths import AbsentError, StoreRoot
-from assembler.tree.files import Files
+from assembler.tree.files import ClosureFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Request:
 
     spec: Spec  # with what the system decides of it
     closure: Closure
-    files: Files
+    files: ClosureFiles
     architecture: str  # of the system, as Nix calls it: x86_64-linux
     loader: BootLoader
     mounts: BootMounts
@@ -64,7 +64,7 @@ def with_store_paths(spec: RootSpec) -> RootSpec:
     )
 
 
-def read_root(spec: RootSpec, files: Files) -> Closure:
+def read_root(spec: RootSpec, files: ClosureFiles) -> Closure:
     """Read the closure of a request for a root; raises RequestError with every problem.
 
     `spec` has store paths, not links to them.
@@ -100,7 +100,7 @@ def read_request(spec: Spec, scratch: Path) -> Request:
         found.problems += resources.problems()
         with found.gather():
             attempts(spec.accelerator)
-    files = Files(StoreRoot(spec.root.store), scratch)
+    files = ClosureFiles(StoreRoot(spec.root.store), scratch)
     closure, architecture, names = None, "", Names()
     loader, mounts = None, BootMounts()
     resolution: Resolution | None = None
@@ -132,7 +132,7 @@ def read_request(spec: Spec, scratch: Path) -> Request:
 
 
 def _boot_target(
-    resolution: Resolution, closure: Closure, files: Files, rows: Sequence[Row]
+    resolution: Resolution, closure: Closure, files: ClosureFiles, rows: Sequence[Row]
 ) -> BootTarget:
     """The system and the disk for which the boot loader is looked up."""
     spec, root, expected = resolution.spec, resolution.spec.root, resolution.expected
@@ -158,7 +158,7 @@ def _boot_target(
     )
 
 
-def _read_file(files: Files, rows: Sequence[Row], system: str, path: str) -> bytes | None:
+def _read_file(files: ClosureFiles, rows: Sequence[Row], system: str, path: str) -> bytes | None:
     """What the image will have at a path outside the store; None for nothing that is known here.
 
     That is what the contents put there, or the system at its activation.
@@ -170,7 +170,7 @@ def _read_file(files: Files, rows: Sequence[Row], system: str, path: str) -> byt
     return content
 
 
-def _read_rows(spec: Spec, files: Files, closure: Closure | None) -> list[Row]:
+def _read_rows(spec: Spec, files: ClosureFiles, closure: Closure | None) -> list[Row]:
     """Read the rows of the contents; raises RequestError for them, and for two configurations."""
     if spec.contents is None:
         return []

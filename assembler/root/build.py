@@ -6,13 +6,13 @@ from pathlib import Path
 
 from assembler.root import skeleton
 from assembler.store.closure import Closure
-from assembler.tree.files import Files
+from assembler.tree.files import ClosureFiles
 from assembler.tree.nar_tree import nar_size
 from assembler.tree.scan import Metadata, Scanner
 from assembler.tree.tree import Node, Sparse, Tree
 
 
-def scan_store(tree: Tree, scanner: Scanner, closure: Closure, files: Files) -> Closure:
+def scan_store(tree: Tree, scanner: Scanner, closure: Closure, files: ClosureFiles) -> Closure:
     """Add every store path of the closure; returns the closure with the sizes of all NARs.
 
     Raises HostError for what cannot be read, RequestError where another size is registered.

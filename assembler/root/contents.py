@@ -21,9 +21,9 @@ from assembler.root.rows import Row, read_target, where
 from assembler.store.paths import STORE, Store, locate, locate_link
 from assembler.tree.modes import Mode, parse_mode
 from assembler.tree.xattrs import read_xattrs
+from assembler.units import NAME_MAX
 
 _KEYS = frozenset(("source", "target", "user", "group", "mode", "xattrs"))
-_NAME_MAX = 255  # bytes in a file name, in ext4 as in Linux
 # What a row may not touch, nor what is below: why.
 _TAKEN = {
     STORE: "is in the store: use --additional-path",
@@ -184,7 +184,7 @@ class _Reader:
             self._tell(number, f"the target {target} leaves the root or goes through ..")
         elif clean == "/" and not into:
             self._tell(number, "the target is the root itself")
-        elif any(len(os.fsencode(part)) > _NAME_MAX for part in target.split("/")):
+        elif any(len(os.fsencode(part)) > NAME_MAX for part in target.split("/")):
             self._tell(number, f"the target {target} has a name of over 255 bytes")
         return clean
 

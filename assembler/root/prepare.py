@@ -16,7 +16,7 @@ from assembler.errors import HostError, Message, RequestError, Setting, reason
 from assembler.root import gcroots, skeleton
 from assembler.root.programs import find_programs, program_paths
 from assembler.store.database import put_file
-from assembler.store.paths import Store
+from assembler.store.paths import Store, inside
 from assembler.store.registration import PathInfo
 
 log = logging.getLogger(__name__)
@@ -43,63 +43,51 @@ def channel_problems(channel: str, store: Store) -> list[str]:
 
 
 def make_skeleton(
-    root: Path,
-    infos: Sequence[PathInfo],
-    store: Store,
-    system: str,
-    *,
-    epoch: int,
-    generations: Sequence[skeleton.Generation] = (),
-    channel: str | None = None,
-    configuration: Path | None = None,
+    root: Path, wanted: skeleton.RootRequest, infos: Sequence[PathInfo], store: Store
 ) -> list[str]:
-    """Make in `root` all that NixOS has besides `infos`, its store paths, and their database.
+    """Make in `root` everything that NixOS has but the store paths `infos` and their database.
 
-    `epoch` (seconds) is the time of the configuration. `generations` and `channel` are as in
-    `skeleton.links`; `configuration` is the host's file to copy as NixOS's. What is in `root`
-    already stays, unless something is put in its place. Modes are set where the caller owns
-    the directory and owners where the caller is root; the owners in an image come from the Tree
-    instead. Raises RequestError, before anything is made, for a closure without a shell and for
-    what stands where something else should, HostError when the directory cannot be filled.
-    Returns what is now as it should be, absolute paths in the image.
+    What is in `root` already stays, unless something is put in its place. Modes are set where the
+    caller owns the directory, and owners where the caller is root; the owners in an image come
+    from the Tree instead. Raises RequestError, before anything is made, for programs that the
+    system names and lacks and for a directory in the place of a file, or the reverse; HostError
+    when the directory cannot be filled. Returns absolute paths in the image: all that was made.
     """
-    further = [path for _, path in generations] + ([] if channel is None else [channel])
-    paths = program_paths(infos, [system, *further])
-    roots = gcroots.gc_roots(infos, [system, *further])
-    programs = find_programs(store, system, paths)
+    programs = find_programs(store, wanted.system, program_paths(infos, wanted.profile_paths))
+    roots = gcroots.gc_roots(infos, wanted.profile_paths)
     links = roots | skeleton.links(
-        system,
+        wanted.system,
         shell=programs.shell,
         env=programs.env,
-        generations=generations,
-        channel=channel,
+        generations=wanted.generations,
+        channel=wanted.channel,
     )
-    places, files = [*skeleton.DIRECTORIES], [*skeleton.FILES]
+    places = [*skeleton.DIRECTORIES]
     places += skeleton.some_directories(
         roots=bool(roots) or os.path.isdir(inside(root, gcroots.DIRECTORY)),
-        channel=channel is not None,
-        configuration=configuration is not None,
+        channel=wanted.channel is not None,
+        configuration=wanted.configuration is not None,
     )
-    if configuration is not None:
-        files.append(skeleton.CONFIGURATION)
-    if problems := obstacles(root, places, [*files, *links]):
+    configuration = [] if wanted.configuration is None else [skeleton.CONFIGURATION]
+    files = [*skeleton.FILES, *configuration, *links]
+    if problems := obstacles(root, places, files):
         raise RequestError(problems)
     if programs.shell is None:
-        log.warning("%s has no shell: there will be no /bin/sh", system)
+        log.warning("%s has no shell: there will be no /bin/sh", wanted.system)
     try:
         for place in places:
             _claim(inside(root, place.path), place)
         for path, content in skeleton.FILES.items():
             put_file(inside(root, path), content)
-        if configuration is not None:
-            _copy_file(configuration, inside(root, skeleton.CONFIGURATION), epoch)
+        if wanted.configuration is not None:
+            _copy_file(wanted.configuration, inside(root, skeleton.CONFIGURATION), wanted.epoch)
         _forget_roots(inside(root, gcroots.DIRECTORY))
         for path, target in links.items():
             _put_link(inside(root, path), target)
-        _tell_of_strays(root, {info.path for info in infos})
+        _warn_of_generations(root, {info.path for info in infos})
     except OSError as error:
         raise HostError(f"cannot prepare {root}: {reason(error)}") from None
-    return [*(place.path for place in places), *files, *links]
+    return [*(place.path for place in places), *files]
 
 
 def stamp(root: Path, paths: Iterable[str], epoch: int) -> None:
@@ -160,8 +148,8 @@ def _copy_file(source: Path, target: Path, epoch: int) -> None:
     os.utime(target, (epoch, epoch))
 
 
-def _tell_of_strays(root: Path, known: Set[str]) -> None:
-    """Warn of generations that were there before and that the new database does not know."""
+def _warn_of_generations(root: Path, known: Set[str]) -> None:
+    """Warn of generations that were there before, and are not in the new database."""
     for profile in (skeleton.SYSTEM_PROFILE, skeleton.CHANNEL_PROFILE):
         pattern = posixpath.basename(profile) + "-[0-9]+-link"
         for link in sorted(inside(root, profile).parent.iterdir()):
@@ -169,11 +157,6 @@ def _tell_of_strays(root: Path, known: Set[str]) -> None:
                 target = os.readlink(link)
                 if target not in known:
                     log.warning("%s stays, but %s is not in the closure", link, target)
-
-
-def inside(root: Path, path: str) -> Path:
-    """Where the image's absolute `path` lies below `root`."""
-    return root / path.lstrip("/")
 
 
 def _claim(directory: Path, place: skeleton.Place) -> None:

@@ -5,7 +5,8 @@ here, the activation script of the system makes at every boot.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from assembler.root import gcroots
 
@@ -89,10 +90,38 @@ BOOT_DIRECTORIES = (Place("/boot/grub", 0o700),)
 FILES = {"/etc/NIXOS": b""}
 
 
-Generation = tuple[int, str]  # its number and the toplevel's store path
+ProfileGeneration = tuple[int, str]  # its number and the toplevel's store path
 
 
-def current_generation(system: str, generations: Sequence[Generation]) -> int:
+class RootRequest(Protocol):
+    """What a root is to have besides a closure; `spec.RootSpec` is one."""
+
+    @property
+    def system(self) -> str:
+        """The store path of the toplevel."""
+
+    @property
+    def generations(self) -> Sequence[ProfileGeneration]:
+        """Other generations of the system profile."""
+
+    @property
+    def channel(self) -> str | None:
+        """The store path with root's channels."""
+
+    @property
+    def profile_paths(self) -> Sequence[str]:
+        """The store paths that the machine's profiles name, the system first."""
+
+    @property
+    def configuration(self) -> Path | None:
+        """The host's file to copy as NixOS's configuration.nix."""
+
+    @property
+    def epoch(self) -> int:
+        """The time of the configuration, in seconds since 1970."""
+
+
+def current_generation(system: str, generations: Sequence[ProfileGeneration]) -> int:
     """Which generation of the system profile `system` is: the last that has its path.
 
     Where none has, it comes after them all, as `nix-env --set` would number it.
@@ -106,7 +135,7 @@ def links(
     *,
     shell: str | None = None,
     env: str | None = None,
-    generations: Sequence[Generation] = (),
+    generations: Sequence[ProfileGeneration] = (),
     channel: str | None = None,
 ) -> dict[str, str]:
     """Path → target of the skeleton's symlinks, for a toplevel.

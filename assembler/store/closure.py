@@ -9,7 +9,7 @@ from assembler.store import buildtime, live
 from assembler.store.derivation import derivation_problems, is_derivation
 from assembler.store.paths import Store, StoreRoot
 from assembler.store.registration import PathInfo
-from assembler.store.sources import Files, read_source
+from assembler.store.sources import ReceivingStore, read_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def read_closure(
     store: StoreRoot,
     system: str,
     additional: Sequence[str],
-    files: Files,
+    files: ReceivingStore,
     *,
     build_dependencies: bool = False,
 ) -> Closure:

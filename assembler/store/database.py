@@ -16,7 +16,7 @@ from assembler.store.registration import PathInfo, format_registration
 
 SCHEMA = "10"  # nix/var/nix/db/schema, the same from Nix 2.0 to this day
 
-Row = tuple[object, ...]
+_Record = tuple[object, ...]
 # All that the database says of a closure; no source that lacks derivers shall make a difference.
 _PATHS = """select path, hash, narSize, registrationTime, coalesce(deriver, '')
     from ValidPaths order by path"""
@@ -85,7 +85,7 @@ def _normalise(
         connection.execute("pragma journal_mode = delete")
         connection.execute("vacuum")
         ordered = sorted(infos)
-        expected: dict[str, Iterator[Row]] = {
+        expected: dict[str, Iterator[_Record]] = {
             _PATHS: ((i.path, f"sha256:{i.nar_hash}", i.nar_size, epoch, "") for i in ordered),
             _REFERENCES: ((i.path, other) for i in ordered for other in sorted(set(i.references))),
             _OUTPUTS: (
@@ -98,7 +98,7 @@ def _normalise(
             _compare(connection.execute(question), rows)
 
 
-def _compare(found: Iterable[Row], expected: Iterable[Row]) -> None:
+def _compare(found: Iterable[_Record], expected: Iterable[_Record]) -> None:
     """Raise InternalError at the first row that is not what it should be."""
     for row, wanted in zip_longest(found, expected):
         if row != wanted:

@@ -8,9 +8,9 @@ import struct
 from typing import Protocol
 
 from assembler.store.stream import Stream
+from assembler.units import NAME_MAX
 
 _U64 = struct.Struct("<Q")
-_NAME_MAX = 255  # bytes of a file's name: linux/limits.h
 _TARGET_MAX = 4095  # bytes of a symlink's target: PATH_MAX with its NUL
 
 
@@ -128,7 +128,7 @@ def _take_symlink(stream: Stream, sink: Sink, name: bytes) -> None:
 def _take_name(stream: Stream, before: bytes) -> bytes:
     """The name of an entry, after the entry with the name `before`."""
     stream.expect(_ENTRY, "an entry")
-    name = stream.string("a file name", _NAME_MAX)
+    name = stream.string("a file name", NAME_MAX)
     if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
         raise stream.error(f"is no file name: {name!r}")
     if name <= before:

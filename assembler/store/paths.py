@@ -76,6 +76,11 @@ class Store(Protocol):
         return read_file(self.find(path))
 
 
+def inside(root: Path, path: str) -> Path:
+    """Where the image's absolute `path` lies below the directory `root`."""
+    return root / path.lstrip("/")
+
+
 @dataclass(frozen=True, slots=True)
 class StoreRoot(Store):
     """A directory that stands for `/`: the files of `/nix/store` lie in `<root>/nix/store`.
@@ -99,7 +104,7 @@ class StoreRoot(Store):
 
     def host(self, path: str) -> Path:
         """Where the image's absolute `path` lies on this host; the last link is not followed."""
-        return self.root / path.lstrip("/")
+        return inside(self.root, path)
 
     def fault(self, path: str) -> str:
         """Why nothing can be read at `path`; empty when it can."""

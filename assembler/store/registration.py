@@ -86,58 +86,78 @@ def parse_hash(text: str) -> str:
 def parse(text: str, source: str, *, hashes: bool = True) -> list[PathInfo]:
     """Read the lines that `nix-store --load-db` takes and closureInfo writes.
 
-    Without `hashes`, those that exportReferencesGraph makes: there is neither hash nor size in
-    them. `source` names where they come from, for messages. Raises RequestError, naming the line,
-    when they are cut short or are not a registration.
+    Without `hashes`, read the lines that exportReferencesGraph makes, in which there is neither
+    hash nor size. Messages call the file `source`. Raises RequestError, naming the line, when the
+    lines are cut short or are not a registration.
     """
     lines = text.split("\n")
     if lines.pop() != "":
         raise RequestError(f"{source} is cut short: its last line has no end")
-    position = 0
+    reader = _LineReader(lines, source)
     infos: list[PathInfo] = []
+    while not reader.at_end:
+        infos.append(reader.path_info(hashes=hashes))
+    return infos
 
-    def take(what: str) -> str:
-        nonlocal position
-        if position >= len(lines):
-            path = f" of {lines[start]}" if start < len(lines) else ""
+
+class _LineReader:
+    """Reads a registration line by line; raises RequestError, naming the line."""
+
+    def __init__(self, lines: list[str], source: str) -> None:
+        self._lines, self._source = lines, source
+        self._position = 0
+        self._start = 0  # the first line about the present store path
+
+    @property
+    def at_end(self) -> bool:
+        """Whether all lines are read."""
+        return self._position == len(self._lines)
+
+    def path_info(self, *, hashes: bool) -> PathInfo:
+        """Read all lines about one store path."""
+        self._start = self._position
+        path = self._store_path("a store path")
+        nar_hash = self._hash() if hashes else None
+        nar_size = self._number("the size", 1) if hashes else None
+        if deriver := self._line("the deriver"):
+            self._check_path(deriver)
+        count = self._number("the number of references", 0)
+        references = tuple(self._store_path("a reference") for _ in range(count))
+        return PathInfo(path, nar_hash, nar_size, references)
+
+    def _line(self, what: str) -> str:
+        if self.at_end:
+            path = f" of {self._lines[self._start]}" if self._start < self._position else ""
             raise RequestError(
-                f"{source} is cut short: line {position + 1}, {what}{path}, is missing"
+                f"{self._source} is cut short: line {self._position + 1}, {what}{path}, is missing"
             )
-        position += 1
-        return lines[position - 1]
+        self._position += 1
+        return self._lines[self._position - 1]
 
-    def take_number(what: str, least: int) -> int:
-        word = take(what)
-        number = int(word) if re.fullmatch("[0-9]{1,19}", word) else -1
-        if not least <= number <= _MAX_NUMBER:
-            raise RequestError(f"{source}, line {position}: {word!r} should be {what}")
-        return number
+    def _error(self, problem: str) -> RequestError:
+        return RequestError(f"{self._source}, line {self._position}: {problem}")
 
-    def check_path(path: str) -> None:
-        if not is_store_path(path):
-            raise RequestError(f"{source}, line {position}: {path!r} is not a store path")
-
-    def take_path(what: str) -> str:
-        path = take(what)
-        check_path(path)
+    def _store_path(self, what: str) -> str:
+        path = self._line(what)
+        self._check_path(path)
         return path
 
-    while position < len(lines):
-        start = position
-        path = take_path("a store path")
-        nar_hash, nar_size = None, None
-        if hashes:
-            try:
-                nar_hash = parse_hash(take("the hash"))
-            except ValueError as error:
-                raise RequestError(f"{source}, line {position}: {error}") from None
-            nar_size = take_number("the size", 1)
-        if deriver := take("the deriver"):
-            check_path(deriver)
-        count = take_number("the number of references", 0)
-        references = tuple(take_path("a reference") for _ in range(count))
-        infos.append(PathInfo(path, nar_hash, nar_size, references))
-    return infos
+    def _check_path(self, path: str) -> None:
+        if not is_store_path(path):
+            raise self._error(f"{path!r} is not a store path")
+
+    def _hash(self) -> str:
+        try:
+            return parse_hash(self._line("the hash"))
+        except ValueError as error:
+            raise self._error(str(error)) from None
+
+    def _number(self, what: str, least: int) -> int:
+        word = self._line(what)
+        number = int(word) if re.fullmatch("[0-9]{1,19}", word) else -1
+        if not least <= number <= _MAX_NUMBER:
+            raise self._error(f"{word!r} should be {what}")
+        return number
 
 
 def format_registration(infos: Iterable[PathInfo]) -> bytes:

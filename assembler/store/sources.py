@@ -33,7 +33,7 @@ _COMPRESSED = {
 Receive = Callable[[Path | None], Receiver]
 
 
-class Files(Store, Protocol):
+class ReceivingStore(Store, Protocol):
     """Where the files of a closure are, those of exports among them."""
 
     @property

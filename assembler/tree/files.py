@@ -14,7 +14,7 @@ from assembler.tree.restore import Restorer
 from assembler.tree.tree import Directory, Node, parts, source_of, start_of
 
 
-class Files(Store):
+class ClosureFiles(Store):
     """The files of store paths, wherever they are; a `Store` (store/paths.py).
 
     `base` has what no export brought. What of an export is needed as a file of the host is taken

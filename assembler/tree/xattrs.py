@@ -7,7 +7,7 @@ from assembler.tree.tree import Xattrs
 # They have one block, with a header and an entry for each, names and values being padded to
 # 4 bytes (Linux Documentation/filesystems/ext4/attributes.rst).
 _ROOM, _ENTRY = 4096 - 32 - 4, 16 + 3 + 3
-_NAME_MAX = 255  # bytes: linux/limits.h, XATTR_NAME_MAX
+_XATTR_NAME_MAX = 255  # bytes: linux/limits.h
 _SPACES = ("user", "security", "trusted")
 
 
@@ -32,8 +32,8 @@ def _value(name: str, value: object) -> bytes:
     space, _, rest = name.partition(".")
     if space not in _SPACES:
         raise ValueError("its name starts with none of user., security., trusted.")
-    if not rest or "\0" in name or len(name.encode()) > _NAME_MAX:
-        raise ValueError(f"its name is not 1 to {_NAME_MAX} bytes without NUL")
+    if not rest or "\0" in name or len(name.encode()) > _XATTR_NAME_MAX:
+        raise ValueError(f"its name is not 1 to {_XATTR_NAME_MAX} bytes without NUL")
     if not isinstance(value, str):
         raise ValueError("its value is not a string")
     if value.startswith("0x"):

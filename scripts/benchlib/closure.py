@@ -15,7 +15,7 @@ from assembler.store import live
 from assembler.store.closure import Closure
 from assembler.store.paths import STORE, StoreRoot
 from assembler.store.registration import PathInfo, format_registration
-from assembler.tree.files import Files
+from assembler.tree.files import ClosureFiles
 from assembler.tree.scan import Scanner
 from assembler.tree.tree import Tree
 from assembler.units import MIB, round_up
@@ -62,7 +62,7 @@ def copy_live(root: Path, system: str) -> Load:
     infos = live.query(StoreRoot(), [system])
     (root / "nix/store").mkdir(parents=True)
     tree = Tree()
-    scan_store(tree, Scanner(tree), Closure.merge(infos), Files(StoreRoot(), root))
+    scan_store(tree, Scanner(tree), Closure.merge(infos), ClosureFiles(StoreRoot(), root))
     copy_store(root, tree, Step(None))
     return _register(root, system, infos)
 

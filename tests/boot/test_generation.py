@@ -9,7 +9,7 @@ from assembler.boot.generation import read_generations, read_system
 from assembler.errors import RequestError
 from assembler.store.paths import StoreRoot
 from assembler.store.sources import read_source
-from assembler.tree.files import Files
+from assembler.tree.files import ClosureFiles
 from tests.support.boots import add_system, link, path_of, put
 from tests.support.helpers import nix_store, real_info
 
@@ -188,7 +188,7 @@ def test_a_system_in_an_export_is_read_without_unpacking_it(tmp_path: Path) -> N
     nix_store(root, "--load-db", stdin="".join(lines).encode())
     export = tmp_path / "closure.export"
     export.write_bytes(nix_store(root, "--export", *[info.path for info in infos]))
-    files = Files(StoreRoot(tmp_path / "empty"), tmp_path)
+    files = ClosureFiles(StoreRoot(tmp_path / "empty"), tmp_path)
     read_source(export, files.receive)
     assert files.held == {info.path for info in infos}
     assert read_generations(files, [(1, system)], EPOCH) == read_generations(

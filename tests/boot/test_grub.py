@@ -19,7 +19,7 @@ from assembler.filesystems.registry import KINDS
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import format_registration
 from assembler.store.sources import read_source
-from assembler.tree.files import Files
+from assembler.tree.files import ClosureFiles
 from tests.support.boots import path_of
 from tests.support.grub_setup import grub_install
 from tests.support.helpers import nix_store, output, real_info
@@ -353,7 +353,7 @@ def test_out_of_an_export_comes_all_that_is_beside_the_modules(tmp_path: Path) -
     root, export = tmp_path / "from", tmp_path / "export"
     nix_store(root, "--load-db", stdin=format_registration([real_info(root, STORE_PATH)]))
     export.write_bytes(nix_store(root, "--export", STORE_PATH))
-    files = Files(StoreRoot(tmp_path / "absent"), tmp_path / "scratch")
+    files = ClosureFiles(StoreRoot(tmp_path / "absent"), tmp_path / "scratch")
     read_source(export, files.receive)
     grub = find_grub(Platform.BIOS, files, [STORE_PATH])
     assert grub.mkimage.parents[1] == grub.modules.parents[2]

@@ -27,7 +27,7 @@ from assembler.errors import RequestError
 from assembler.filesystems.ext4.kind import EXT4
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo
-from assembler.tree.files import Files
+from assembler.tree.files import ClosureFiles
 from tests.support.boots import add_settings
 from tests.support.builders import SCRIPT, add_builder, builder
 from tests.support.efi_programs import GRUB_IA32, SHIM, SIGNED_GRUB, grub_version
@@ -101,7 +101,7 @@ def test_a_grub_that_the_settings_name_and_the_closure_lacks(
     settings = add_settings(StoreRoot(system.root), tmp_path, grub=GRUBS[0], grubEfi=GRUBS[1])
     add_grub(system, GRUBS[0], Platform.BIOS)
     add_grub(system, GRUBS[1], Platform.EFI)
-    files = Files(StoreRoot(system.root), tmp_path)
+    files = ClosureFiles(StoreRoot(system.root), tmp_path)
     files.closure = {system.toplevel, *system.paths, settings, GRUBS[1]}
     infos = [PathInfo(system.toplevel, None, None, (settings,))]
     programs = [GRUBS[1], *system.paths]

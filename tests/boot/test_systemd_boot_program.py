@@ -11,7 +11,7 @@ from assembler.errors import RequestError
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import format_registration
 from assembler.store.sources import read_source
-from assembler.tree.files import Files
+from assembler.tree.files import ClosureFiles
 from tests.support.efi_programs import GRUB_IA32, SYSTEMD_BOOT
 from tests.support.helpers import nix_store, real_info
 from tests.support.systems import store_path
@@ -42,7 +42,7 @@ def test_it_comes_out_of_an_export(put: Put, tmp_path: Path) -> None:
     nix_store(tmp_path, "--load-db", stdin=format_registration([real_info(tmp_path, ONE)]))
     export = tmp_path / "export"
     export.write_bytes(nix_store(tmp_path, "--export", ONE))
-    files = Files(StoreRoot(tmp_path / "absent"), tmp_path / "scratch")
+    files = ClosureFiles(StoreRoot(tmp_path / "absent"), tmp_path / "scratch")
     read_source(export, files.receive)
     program = find_systemd_boot(files, [ONE], Machine.X64)
     assert program.is_relative_to(tmp_path / "scratch")

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from assembler.errors import HostError
-from assembler.host.output import NAME_MAX, all_or_nothing, hidden_name
+from assembler.host.output import all_or_nothing, hidden_name
+from assembler.units import NAME_MAX
 
 OLD = b"what was there"
 NAMES = [b"a?b", b"a@@b", b"with space", b"new\nline", b"\xff\xfe", b"-rf", b"x" * 255, b"a'\"$b"]

@@ -6,7 +6,7 @@ import pytest
 
 from assembler.root import skeleton
 from assembler.root.build import build_tree, scan_store
-from assembler.tree.files import Files
+from assembler.tree.files import ClosureFiles
 from assembler.tree.scan import Scanner
 from assembler.tree.tree import Directory, Node, Tree, regular
 from tests.support.helpers import closure_of, prepare_root
@@ -45,7 +45,7 @@ def built(
     )
     tree = Tree(mtime=EPOCH)
     scanner = Scanner(tree)
-    scan_store(tree, scanner, closure, Files(store, staging))
+    scan_store(tree, scanner, closure, ClosureFiles(store, staging))
     build_tree(tree, scanner, staging, boot, EPOCH)
     return tree
 

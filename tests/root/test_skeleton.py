@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assembler.root import skeleton
-from assembler.root.skeleton import Generation
+from assembler.root.skeleton import ProfileGeneration
 from tests.support.helpers import directory, output
 from tests.support.systems import store_path
 
@@ -64,7 +64,9 @@ def test_modes_that_differ_from_0755() -> None:
         ([(9, OTHER), (4, OTHER)], 10),
     ],
 )
-def test_which_generation_the_system_is(generations: Sequence[Generation], expected: int) -> None:
+def test_which_generation_the_system_is(
+    generations: Sequence[ProfileGeneration], expected: int
+) -> None:
     assert skeleton.current_generation(SYSTEM, generations) == expected
 
 

@@ -213,9 +213,8 @@ def watch(event, arguments):
 parser = argparse.ArgumentParser()
 add_root_options(parser)
 spec = _root_spec(parser.parse_args(argv))
-assert not target_problems(Path(root), force=False)
 sys.addaudithook(watch)
-prepare(spec, Path(root), CopyMode.AUTO, Progress(bars=False, quiet=True))
+prepare(spec, Path(root), CopyMode.AUTO, progress=Progress(bars=False, quiet=True))
 print(int(deadline) - left)
 """
 

@@ -10,7 +10,7 @@ from assembler.store.closure import Closure
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo, format_registration
 from assembler.store.sources import read_source
-from assembler.tree.files import Files
+from assembler.tree.files import ClosureFiles
 from tests.support.helpers import closure_of, output, read
 from tests.support.systems import make_system, store_path
 
@@ -20,7 +20,7 @@ HASH = "0" * 64
 
 def source(path: Path) -> list[PathInfo]:
     """What a source registers that is no export."""
-    return read_source(path, Files(StoreRoot(), Path("/nonexistent")).receive)
+    return read_source(path, ClosureFiles(StoreRoot(), Path("/nonexistent")).receive)
 
 
 def test_merging_sorts_and_keeps_one_of_each() -> None:

@@ -13,7 +13,7 @@ from assembler.store import nar
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo
 from assembler.store.sources import read_source
-from assembler.tree.files import Files
+from assembler.tree.files import ClosureFiles
 from tests.support.helpers import (
     closure_of,
     export_to,
@@ -37,12 +37,12 @@ def export(system: System, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_to(tmp_path_factory.mktemp("export") / "closure", system)
 
 
-def read(file: Path, scratch: Path) -> tuple[list[PathInfo], Files]:
-    files = Files(StoreRoot(Path("/nonexistent")), scratch)
+def read(file: Path, scratch: Path) -> tuple[list[PathInfo], ClosureFiles]:
+    files = ClosureFiles(StoreRoot(Path("/nonexistent")), scratch)
     return read_source(file, files.receive), files
 
 
-def read_pipe(content: bytes, scratch: Path) -> tuple[list[PathInfo], Files]:
+def read_pipe(content: bytes, scratch: Path) -> tuple[list[PathInfo], ClosureFiles]:
     """Read an export from a named pipe."""
     pipe, file = scratch / "pipe", scratch / "content"
     os.mkfifo(pipe)

@@ -16,7 +16,7 @@ from assembler.store import nar
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo, format_registration
 from assembler.store.sources import STANDARD_INPUT, brings_files, read_source
-from assembler.tree.files import Files
+from assembler.tree.files import ClosureFiles
 from tests.support.helpers import nix_store, registered_system
 from tests.support.places import REPOSITORY
 from tests.support.systems import make_system, store_path
@@ -28,7 +28,7 @@ UNKNOWN = [info._replace(nar_hash=None, nar_size=None) for info in KNOWN]
 
 
 def read(source: Path) -> list[PathInfo]:
-    return read_source(source, Files(StoreRoot(), Path("/nonexistent")).receive)
+    return read_source(source, ClosureFiles(StoreRoot(), Path("/nonexistent")).receive)
 
 
 def test_a_registration_has_hashes_and_a_graph_has_none(tmp_path: Path) -> None:
@@ -98,10 +98,10 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(source: Path | str, stdin: int | IO[bytes], scratch: Path) -> list[str]:
     """Read an export in another process: what its files turned out to be, and where they lie."""
     script = (
-        "import sys; from pathlib import Path; from assembler.tree.files import Files\n"
+        "import sys; from pathlib import Path; from assembler.tree.files import ClosureFiles\n"
         "from assembler.store.paths import StoreRoot\n"
         "from assembler.store.sources import read_source\n"
-        "files = Files(StoreRoot(Path('/nonexistent')), Path(sys.argv[2]))\n"
+        "files = ClosureFiles(StoreRoot(Path('/nonexistent')), Path(sys.argv[2]))\n"
         "[info] = read_source(Path(sys.argv[1]), files.receive)\n"
         "shell = files.host(info.path + '/bin/bash')\n"
         "print('unpacked' if files.unpacked else 'stays', shell.read_text().strip())\n"

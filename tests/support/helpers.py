@@ -13,13 +13,14 @@ from assembler.copying.sharing import CopyMode
 from assembler.host.progress import Step
 from assembler.root.build import scan_store
 from assembler.root.copies import copy_store
-from assembler.root.prepare import inside, make_skeleton
+from assembler.root.prepare import make_skeleton
 from assembler.root.skeleton import DATABASE
+from assembler.spec import RootSpec
 from assembler.store.closure import Closure, read_closure
 from assembler.store.database import make_database
-from assembler.store.paths import StoreRoot
+from assembler.store.paths import StoreRoot, inside
 from assembler.store.registration import PathInfo
-from assembler.tree.files import Files
+from assembler.tree.files import ClosureFiles
 from assembler.tree.scan import Scanner
 from assembler.tree.tree import Tree
 from tests.support.systems import System, make_system
@@ -71,7 +72,7 @@ def read(
     build_dependencies: bool = False,
 ) -> Closure:
     """The closure of sources none of which is an export."""
-    files = Files(store, Path("/nonexistent"))
+    files = ClosureFiles(store, Path("/nonexistent"))
     return read_closure(
         sources, store, system, additional, files, build_dependencies=build_dependencies
     )
@@ -80,15 +81,16 @@ def read(
 def store_tree(closure: Closure, store: StoreRoot) -> Tree:
     """The tree of a closure's store paths."""
     tree = Tree()
-    scan_store(tree, Scanner(tree), closure, Files(store, Path("/nonexistent")))
+    scan_store(tree, Scanner(tree), closure, ClosureFiles(store, Path("/nonexistent")))
     return tree
 
 
 def prepare_root(
     root: Path, closure: Closure, store: StoreRoot, system: str, *, epoch: int, **options: Any
 ) -> None:
-    """Make skeleton and database in `root`; the options are those of `make_skeleton`."""
-    make_skeleton(root, closure.infos, store, system, epoch=epoch, **options)
+    """Make skeleton and database in `root`; the options are those of RootSpec."""
+    wanted = RootSpec(system=system, epoch=epoch, **options)
+    make_skeleton(root, wanted, closure.infos, store)
     make_database(closure.infos, store, inside(root, DATABASE), epoch)
 
 

@@ -12,7 +12,7 @@ from assembler.store.closure import Closure, read_closure
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import format_registration
 from assembler.store.sources import read_source
-from assembler.tree.files import Files
+from assembler.tree.files import ClosureFiles
 from tests.support.boots import link, put
 from tests.support.helpers import export_to, nix_store, output, real_info, registered_system
 from tests.support.systems import System, store_path
@@ -31,15 +31,15 @@ def export(system: System, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_to(tmp_path_factory.mktemp("export") / "export", system)
 
 
-def from_export(file: Path, scratch: Path) -> Files:
-    files = Files(NOWHERE, scratch)
+def from_export(file: Path, scratch: Path) -> ClosureFiles:
+    files = ClosureFiles(NOWHERE, scratch)
     read_source(file, files.receive)
     return files
 
 
-def from_pipe(file: Path, scratch: Path) -> Files:
+def from_pipe(file: Path, scratch: Path) -> ClosureFiles:
     """What comes of an export by a named pipe."""
-    files, pipe = Files(NOWHERE, scratch), scratch / "pipe"
+    files, pipe = ClosureFiles(NOWHERE, scratch), scratch / "pipe"
     os.mkfifo(pipe)
     with subprocess.Popen(["sh", "-c", 'cat "$0" > "$1"', file, pipe]):
         read_source(pipe, files.receive)
@@ -47,14 +47,16 @@ def from_pipe(file: Path, scratch: Path) -> Files:
 
 
 @pytest.fixture(params=PLACES)
-def files(request: pytest.FixtureRequest, system: System, export: Path, tmp_path: Path) -> Files:
+def files(
+    request: pytest.FixtureRequest, system: System, export: Path, tmp_path: Path
+) -> ClosureFiles:
     """The system's files, wherever they are."""
     if request.param == "store":
-        return Files(StoreRoot(system.root), tmp_path)
+        return ClosureFiles(StoreRoot(system.root), tmp_path)
     return (from_export if request.param == "export" else from_pipe)(export, tmp_path)
 
 
-def test_wherever_files_are_the_answers_are_the_same(system: System, files: Files) -> None:
+def test_wherever_files_are_the_answers_are_the_same(system: System, files: ClosureFiles) -> None:
     kernel, _, shell, top = system.paths
     assert [files.fault(path) for path in (*system.paths, f"{shell}/bin/sh")] == [""] * 5
     for absent in (f"{top}/x", f"{kernel}/bzImage/x", f"{shell}/bin/sh/x", store_path(9, "x")):
@@ -84,7 +86,7 @@ def test_no_link_is_followed_out_of_the_closure(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     for files in (
-        Files(store, tmp_path),
+        ClosureFiles(store, tmp_path),
         from_export(export, tmp_path / "one"),
         from_pipe(export, tmp_path / "two"),
     ):
@@ -186,7 +188,7 @@ def others(system: System, tmp_path: Path) -> tuple[Path, Path, str, str]:
     return one, two, str(infos[0].nar_hash), str(infos[1].nar_hash)
 
 
-def closure_of_sources(files: Files, *sources: Path) -> Closure:
+def closure_of_sources(files: ClosureFiles, *sources: Path) -> Closure:
     return read_closure(sources, NOWHERE, "", (), files)
 
 
@@ -196,12 +198,12 @@ def test_exports_that_share_a_path_must_agree(
     one, two, right, wrong = others
     shell = system.paths[2]
     with pytest.raises(RequestError) as caught:
-        closure_of_sources(Files(NOWHERE, tmp_path), one, two)
+        closure_of_sources(ClosureFiles(NOWHERE, tmp_path), one, two)
     assert str(caught.value) == (
         f"{shell} is in two exports with two hashes: "
         f"sha256:{right} in {one} and sha256:{wrong} in {two}"
     )
-    closure = closure_of_sources(Files(NOWHERE, tmp_path), export, one)
+    closure = closure_of_sources(ClosureFiles(NOWHERE, tmp_path), export, one)
     assert closure.paths == list(system.paths)
 
 
@@ -212,7 +214,7 @@ def test_what_an_export_holds_is_hashed_whatever_else_knows_it(
     _, two, right, wrong = others
     shell = system.paths[2]
     # The toplevel refers to the shell, which comes with it out of the live store.
-    files = Files(StoreRoot(system.root), tmp_path)
+    files = ClosureFiles(StoreRoot(system.root), tmp_path)
     closure = read_closure([two], files.base, system.toplevel, [system.toplevel], files)
     assert closure.to_hash(None) == {shell}
     assert closure.vouched == {*system.paths} - {shell}
@@ -226,7 +228,7 @@ def test_a_pipe_and_a_file_that_share_a_path(
     one, two, right, wrong = others
     pipe, shell = tmp_path / "pipe", system.paths[2]
     os.mkfifo(pipe)
-    files = Files(NOWHERE, tmp_path)
+    files = ClosureFiles(NOWHERE, tmp_path)
     with subprocess.Popen(["sh", "-c", 'cat "$0" > "$1"', one, pipe]):
         closure = closure_of_sources(files, pipe, two)
     assert [info.nar_hash for info in closure.infos] == [right]

@@ -11,7 +11,7 @@ from assembler.store import nar
 from assembler.store.closure import Closure
 from assembler.store.paths import StoreRoot
 from assembler.store.sources import read_source
-from assembler.tree.files import Files
+from assembler.tree.files import ClosureFiles
 from assembler.tree.nar_tree import nar_size
 from assembler.tree.scan import Scanner
 from assembler.tree.tree import Tree, visit
@@ -32,7 +32,7 @@ def demo_export(demo_system: str, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def test_a_real_system_has_the_sizes_that_nix_registered(demo_export: Path, tmp_path: Path) -> None:
-    files = Files(NOWHERE, tmp_path)
+    files = ClosureFiles(NOWHERE, tmp_path)
     infos = read_source(demo_export, files.receive)
     paths = [info.path for info in infos]
     sizes = output("nix-store", "--query", "--size", *paths).decode().split()
@@ -48,10 +48,10 @@ def test_a_real_system_has_the_sizes_that_nix_registered(demo_export: Path, tmp_
 
 def test_the_trees_are_those_of_the_store(demo_export: Path, tmp_path: Path) -> None:
     """Kinds, modes, sizes, targets and times; only where the data comes from differs."""
-    files = Files(NOWHERE, tmp_path)
+    files = ClosureFiles(NOWHERE, tmp_path)
     closure = Closure.merge(read_source(demo_export, files.receive))
     trees = [Tree(), Tree()]
-    for tree, of in zip(trees, (files, Files(StoreRoot(), tmp_path)), strict=True):
+    for tree, of in zip(trees, (files, ClosureFiles(StoreRoot(), tmp_path)), strict=True):
         scan_store(tree, Scanner(tree), closure, of)
     exported, stored = (
         [
@@ -79,7 +79,7 @@ def test_an_export_of_60000_files_is_indexed_at_once(tmp_path: Path) -> None:
             out.write(nar.END + nar.END)
         out.write(nar.END + (0x4558494E).to_bytes(8, "little") + nar.string(path.encode()))
         out.write(bytes(8) + nar.string(b"") + bytes(8) + bytes(8))
-    files = Files(NOWHERE, tmp_path)
+    files = ClosureFiles(NOWHERE, tmp_path)
     started = time.process_time()
     [info] = read_source(tmp_path / "export", files.receive)
     assert time.process_time() - started < 5  # a second or so where nothing else runs
@@ -100,6 +100,6 @@ def test_hard_links_are_files_of_their_own(tmp_path: Path) -> None:
     size = len(dump(host))
     nix_store(tmp_path, "--load-db", stdin=f"{top}\n{digest}\n{size}\n\n0\n".encode())
     (tmp_path / "export").write_bytes(nix_store(tmp_path, "--export", top))
-    files = Files(NOWHERE, tmp_path)
+    files = ClosureFiles(NOWHERE, tmp_path)
     read_source(tmp_path / "export", files.receive)
     assert [node.group for _, node, _, _ in visit(files.trees[top])] == [0, 0]  # type: ignore
