@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.places import COMMANDS
+from tests.support.places import ASSEMBLE, COMMANDS, PREPARE_ROOT
+from tests.support.programs import run
 from tests.support.systems import System, add_path, make_system, store_path
 
 
@@ -21,19 +22,10 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> System:
     return make_system(tmp_path_factory.mktemp("store"))
 
 
-def run(command: str, *argv: str | Path, **variables: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [str(COMMANDS / command), *(str(arg) for arg in argv)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **variables},
-    )
-
-
 def refused(out: Path, *options: str | Path, **variables: str) -> list[str]:
     """The problems that `assemble` prints; asserts that it created nothing."""
     before = sorted(out.parent.iterdir()) if out.parent.is_dir() else []
-    done = run("assemble", "--out", out, *options, **variables)
+    done = run(ASSEMBLE, "--out", out, *options, **variables)
     assert done.returncode == 2, done
     assert "Traceback" not in done.stderr
     assert (sorted(out.parent.iterdir()) if out.parent.is_dir() else []) == before
@@ -46,7 +38,7 @@ def test_size_too_small_by_how_much_is_true(system: System, tmp_path: Path) -> N
     lines = refused(tmp_path / "x", *options, "--size", "76M")
     missing = next(line for line in lines if "missing" in line)
     need = 76 + float(missing.split(": ")[1].split()[0])
-    done = run("assemble", "--out", tmp_path / "x", *options, "--size", f"{need:.0f}M")
+    done = run(ASSEMBLE, "--out", tmp_path / "x", *options, "--size", f"{need:.0f}M")
     assert done.returncode == 0, done.stderr
 
 
@@ -64,7 +56,7 @@ def test_all_problems_at_once(system: System, tmp_path: Path) -> None:
 def test_an_odd_name_for_out(system: System, tmp_path: Path) -> None:
     """A tool that is given the name itself finds options, or an offset, in it."""
     name = "with space?mark a@@b,c\udcff"
-    done = run("assemble", "--out", tmp_path / name, *system.options)
+    done = run(ASSEMBLE, "--out", tmp_path / name, *system.options)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / name).stat().st_size > 0
 
@@ -97,7 +89,7 @@ def test_missing_program(system: System, tmp_path: Path) -> None:
 def test_prepare_root_fills_a_directory(system: System, tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
-    done = run("prepare-root", root, *system.options)
+    done = run(PREPARE_ROOT, root, *system.options)
     assert done.returncode == 0, done.stderr
     assert (root / "etc/NIXOS").is_file()
     verify = ["nix-store", "--store", f"local?root={root}", "--verify", "--check-contents"]
@@ -109,7 +101,7 @@ def test_prepare_root_fills_a_directory(system: System, tmp_path: Path) -> None:
 
 
 def test_prepare_root_into_no_directory(system: System, tmp_path: Path) -> None:
-    done = run("prepare-root", tmp_path / "absent", *system.options)
+    done = run(PREPARE_ROOT, tmp_path / "absent", *system.options)
     assert done.returncode == 2
     assert "is not a directory" in done.stderr
 
@@ -138,7 +130,7 @@ def test_every_bad_part_of_the_skeleton_is_named(
         "--generation", "0=/home/me/system", "--generation", f"3={store_path(9, 'gone')}",
         "--channel", system.paths[2], "--configuration", "/nonexistent",
     ]  # fmt: skip
-    done = run(command, *target, *system.options, *options)
+    done = run(COMMANDS / command, *target, *system.options, *options)
     assert done.returncode == 2
     for problem in (
         "--generation 0=/home/me/system is not a store path",
@@ -158,7 +150,7 @@ def test_prepare_root_with_all_that_can_be_asked_for(tmp_path: Path) -> None:
     (tmp_path / "configuration.nix").write_bytes(b"{ } # caf\xe9")
     root.mkdir()
     done = run(
-        "prepare-root", root, *system.options, "--closure", registration,
+        PREPARE_ROOT, root, *system.options, "--closure", registration,
         "--channel", f"{channel}/", "--configuration", tmp_path / "configuration.nix",
         "--generation", f"4={system.paths[2]}/",
     )  # fmt: skip
