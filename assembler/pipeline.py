@@ -17,6 +17,7 @@ from assembler.filesystems.demand import largest_paths, measure
 from assembler.filesystems.fat.fat import write_fat
 from assembler.filesystems.guestfs.writer import GuestfsWriter
 from assembler.filesystems.protocol import Writer
+from assembler.formats.registry import output_format
 from assembler.host.output import all_or_nothing, destination, flush, flush_file_system
 from assembler.host.progress import Progress
 from assembler.host.room import Need, require_room, temporary, watched
@@ -96,6 +97,7 @@ def assemble(spec: Spec, progress: Progress | None = None) -> tuple[Plan, Report
                 )
                 if report.faults:
                     raise _unsound(spec, report)
+            output_format(spec.out).finish(image)
             with progress.step("flushing to the disk"):
                 flush(image)
     return made, report

@@ -79,6 +79,13 @@ def test_the_architecture_lists_the_rooms_in_the_order_of_the_contract() -> None
     assert [room for room in rooms if room in layers] == layers
 
 
+def test_the_architecture_names_files_that_exist() -> None:
+    """What comes with a change, such as a new file, has no name there yet."""
+    spans = re.findall(r"`([\w/]+(?:/|\.py))`", ARCHITECTURE)
+    places = [REPOSITORY, REPOSITORY / "assembler", *(REPOSITORY / "assembler").iterdir()]
+    assert [one for one in spans if not any((place / one).exists() for place in places)] == []
+
+
 def test_the_example_of_the_python_interface_runs(tmp_path: Path) -> None:
     """On a system in a store of its own: only where the closure comes from is changed."""
     system = make_system(tmp_path / "store")

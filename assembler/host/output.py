@@ -16,14 +16,6 @@ from assembler.units import NAME_MAX
 _libc = ctypes.CDLL(None, use_errno=True)  # for syncfs(2), which Python does not have
 _PREFIX, _SUFFIX = ".", ".partial"
 _LEGIBLE = 200  # bytes of a name too long to be kept whole in the hidden one
-# What names of disk images in other formats, and of compressed files, end in.
-_OTHER_FORMATS = frozenset(
-    (
-        *("qcow", "qcow2", "qed", "vdi", "vmdk", "vhd", "vhdx", "vpc", "hdd", "parallels", "cow"),
-        *("ova", "ovf", "vma", "dmg", "iso", "wim", "squashfs", "sqsh", "cpio", "tar", "nar"),
-        *("gz", "tgz", "xz", "txz", "zst", "zstd", "bz2", "lz4", "lzo", "lzma", "zip", "7z", "br"),
-    )
-)
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -50,8 +42,6 @@ def out_problems(out: Path) -> list[str]:
     # Not Path.is_file and the like, which raise for a directory that may not be entered.
     if str(out) == "-":
         fault = ": an image is not written to standard output, but to a file: name one"
-    elif other := next(filter(None, map(_other_format, (out.name, real.name))), ""):
-        fault = f": the format is raw, not {other}: name the file .raw or .img"
     elif len(os.fsencode(real.name)) > NAME_MAX:
         fault = f": its name is longer than {NAME_MAX} bytes"
     elif os.path.isdir(real):
@@ -76,12 +66,6 @@ def _may_replace(path: Path) -> bool:
     if user == 0 or not directory.st_mode & stat.S_ISVTX or not os.path.lexists(path):
         return True
     return user in (directory.st_uid, path.lstat().st_uid)
-
-
-def _other_format(name: str) -> str:
-    """The format or compression that a file's name promises, which is not what we write."""
-    ending = name.rpartition(".")[2].lower() if "." in name else ""
-    return ending if ending in _OTHER_FORMATS else ""
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from assembler.disk.layout import Table
 from assembler.errors import HostError, Message, Setting
 from assembler.filesystems.guestfs.writer import GuestfsWriter
 from assembler.filesystems.registry import ROOT_KINDS
+from assembler.formats.registry import name_problems
 from assembler.host import programs
 from assembler.host.output import out_problems
 from assembler.host.regular import input_fault
@@ -39,7 +40,8 @@ def root_problems(spec: RootSpec) -> list[str]:
 
 def image_problems(spec: Spec) -> list[str]:
     """Return one line for each problem of an image, with those of its root; some may be twice."""
-    return [*root_problems(spec.root), *out_problems(spec.out), *spec.problems()]
+    out = [*name_problems(spec.out), *out_problems(spec.out)]
+    return [*root_problems(spec.root), *out, *spec.problems()]
 
 
 def has_export(spec: RootSpec) -> bool:

@@ -79,28 +79,6 @@ def test_a_sticky_directory_of_ones_own(tmp_path: Path, as_root: AsRoot) -> None
     assert (tmp_path / "disk.raw").read_bytes() == b"new"
 
 
-@pytest.mark.parametrize(
-    ("name", "format"),
-    [
-        ("disk.qcow2", "qcow2"),
-        ("disk.VMDK", "vmdk"),
-        ("disk.raw.gz", "gz"),
-        (".vhd", "vhd"),
-        ("nixos.iso", "iso"),
-    ],
-)
-def test_a_name_that_promises_another_format(tmp_path: Path, name: str, format: str) -> None:
-    said = f": the format is raw, not {format}: name the file .raw or .img"
-    assert out_problems(tmp_path / name) == [f"out {tmp_path / name}{said}"]
-    (tmp_path / "link").symlink_to(name)
-    assert out_problems(tmp_path / "link") == [f"out {tmp_path / 'link'}{said}"]
-
-
-@pytest.mark.parametrize("name", ["disk.raw", "disk.img", "disk", "gz", "disk.qcow2.raw", "a.b-c"])
-def test_a_name_that_promises_nothing_else(tmp_path: Path, name: str) -> None:
-    assert out_problems(tmp_path / name) == []
-
-
 def test_standard_output_is_no_place_for_an_image(tmp_path: Path) -> None:
     assert "standard output" in out_problems(Path("-"))[0]
     assert out_problems(tmp_path / "-") == []

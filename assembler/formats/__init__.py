@@ -1,0 +1,1 @@
+"""Output formats: what a complete raw image becomes."""
