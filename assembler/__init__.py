@@ -11,7 +11,7 @@ Everything that is not listed in `__all__` may change from release to release.
 from assembler.appliance.accelerator import Accelerator
 from assembler.check.image import Report, check_image
 from assembler.copying.sharing import CopyMode
-from assembler.disk.layout import Table
+from assembler.disk.tables import Table
 from assembler.errors import (
     AssembleError,
     HostError,

@@ -11,7 +11,7 @@ from assembler.appliance.session import Appliance, AttachedDisk
 from assembler.check.image import Report, check_image
 from assembler.copying.sender import Hashing
 from assembler.copying.sharing import CopyMode, can_share, copy_problems
-from assembler.disk.table import write_table
+from assembler.disk.writer import write_table
 from assembler.errors import AssembleError, HostError, InternalError, RequestError
 from assembler.filesystems.demand import largest_paths, measure
 from assembler.filesystems.fat.fat import write_fat

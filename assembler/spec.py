@@ -14,7 +14,7 @@ from assembler.boot.grub.loader import GrubLoader
 from assembler.boot.loaders import LOADERS
 from assembler.boot.no_loader import NoLoader
 from assembler.boot.protocol import BootLoader
-from assembler.disk.layout import Table
+from assembler.disk.tables import FOR_EFI, FOR_EFI_ALONE, Table
 from assembler.errors import Findings, Message, Setting
 from assembler.filesystems.ext4.format import MAX_SIZE, MAX_TIME
 from assembler.filesystems.fat.fat import LARGEST
@@ -194,10 +194,10 @@ class Spec:
         lines = [*self.loader_type.disk_problems(kind, self.sector_size)]
         if self.sector_size != SECTOR and kind.boots_bios:
             why = " is for BIOS, which starts no disk with "
-            lines.append(Message(table, why, sectors, ": take efi or efixbootldr"))
+            lines.append(Message(table, why, sectors, f": take {FOR_EFI_ALONE}"))
         if self.efi_binaries and not (self.loader_type.takes_efi_programs and kind.boots_efi):
             grub = Setting("boot_loader", GrubLoader.name)
-            why = " and a partition table with an EFI system partition: efi, efixbootldr or hybrid"
+            why = f" and a partition table with an EFI system partition: {FOR_EFI}"
             lines.append(Message(Setting("efi_binaries"), " is for ", grub, why))
         return lines
 

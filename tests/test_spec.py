@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembler.disk.layout import Table
+from assembler.disk.tables import Table
 from assembler.spec import RootSpec, Spec
 from tests.support.systems import store_path
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from assembler.boot.protocol import BootLoader, BootTarget
-from assembler.disk.layout import Table
+from assembler.disk.tables import Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from assembler.boot.installer import Installer
 from assembler.boot.mounts.boot_mounts import BootMounts
 from assembler.boot.mounts.volumes import Role, Volume
 from assembler.boot.places import Places
-from assembler.disk.layout import Layout, Table
+from assembler.disk.layout import Layout
+from assembler.disk.tables import Table
 from assembler.errors import Message, RequestError, Setting
 from assembler.store.paths import Store
 from assembler.store.registration import PathInfo

@@ -12,14 +12,13 @@ from assembler.boot.grub.bios import CORE_SEGMENT, KERNEL_SECTOR_AT, MAX_SECTORS
 from assembler.check.boot_code import check_boot_code
 from assembler.check.chain import BrokenError, Chain, Disk, Trail
 from assembler.check.grub.chain import prefix_of, start_grub, walk_menu
-from assembler.disk.layout import PartitionType
+from assembler.disk.tables import PartitionType
 from assembler.units import SECTOR, format_size
 
 _BOOT_CODE = 440  # bytes of the first sector (UEFI specification, 5.2.1)
 _SIGNATURE = b"\x55\xaa"
 _MESSAGES = b"GRUB \0Geom\0Hard Disk\0Read\0"  # in boot.img: grub-core/boot/i386/pc/boot.S
 _MAX_CORE = (MAX_SECTORS + 2) * SECTOR  # bytes
-_BIOS_BOOT = str(PartitionType.BIOS_BOOT.value)
 
 
 def has_boot_code(disk: Disk) -> bool:
@@ -30,7 +29,11 @@ def has_boot_code(disk: Disk) -> bool:
 
 def has_core_image(disk: Disk) -> bool:
     """Whether the BIOS boot partition, if there is one, begins with anything."""
-    places = [partition.start for partition in disk.partitions if partition.type_guid == _BIOS_BOOT]
+    places = [
+        partition.start
+        for partition in disk.partitions
+        if partition.type_guid == PartitionType.BIOS_BOOT
+    ]
     with disk.image.open("rb") as file:
         return any(any(os.pread(file.fileno(), SECTOR, place)) for place in places)
 
@@ -73,7 +76,7 @@ def _boot_sector(disk: Disk) -> tuple[bytes, int]:
 def _area(disk: Disk) -> tuple[int, int, str]:
     """Where a core image may lie: start and end in bytes, and how to call it."""
     for part in disk.partitions:
-        if part.type_guid == _BIOS_BOOT:
+        if part.type_guid == PartitionType.BIOS_BOOT:
             return part.start, part.start + part.size, part.where
     if disk.table != "dos":
         raise BrokenError("there is no BIOS boot partition for GRUB's core image")

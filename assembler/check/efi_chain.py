@@ -19,13 +19,12 @@ from assembler.check.grub.chain import prefix_of, start_grub, walk_menu
 from assembler.check.grub.reader import UnreadableError
 from assembler.check.loader_entries import default_of, read_entries
 from assembler.check.part import Part
-from assembler.disk.layout import PartitionType
+from assembler.disk.tables import PartitionType
 from assembler.units import SECTOR
 
 _DIRECTORY = "/EFI/BOOT"
 _MAX_TABLE = 1 << 16  # bytes
-_ESP_TYPES = (str(PartitionType.ESP.value), "ef")  # in a GPT, in an MBR
-_XBOOTLDR = str(PartitionType.XBOOTLDR.value)
+_ESP_TYPES = (PartitionType.ESP, "ef")  # in a GPT, in an MBR
 _SYSTEMD_BOOT = b"LoaderInfo: systemd-boot"
 _COPY = "/EFI/systemd/systemd-boot{}.efi"
 _SHIM = b"UEFI shim"
@@ -195,7 +194,7 @@ def _program(disk: Disk, esp: Part, path: str, machine: Machine) -> Program:
 
 
 def _walk_entries(trail: Trail, disk: Disk, esp: Part, machine: Machine) -> None:
-    boot = [part for part in disk.partitions if part.type_guid == _XBOOTLDR]
+    boot = [part for part in disk.partitions if part.type_guid == PartitionType.XBOOTLDR]
     # systemd-boot looks for a GPT in units of 512 bytes (systemd, src/boot/efi/part-discovery.c).
     parts = [esp, *(boot if disk.sector_size == SECTOR else [])]
     try:

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from uuid import UUID
 
-from assembler.disk.layout import PartitionType
+from assembler.disk.tables import PartitionType
 from assembler.units import SECTOR
 
 MAGIC = b"EFI PART"
@@ -24,7 +24,7 @@ _MBR_ENTRIES = range(446, 510, 16)
 _MBR_ENTRY = struct.Struct("<B3xB3xII")  # whether active, type, first LBA, sectors
 _PROTECTIVE = 0xEE
 _MAX_LBA = 0xFFFFFFFF  # in an MBR
-_ESP = PartitionType.ESP.value.bytes_le
+_ESP = UUID(PartitionType.ESP).bytes_le
 
 
 @dataclass(frozen=True, slots=True)

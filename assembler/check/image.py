@@ -19,7 +19,7 @@ from assembler.check.kinds import not_a_file, not_raw, without_table
 from assembler.check.part import Part
 from assembler.check.partition_table import DiskTable, read_table
 from assembler.check.parts import check_part, has_file_system
-from assembler.disk.layout import PartitionType
+from assembler.disk.tables import PartitionType
 from assembler.errors import HostError, RequestError, TooSlowError, reason
 from assembler.host.room import require_some_room, temporary, watched
 from assembler.host.scratch import plain_name, scratch_directory
@@ -27,7 +27,6 @@ from assembler.host.temporary import temporary_directory
 from assembler.host.words import printable
 from assembler.units import SECTOR, format_size
 
-_BIOS_BOOT = str(PartitionType.BIOS_BOOT.value)
 _NO_SIGNATURE = "boot sector: it has no signature 55 aa, without which there is no partition table"
 
 
@@ -120,7 +119,7 @@ def _walk(
     image: Path, table: DiskTable, scratch: Path, *, bios: bool, efi: bool, boots: bool
 ) -> tuple[Chain, ...]:
     """Walk along all boot chains that the image has, or must have."""
-    parts = [part for part in table.parts if part.type_guid != _BIOS_BOOT]
+    parts = [part for part in table.parts if part.type_guid != PartitionType.BIOS_BOOT]
     spans = [Span(part.number, part.start, part.size) for part in parts]
     reader = GrubReader(image, scratch, spans, table.sector_size)
     disk = Disk(image, table.kind, table.parts, reader, table.sector_size)

@@ -7,7 +7,7 @@ from pathlib import Path
 from assembler.check.ext4_part import check_ext4
 from assembler.check.fat_part import check_fat
 from assembler.check.part import Part
-from assembler.disk.layout import ROOT_TYPES, PartitionType
+from assembler.disk.tables import ROOT_TYPES, PartitionType
 from assembler.filesystems.ext4.kind import EXT4
 from assembler.filesystems.fat.kind import FAT
 from assembler.filesystems.kind import Kind
@@ -74,9 +74,9 @@ _CHECKERS: dict[str, Callable[[Path, Part, Path], Part]] = {
     "83": _check_linux,
     "ef": _check_esp,
     **dict.fromkeys(("1", "4", "6", "b", "c", "e", "ea"), _check_boot),
-    "0fc63daf-8483-4772-8e79-3d69d8477de4": _check_linux,  # "Linux filesystem" of most tools
-    **{str(kind.value): _check_linux for kind in ROOT_TYPES.values()},
-    str(PartitionType.ESP.value): _check_esp,
-    str(PartitionType.XBOOTLDR.value): _check_xbootldr,
-    str(PartitionType.BIOS_BOOT.value): _check_bios_boot,
+    PartitionType.LINUX: _check_linux,
+    **dict.fromkeys(ROOT_TYPES.values(), _check_linux),
+    PartitionType.ESP: _check_esp,
+    PartitionType.XBOOTLDR: _check_xbootldr,
+    PartitionType.BIOS_BOOT: _check_bios_boot,
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
-from assembler.disk.layout import Table
+from assembler.disk.tables import Table
 from assembler.errors import RequestError
 from assembler.filesystems.protocol import Subvolume
 from assembler.root.skeleton import ProfileGeneration

@@ -6,7 +6,7 @@ from assembler.appliance.accelerator import Accelerator
 from assembler.boot import loaders as boot_loaders
 from assembler.cli import arguments
 from assembler.cli.arguments import OneOf, Parser, listed
-from assembler.disk.layout import Table
+from assembler.disk.tables import Table, tables_that
 from assembler.filesystems.registry import DEFAULT, ROOT_KINDS
 from assembler.units import MIB, SECTOR
 
@@ -93,11 +93,13 @@ def _add_names(group: argparse._ArgumentGroup) -> None:
 def add_boot_options(parser: Parser) -> None:
     """Add how the disk boots."""
     group = parser.add_argument_group("how it boots")
+    mbrs = tables_that(lambda table: table.is_mbr, "and")
+    boot_tables = tables_that(lambda table: table.has_boot_partition, "and")
     group.add_argument(
         "--partition-table",
         type=arguments.table,
         metavar="KIND",
-        help=f"{listed(Table)}: legacy and legacy+boot are MBRs, none is a bare file system, the "
+        help=f"{listed(Table)}: {mbrs} are MBRs, none is a bare file system, the "
         "others are GPTs "
         "(default: hybrid, for BIOS and UEFI; efi with systemd-boot or sectors of 4096 bytes)",
     )
@@ -113,9 +115,8 @@ def add_boot_options(parser: Parser) -> None:
         type=arguments.size,
         default=256 * MIB,
         metavar="N",
-        help="size of the EFI system partition; with efixbootldr and legacy+boot, of the partition "
-        "for kernels "
-        "(default: 256M)",
+        help=f"size of the EFI system partition; with {boot_tables}, of the partition "
+        "for kernels (default: 256M)",
     )
     group.add_argument(
         "--boot-loader",

@@ -60,7 +60,7 @@ def _disk_identity(layout: Layout) -> dict[str, str]:
 def _partition_facts(layout: Layout, part: Partition) -> dict[str, str | int]:
     facts: dict[str, str | int] = {"number": part.number, "start": part.start, "size": part.size}
     if layout.table.is_gpt:
-        facts |= {"name": part.name, "type": str(part.type.value), "guid": str(part.guid)}
+        facts |= {"name": part.name, "type": part.type, "guid": str(part.guid)}
     return facts
 
 

@@ -2,83 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from enum import Enum, StrEnum
 from uuid import UUID
 
-from assembler.errors import RequestError
+from assembler.disk.tables import FIRST, PartitionType, Table
+from assembler.errors import Message, RequestError, Setting
 from assembler.units import MIB, SECTOR, format_size, round_up
 
 _ALIGNMENT = MIB
-_FIRST = 1 * MIB  # where the first partition may begin
-_BIOS_BOOT_END = 2 * MIB  # in legacy+gpt; where an ESP follows, it takes all that is before
-# As in nixpkgs, nixos/lib/make-disk-image.nix.
-_ESP_START = 8 * MIB
-_XBOOTLDR_START = 100 * MIB
 _MAX_MBR = 0xFFFFFFFF * SECTOR  # its entries count sectors in 32 bits
 _BACKUP_TABLE = 1 * MIB  # the backup GPT takes 33 sectors; a whole MiB keeps the size round
-
-
-class Table(StrEnum):
-    """Partition tables by nixpkgs' names."""
-
-    LEGACY = "legacy"  # MBR, for BIOS
-    LEGACY_BOOT = "legacy+boot"  # the same with a FAT for /boot
-    LEGACY_GPT = "legacy+gpt"  # GPT, for BIOS
-    EFI = "efi"
-    EFIXBOOTLDR = "efixbootldr"  # an ESP for the boot loader, another partition for kernels
-    HYBRID = "hybrid"  # for BIOS and UEFI
-    NONE = "none"  # a bare file system
-
-    @property
-    def boots_bios(self) -> bool:
-        """Whether there is room for what a BIOS starts."""
-        return self.is_mbr or self in (Table.LEGACY_GPT, Table.HYBRID)
-
-    @property
-    def boots_efi(self) -> bool:
-        """Whether there is an EFI system partition."""
-        return self in (Table.EFI, Table.EFIXBOOTLDR, Table.HYBRID)
-
-    @property
-    def has_boot_partition(self) -> bool:
-        """Whether there is a partition for kernels besides an EFI system partition."""
-        return self in (Table.EFIXBOOTLDR, Table.LEGACY_BOOT)
-
-    @property
-    def is_mbr(self) -> bool:
-        """Whether it is a table in the first sector alone."""
-        return self in (Table.LEGACY, Table.LEGACY_BOOT)
-
-    @property
-    def is_gpt(self) -> bool:
-        """Whether it is a GUID partition table."""
-        return not self.is_mbr and self is not Table.NONE
-
-
-class PartitionType(Enum):
-    """Partition type GUIDs.
-
-    UEFI specification 5.3.3; GNU Parted, libparted/labels/gpt.c; roots and XBOOTLDR:
-    Discoverable Partitions Specification.
-    """
-
-    ESP = UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
-    XBOOTLDR = UUID("bc13c2ff-59e6-4262-a352-b275fd6f7172")
-    BIOS_BOOT = UUID("21686148-6449-6e6f-744e-656564454649")
-    ROOT_X86_64 = UUID("4f68bce3-e8cd-4db1-96e7-fbcaf984b709")
-    ROOT_ARM64 = UUID("b921b045-1df0-41c3-af44-4c6f280d3fae")
-    LINUX = UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")  # any file system of Linux's
-
-
-ROOT_TYPES = {
-    "x86_64-linux": PartitionType.ROOT_X86_64,
-    "aarch64-linux": PartitionType.ROOT_ARM64,
-}
-
-
-def root_type(architecture: str) -> PartitionType:
-    """The type of the root partition of a system for a platform, as Nix calls it."""
-    return ROOT_TYPES.get(architecture, PartitionType.LINUX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,24 +118,21 @@ def make_layout(
     a name: the same name must give the same GUID. Raises RequestError when `boot_size` is needed
     and not a whole number of MiB, and for a disk too large for an MBR.
     """
-    if (table.boots_efi or table.has_boot_partition) and (boot_size <= 0 or boot_size % _ALIGNMENT):
+    if table.is_sized and (boot_size <= 0 or boot_size % _ALIGNMENT):
         raise RequestError(
             f"a boot partition of {boot_size} bytes ({format_size(boot_size)}) "
             "is not a whole number of MiB"
         )
-    before = _before_root(table, boot_size)
-    first = 0 if table is Table.NONE else _FIRST
-    root_start = max([first, *(end for _, _, _, end in before)])
+    places = [(slot.name, slot.type, slot.start, slot.end_with(boot_size)) for slot in table.slots]
+    root_start = max([0 if table is Table.NONE else FIRST, *(end for *_, end in places)])
     root_end = root_start + round_up(root_size, _ALIGNMENT)
+    places.append((table.root_name, root_type, root_start, root_end))
     # An MBR leaves the same room: such a disk can be made a GPT one in place.
     size = root_end + (0 if table is Table.NONE else _BACKUP_TABLE)
     if table.is_mbr and size > _MAX_MBR:
-        raise RequestError(
-            f"a disk of {format_size(size)} is too large for an MBR, which ends at "
-            f"{format_size(_MAX_MBR)}: take --partition-table legacy+gpt"
-        )
-    name = "ROOT" if table is Table.EFIXBOOTLDR else "primary"
-    places = [*before, (name, root_type, root_start, root_end)]
+        remedy = Setting("partition_table", Table.LEGACY_GPT)
+        fault = f"a disk of {format_size(size)} is too large for an MBR, which ends at "
+        raise RequestError([Message(f"{fault}{format_size(_MAX_MBR)}: take ", remedy)])
     return Layout(
         table=table,
         size=size,
@@ -223,24 +152,3 @@ def shape(table: Table, root_type: PartitionType = PartitionType.LINUX) -> Layou
     return make_layout(
         table, root_size=0, boot_size=_ALIGNMENT, seed=lambda _: UUID(int=0), root_type=root_type
     )
-
-
-def _before_root(table: Table, boot_size: int) -> list[tuple[str, PartitionType, int, int]]:
-    """The partitions besides the root, in the order of their numbers: name, type, start, end."""
-    esp = ("ESP", PartitionType.ESP, _ESP_START, _ESP_START + boot_size)
-    match table:
-        case Table.LEGACY_BOOT:
-            return [("primary", PartitionType.XBOOTLDR, _FIRST, _FIRST + boot_size)]
-        case Table.LEGACY_GPT:
-            return [("no-fs", PartitionType.BIOS_BOOT, _FIRST, _BIOS_BOOT_END)]
-        case Table.EFI:
-            return [esp]
-        case Table.EFIXBOOTLDR:
-            end = _XBOOTLDR_START + boot_size
-            return [
-                ("ESP", PartitionType.ESP, _ESP_START, _XBOOTLDR_START),
-                ("BOOT", PartitionType.XBOOTLDR, _XBOOTLDR_START, end),
-            ]
-        case Table.HYBRID:
-            return [esp, ("no-fs", PartitionType.BIOS_BOOT, _FIRST, _ESP_START)]
-    return []

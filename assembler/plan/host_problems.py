@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assembler.appliance import session
-from assembler.disk import table
-from assembler.disk.layout import Table
+from assembler.disk import writer
+from assembler.disk.tables import Table
 from assembler.errors import HostError, Message, Setting
 from assembler.filesystems.guestfs.writer import GuestfsWriter
 from assembler.filesystems.registry import ROOT_KINDS
@@ -53,7 +53,7 @@ def require_tools(spec: Spec) -> None:
     """Raise HostError with a line for each tool that the host lacks."""
     missing = programs.require(*_TOOLS)
     if spec.partition_table is not Table.NONE:
-        missing += table.problems()
+        missing += writer.problems()
     if spec.partition_table is not Table.NONE or spec.loader_type.boots:
         missing += programs.require("grub-fstest", "grub-script-check")  # for boot chains
     if spec.sector_size != SECTOR:

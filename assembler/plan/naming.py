@@ -12,7 +12,8 @@ from assembler.boot.mounts.devices import Named, Tag
 from assembler.boot.mounts.fstab import Mount, finds_root_by_type, parameter_mounts, read_mounts
 from assembler.boot.mounts.names import Claims, Disk, Names
 from assembler.boot.mounts.volumes import Role
-from assembler.disk.layout import ROOT_TYPES, Layout, Table, root_type, shape
+from assembler.disk.layout import Layout, shape
+from assembler.disk.tables import ROOT_TYPES, Table, root_type
 from assembler.errors import RequestError
 from assembler.filesystems.fat.kind import FAT
 from assembler.filesystems.registry import ROOT_KINDS

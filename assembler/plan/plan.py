@@ -13,7 +13,8 @@ from assembler.boot.generation import read_system
 from assembler.boot.mounts.fstab import read_mounts
 from assembler.boot.mounts.volumes import Role, Volume
 from assembler.boot.protocol import BootCode, BootData, BootLoader
-from assembler.disk.layout import Layout, make_layout, root_type
+from assembler.disk.layout import Layout, make_layout
+from assembler.disk.tables import root_type
 from assembler.errors import RequestError
 from assembler.filesystems.demand import Demand, measure
 from assembler.filesystems.fat.fat import Fat, fat_problems

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from assembler.boot.installer import Installer, read_installer
 from assembler.boot.loaders import LOADERS
 from assembler.boot.protocol import Expected
-from assembler.disk.layout import Table
+from assembler.disk.tables import FOR_EFI_ALONE, Table
 from assembler.root.skeleton import current_generation
 from assembler.spec import Spec
 from assembler.store.paths import Store
@@ -42,7 +42,7 @@ class Resolution:
         if self.architecture in _EFI_ONLY and table.boots_bios:
             problems.append(
                 f"--partition-table {table} is for BIOS, which no machine for "
-                f"{self.architecture} has: take efi or efixbootldr"
+                f"{self.architecture} has: take {FOR_EFI_ALONE}"
             )
         return problems + self.spec.boot_problems() + self.expected.problems(table)
 

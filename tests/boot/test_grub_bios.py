@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from assembler.boot.grub.bios import BiosCode, core_problems, embed
 from assembler.boot.grub.find import find_grub
 from assembler.boot.grub.grub import Platform, make_core_image
-from assembler.disk.layout import Layout, PartitionType, Table, make_layout
-from assembler.disk.table import write_table
+from assembler.disk.layout import Layout, make_layout
+from assembler.disk.tables import PartitionType, Table
+from assembler.disk.writer import write_table
 from assembler.errors import HostError
 from assembler.store.paths import StoreRoot
 from assembler.units import MIB, SECTOR
@@ -183,7 +184,7 @@ def test_each_problem_is_told_with_what_to_do(
 def test_a_table_for_uefi_alone_has_no_place(table: Table) -> None:
     assert core_problems(layout_of(table), 300 * SECTOR) == [
         f"the partition table {table} has no place for GRUB's core image for BIOS: "
-        "use hybrid, legacy+gpt or legacy"
+        "use legacy, legacy+boot, legacy+gpt or hybrid"
     ]
 
 

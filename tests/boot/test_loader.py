@@ -22,7 +22,8 @@ from assembler.boot.mounts.volumes import Role, Volume
 from assembler.boot.places import Places
 from assembler.boot.protocol import BootData, BootLoader, BootTarget
 from assembler.boot.systemd_boot.loader import SystemdBoot
-from assembler.disk.layout import Table, shape
+from assembler.disk.layout import shape
+from assembler.disk.tables import Table
 from assembler.errors import RequestError
 from assembler.filesystems.ext4.kind import EXT4
 from assembler.store.paths import StoreRoot

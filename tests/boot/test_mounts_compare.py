@@ -11,7 +11,8 @@ from assembler.boot.mounts.compare import Comparison, compare
 from assembler.boot.mounts.fstab import parameter_mounts, parse_fstab
 from assembler.boot.mounts.names import Claims, Disk
 from assembler.boot.mounts.volumes import Role
-from assembler.disk.layout import PartitionType, Table, shape
+from assembler.disk.layout import shape
+from assembler.disk.tables import PartitionType, Table
 from assembler.filesystems.fat.kind import FAT
 from assembler.filesystems.registry import ROOT_KINDS
 

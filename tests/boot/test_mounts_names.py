@@ -6,7 +6,8 @@ from pathlib import Path
 from assembler.boot.mounts.devices import Named, Tag
 from assembler.boot.mounts.names import Disk, name_fault
 from assembler.boot.mounts.volumes import Role
-from assembler.disk.layout import Table, shape
+from assembler.disk.layout import shape
+from assembler.disk.tables import Table
 from assembler.filesystems.ext4.kind import EXT4
 from assembler.filesystems.fat.kind import FAT
 from tests.support.helpers import output

@@ -6,7 +6,7 @@ import pytest
 
 from assembler.boot.grub.bios import BiosCode
 from assembler.check.image import check_image
-from assembler.disk.layout import Table
+from assembler.disk.tables import Table
 from tests.support.boot_images import (
     FAT_UUID,
     GRUB,

@@ -11,7 +11,7 @@ import pytest
 
 from assembler.check.facts import facts
 from assembler.check.image import Report, check_image, describe, verdict
-from assembler.disk.layout import Table
+from assembler.disk.tables import Table
 from tests.support.boot_images import (
     EARLY,
     FAT_UUID,

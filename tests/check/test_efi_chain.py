@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from assembler.check.image import check_image
-from assembler.disk.layout import Table
+from assembler.disk.tables import Table
 from tests.support.boot_images import (
     INIT,
     INITRD,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from assembler.check.image import check_image
-from assembler.disk.layout import Table
+from assembler.disk.tables import Table
 from tests.support.boot_images import KERNEL, build, core_image, debugfs, menu, root_files, write
 from tests.support.boots import NIXOS_SETTINGS, script_check, to_xml
 from tests.support.helpers import output

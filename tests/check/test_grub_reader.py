@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from assembler.check.grub.reader import FileSystem, GrubReader, Span, UnreadableError
-from assembler.disk.layout import Table
+from assembler.disk.tables import Table
 from assembler.errors import HostError, TooSlowError
 from tests.support.boot_images import FAT_UUID, LABEL, ROOT_UUID, build, debugfs
 from tests.support.helpers import output

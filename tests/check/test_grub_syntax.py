@@ -5,7 +5,7 @@ import pytest
 from assembler.check.grub.menu import Location
 from assembler.check.grub.reader import GrubReader
 from assembler.check.grub.syntax import syntax_fault
-from assembler.disk.layout import Table
+from assembler.disk.tables import Table
 from tests.support.boot_images import build, menu
 
 GOOD = {

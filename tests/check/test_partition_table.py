@@ -7,7 +7,7 @@ import pytest
 
 from assembler.check.image import check_image
 from assembler.check.partition_table import read_table
-from assembler.disk.layout import Table
+from assembler.disk.tables import Table
 from assembler.units import MIB
 from tests.support.boot_images import make
 

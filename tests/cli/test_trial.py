@@ -11,7 +11,7 @@ from assembler.boot.bootspec import Bootspec
 from assembler.cli import trial
 from assembler.cli.report import next_step
 from assembler.cli.trial import command_lines, qemu_words
-from assembler.disk.layout import Table
+from assembler.disk.tables import Table
 from tests.support.systems import System, make_system
 
 BIOS = ["qemu-system-x86_64", "-cpu", "max", "-m", "1G", "-snapshot"]

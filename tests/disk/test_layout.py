@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembler.disk.layout import Layout, PartitionType, Table, make_layout
+from assembler.disk.layout import Layout, make_layout
+from assembler.disk.tables import PartitionType, Table
 from assembler.errors import RequestError
 from assembler.units import GIB, MIB, SECTOR
 
@@ -103,7 +104,7 @@ def test_a_disk_too_large_for_an_mbr_is_refused() -> None:
         new_layout(Table.LEGACY, most + 1)
     assert str(caught.value) == (
         "a disk of 2.0 TiB is too large for an MBR, which ends at 2.0 TiB: "
-        "take --partition-table legacy+gpt"
+        "take partition_table legacy+gpt"
     )
     new_layout(Table.LEGACY_GPT, most + 1)
 

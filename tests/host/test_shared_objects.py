@@ -2,7 +2,7 @@
 
 import pytest
 
-from assembler.disk import table
+from assembler.disk import writer
 from assembler.errors import HostError
 from assembler.filesystems.ext4 import libext2fs
 from assembler.host.shared_objects import load_library
@@ -10,7 +10,7 @@ from assembler.host.shared_objects import load_library
 
 def test_what_is_installed_is_loaded() -> None:
     assert libext2fs.problems() == []
-    assert table.problems() == []
+    assert writer.problems() == []
 
 
 def test_a_library_that_is_absent_is_told_with_its_packages() -> None:

@@ -10,7 +10,7 @@ from assembler.boot.installer import Installer
 from assembler.boot.mounts.devices import Tag
 from assembler.boot.mounts.names import Names
 from assembler.boot.mounts.volumes import Role
-from assembler.disk.layout import Table
+from assembler.disk.tables import Table
 from assembler.errors import RequestError
 from assembler.plan.naming import decide_names
 from assembler.plan.resolve import Resolution

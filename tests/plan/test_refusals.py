@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from assembler import assemble, prepare
-from assembler.disk.layout import Table
+from assembler.disk.tables import Table
 from assembler.errors import HostError, RequestError
 from assembler.plan.host_problems import require_tools
 from assembler.spec import RootSpec, Spec

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from assembler.disk.layout import Table
+from assembler.disk.tables import Table
 from assembler.plan.resolve import Resolution, resolve
 from assembler.spec import RootSpec, Spec
 from assembler.store.paths import StoreRoot

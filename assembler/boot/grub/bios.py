@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assembler.binaries.core_image import BLOCKLIST
-from assembler.disk.layout import Layout, Table
+from assembler.disk.layout import Layout
+from assembler.disk.tables import FOR_BIOS
 from assembler.errors import HostError
 from assembler.units import SECTOR, ceil_div
 
@@ -43,7 +44,7 @@ def core_problems(layout: Layout, core_size: int) -> list[str]:
     if layout.core_area is None:
         return [
             f"the partition table {layout.table} has no place for GRUB's core image for BIOS: "
-            f"use {Table.HYBRID}, {Table.LEGACY_GPT} or {Table.LEGACY}"
+            f"use {FOR_BIOS}"
         ]
     problems = []
     if layout.sector_size != SECTOR:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from assembler.boot.grub.grub import SHARED, Grub, Platform, lacking, missing_files, package_of
 from assembler.boot.lookup import host_tree, optional_file
-from assembler.disk.layout import Table
+from assembler.disk.tables import Table
 from assembler.errors import Findings, HostError, RequestError
 from assembler.host import process, programs
 from assembler.store.paths import Store, store_path_of

@@ -20,7 +20,7 @@ from assembler.boot.places import BOOT, Places
 from assembler.boot.protocol import BootData, BootLoader, BootTarget
 from assembler.boot.signed.chain import Signed, given
 from assembler.boot.systemd_boot.extra_files import warn_of_commands
-from assembler.disk.layout import Table
+from assembler.disk.tables import Table
 from assembler.errors import Findings
 from assembler.store.paths import Store
 

@@ -9,12 +9,11 @@ from assembler.boot.mounts.fstab import Mount
 from assembler.boot.mounts.names import Claims, Disk
 from assembler.boot.mounts.volumes import Role
 from assembler.boot.places import BOOT
-from assembler.disk.layout import Partition, Table
+from assembler.disk.layout import Partition
+from assembler.disk.tables import FOR_BOOT, FOR_EFI, Table
 
 _ROOT = "/"
 _STORE = ("/nix", "/nix/store")
-_FOR_ESP = [table for table in Table if table.boots_efi]
-_FOR_BOOT = [table for table in Table if table.boots_efi or table.has_boot_partition]
 _NEEDED = (_ROOT, *_STORE)  # a machine without them does not come up, whatever their options
 
 
@@ -143,7 +142,8 @@ class _Comparing:
             self._on(Role.ROOT, mount)
             return
         table = self.disk.layout.table
-        fault = f"there is no FAT for it with --partition-table {table}: {_take(_FOR_BOOT)}, or"
+        take = f"take --partition-table {FOR_BOOT}, or"
+        fault = f"there is no FAT for it with --partition-table {table}: {take}"
         if mount.is_bind or not mount.is_fat:
             fault = "/boot of this disk can be a FAT or a directory of the root: make it vfat, or"
         self._tell(mount, f"{fault} {_leave(mount)}")
@@ -160,7 +160,7 @@ class _Comparing:
             self._tell(
                 mount,
                 f"there is no EFI system partition with --partition-table {table}: "
-                f"{_take(_FOR_ESP)}, or {_leave(mount)}",
+                f"take --partition-table {FOR_EFI}, or {_leave(mount)}",
             )
         elif esp is not None and esp.place == BOOT and mount.device != esp.device:
             self._tell(
@@ -267,8 +267,3 @@ def _numbered(partition: Partition | None) -> str:
 
 def _leave(mount: Mount) -> str:
     return f'leave fileSystems."{mount.place}" out'
-
-
-def _take(tables: Sequence[Table]) -> str:
-    *most, last = tables
-    return f"take --partition-table {', '.join(most)} or {last}"

@@ -8,7 +8,8 @@ from itertools import chain, count
 from assembler.boot.mounts.devices import Named, Tag
 from assembler.boot.mounts.volumes import Role
 from assembler.boot.places import FileSystemKind, RootFileSystemKind
-from assembler.disk.layout import Layout, Table
+from assembler.disk.layout import Layout
+from assembler.disk.tables import Table
 
 _NAME_UNITS = 36  # of UTF-16, in an entry of a GPT (UEFI specification 5.3.3)
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

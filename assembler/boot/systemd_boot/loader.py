@@ -18,7 +18,7 @@ from assembler.boot.systemd_boot.settings import (
     find_settings,
     read_systemd_boot_settings,
 )
-from assembler.disk.layout import Table
+from assembler.disk.tables import FOR_EFI_ALONE, Table
 from assembler.errors import Findings, Message, Setting
 from assembler.store.paths import Store
 from assembler.units import SECTOR
@@ -46,11 +46,9 @@ class SystemdBoot(BootLoader):
     def disk_problems(cls, table: Table, sector_size: int) -> list[str]:
         """UEFI must start it, and it finds an XBOOTLDR partition by 512-byte sectors only."""
         if table.boots_bios:
-            why = (
-                " is for BIOS, too, which does not start systemd-boot: take efi or efixbootldr, or "
-            )
+            why = f" is for BIOS, too, which does not start systemd-boot: take {FOR_EFI_ALONE}, or "
             return [Message(Setting("partition_table", table), why, _GRUB)]
-        if table is Table.EFIXBOOTLDR and sector_size != SECTOR:
+        if table.has_boot_partition and sector_size != SECTOR:
             why = ": systemd-boot finds no kernels in an XBOOTLDR partition of such a disk: take "
             sectors, efi = Setting("sector_size", sector_size), Setting("partition_table", "efi")
             return [Message(sectors, why, efi, ", or ", _GRUB)]
@@ -119,7 +117,7 @@ class SystemdBoot(BootLoader):
     @property
     def _entries(self) -> Role:
         """The partition with the entries and the kernels."""
-        return Role.BOOT if self.table is Table.EFIXBOOTLDR else Role.ESP
+        return Role.BOOT if self.table.has_boot_partition else Role.ESP
 
 
 def _mount_problems(settings: SystemdBootSettings, mounts: BootMounts) -> list[str]:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from assembler.disk.layout import Layout, Partition, Table
+from assembler.disk.layout import Layout, Partition
+from assembler.disk.tables import Table
 from assembler.errors import HostError
 from assembler.host.scratch import scratch_directory
 from assembler.host.shared_objects import load_library
@@ -67,7 +68,7 @@ def write_table(image: Path, layout: Layout) -> None:
         finally:
             library.fdisk_unref_script(script)
         check(library.fdisk_write_disklabel(context))
-        if layout.table is Table.LEGACY_GPT:
+        if layout.table.is_gpt and not layout.table.boots_efi:
             # Some BIOSes start only a disk with an active partition. UEFI forbids it in the
             # protective MBR (5.2.3), so that a disk for both has none.
             nested = library.fdisk_new_nested_context(context, b"dos")
@@ -123,7 +124,7 @@ def _line(layout: Layout, partition: Partition) -> str:
         # Some BIOSes start only a disk with an active partition: the one that has /boot.
         more += ["bootable"] if partition is layout.partitions[0] else []
     else:
-        kind = f"type={partition.type.value}"
+        kind = f"type={partition.type}"
         more = [kind, f"uuid={partition.guid}", f'name="{_escape(partition.name)}"']
     where = ", ".join([*(f"{key}={value}" for key, value in fields.items()), *more])
     return f"{partition.number} : {where}"

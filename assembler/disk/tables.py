@@ -1,0 +1,161 @@
+"""The partition tables that there are: a new one is a name in `Table` and an entry of `_SHAPES`.
+
+Sizes are in bytes.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+from assembler.units import MIB
+
+FIRST = 1 * MIB  # where the first partition may begin
+# As in nixpkgs, nixos/lib/make-disk-image.nix.
+_ESP_START = 8 * MIB
+_XBOOTLDR_START = 100 * MIB
+
+
+class PartitionType(StrEnum):
+    """Partition type GUIDs.
+
+    UEFI specification 5.3.3; GNU Parted, libparted/labels/gpt.c; roots and XBOOTLDR:
+    Discoverable Partitions Specification.
+    """
+
+    ESP = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
+    XBOOTLDR = "bc13c2ff-59e6-4262-a352-b275fd6f7172"
+    BIOS_BOOT = "21686148-6449-6e6f-744e-656564454649"
+    ROOT_X86_64 = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709"
+    ROOT_ARM64 = "b921b045-1df0-41c3-af44-4c6f280d3fae"
+    LINUX = "0fc63daf-8483-4772-8e79-3d69d8477de4"  # any file system of Linux's
+
+
+ROOT_TYPES = {
+    "x86_64-linux": PartitionType.ROOT_X86_64,
+    "aarch64-linux": PartitionType.ROOT_ARM64,
+}
+
+
+def root_type(architecture: str) -> PartitionType:
+    """The type of the root partition of a system for a platform, as Nix calls it."""
+    return ROOT_TYPES.get(architecture, PartitionType.LINUX)
+
+
+class Scheme(Enum):
+    """How partitions are written down on a disk."""
+
+    MBR = "MBR"  # in the first sector alone
+    GPT = "GPT"
+    NONE = "none"  # there are none
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A partition besides the root: its name in a GPT, its type, where it begins and ends."""
+
+    name: str
+    type: PartitionType
+    start: int
+    end: int | None = None  # None: it has the size that is asked for
+
+    def end_with(self, boot_size: int) -> int:
+        """Where it ends if a partition of `boot_size` is asked for."""
+        return self.start + boot_size if self.end is None else self.end
+
+
+class Table(StrEnum):
+    """Partition tables by nixpkgs' names; `_SHAPES` has what they are."""
+
+    LEGACY = "legacy"
+    LEGACY_BOOT = "legacy+boot"
+    LEGACY_GPT = "legacy+gpt"
+    EFI = "efi"
+    EFIXBOOTLDR = "efixbootldr"
+    HYBRID = "hybrid"
+    NONE = "none"
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """The partitions besides the root, in the order of their numbers; the root comes last."""
+        return _SHAPES[self].slots
+
+    @property
+    def root_name(self) -> str:
+        """The name of the root partition, in a GPT."""
+        return _SHAPES[self].root_name
+
+    @property
+    def is_mbr(self) -> bool:
+        """Whether it is a table in the first sector alone."""
+        return _SHAPES[self].scheme is Scheme.MBR
+
+    @property
+    def is_gpt(self) -> bool:
+        """Whether it is a GUID partition table."""
+        return _SHAPES[self].scheme is Scheme.GPT
+
+    @property
+    def boots_bios(self) -> bool:
+        """Whether there is room for what a BIOS starts."""
+        return self.is_mbr or self._has(PartitionType.BIOS_BOOT)
+
+    @property
+    def boots_efi(self) -> bool:
+        """Whether there is an EFI system partition."""
+        return self._has(PartitionType.ESP)
+
+    @property
+    def has_boot_partition(self) -> bool:
+        """Whether there is a partition for kernels besides an EFI system partition."""
+        return self._has(PartitionType.XBOOTLDR)
+
+    @property
+    def is_sized(self) -> bool:
+        """Whether one of its partitions has the size that is asked for."""
+        return any(slot.end is None for slot in self.slots)
+
+    def _has(self, kind: PartitionType) -> bool:
+        return any(slot.type is kind for slot in self.slots)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How a disk is divided."""
+
+    scheme: Scheme
+    slots: tuple[Slot, ...] = ()
+    root_name: str = "primary"
+
+
+_ESP = Slot("ESP", PartitionType.ESP, _ESP_START)
+_SHAPES: Mapping[Table, _Shape] = {
+    Table.LEGACY: _Shape(Scheme.MBR),
+    # The same with a FAT for /boot.
+    Table.LEGACY_BOOT: _Shape(Scheme.MBR, (Slot("primary", PartitionType.XBOOTLDR, FIRST),)),
+    Table.LEGACY_GPT: _Shape(Scheme.GPT, (Slot("no-fs", PartitionType.BIOS_BOOT, FIRST, 2 * MIB),)),
+    Table.EFI: _Shape(Scheme.GPT, (_ESP,)),
+    Table.EFIXBOOTLDR: _Shape(
+        Scheme.GPT,
+        (
+            Slot("ESP", PartitionType.ESP, _ESP_START, _XBOOTLDR_START),
+            Slot("BOOT", PartitionType.XBOOTLDR, _XBOOTLDR_START),
+        ),
+        root_name="ROOT",
+    ),
+    Table.HYBRID: _Shape(
+        Scheme.GPT, (_ESP, Slot("no-fs", PartitionType.BIOS_BOOT, FIRST, _ESP_START))
+    ),
+    Table.NONE: _Shape(Scheme.NONE),  # a bare file system
+}
+
+
+def tables_that(fit: Callable[[Table], bool], joint: str = "or") -> str:
+    """The names of the tables that fit, for a message: `efi, efixbootldr or hybrid`."""
+    *most, last = [table.value for table in Table if fit(table)]
+    return f"{', '.join(most)} {joint} {last}" if most else last
+
+
+FOR_BIOS = tables_that(lambda table: table.boots_bios)
+FOR_EFI = tables_that(lambda table: table.boots_efi)
+FOR_EFI_ALONE = tables_that(lambda table: table.boots_efi and not table.boots_bios)
+FOR_BOOT = tables_that(lambda table: table.boots_efi or table.has_boot_partition)
