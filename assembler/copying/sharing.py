@@ -6,6 +6,7 @@ import os
 from enum import StrEnum
 from pathlib import Path
 
+from assembler.errors import Message, Setting
 from assembler.host.regular import open_regular
 from assembler.tree.canonical import is_canonical
 from assembler.tree.tree import Directory, Node, Slice, Tree, files
@@ -30,8 +31,9 @@ def copy_problems(root: Path, tree: Tree, mode: CopyMode) -> list[str]:
     if found is None:
         return []
     node, source = found
+    named = Setting("copy_mode", mode)
     if isinstance(node.data, Slice):
-        return [f"--copy-mode {mode}: the files of an export cannot be shared: take auto or copy"]
+        return [Message(named, ": the files of an export cannot be shared: take auto or copy")]
     trial = os.fsencode(root) + b"/.prepare-root-trial"
     try:
         if mode == CopyMode.HARDLINK:
@@ -42,7 +44,7 @@ def copy_problems(root: Path, tree: Tree, mode: CopyMode) -> list[str]:
         why = error.strerror
         if error.errno == errno.EPERM:
             why = "the system (fs.protected_hardlinks) lets only a file's owner link it"
-        return [f"--copy-mode {mode}: {os.fsdecode(source)} cannot be shared with {root}: {why}"]
+        return [Message(named, f": {os.fsdecode(source)} cannot be shared with {root}: {why}")]
     finally:
         if os.path.lexists(trial):
             os.unlink(trial)

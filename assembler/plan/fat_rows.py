@@ -12,7 +12,7 @@ from assembler.boot.mounts.fstab import Mount
 from assembler.boot.mounts.volumes import Role, Volume
 from assembler.boot.places import BOOT
 from assembler.boot.protocol import BootData
-from assembler.errors import RequestError
+from assembler.errors import Message, RequestError, Setting
 from assembler.filesystems.fat.names import fold, name_problems
 from assembler.root.placing import OURS
 from assembler.root.rows import Row, rows_with
@@ -53,21 +53,21 @@ def move_to_fats(
         files = fats.setdefault(role, [])
         made = {fold(file.path) for file in files}
         if isinstance(tree.get(os.fsencode(place)), Node):
-            where = rows_with(there, place)[0].where
+            row = rows_with(there, place)[0]
             problems.append(
-                f"{where}: {place} is a file, and the system mounts the {role.words} there"
+                row.message(f"{place} is a file, and the system mounts the {role.words} there")
             )
             continue
         for name, node, path in _take(tree, place):
             if (fault := _fault(node, role)) or fold(name) in made:
                 fault = fault or OURS
                 path_there = f"{place}/{name}"
-                where = rows_with(there, path_there)[0].where
-                problems.append(f"{where}: {path_there} {fault}")
+                row = rows_with(there, path_there)[0]
+                problems.append(row.message(f"{path_there} {fault}"))
             elif isinstance(node, Node):
                 files.append(BootFile(name, path))
         problems += [
-            f"--contents: {problem}"
+            Message(Setting("contents"), f": {problem}")
             for problem in name_problems(role.words, [file.path for file in files])
         ]
         if any(place.startswith(f"{other}/") for other in places):
@@ -82,16 +82,21 @@ def _row_problems(rows: Sequence[Row], place: str, role: Role) -> list[str]:
     """What rows say that a FAT cannot hold; warns of modes."""
     if modes := [row.target for row in rows if row.mode is not None]:
         log.warning(
-            "--contents: the mode of %s%s is left out: the %s is a FAT, whose files have the mode "
-            "that %s is mounted with",
+            Message(
+                Setting("contents"),
+                ": the mode of %s%s is left out: the %s is a FAT, whose files have the mode that "
+                "%s is mounted with",
+            ),
             modes[0],
             f" and {len(modes) - 1} more" if len(modes) > 1 else "",
             role.words,
             place,
         )
     return [
-        f"{row.where}: {row.target} is on the {role.words}, a FAT, where everything is root's and "
-        "has no xattrs"
+        row.message(
+            f"{row.target} is on the {role.words}, a FAT, where everything is root's and has no "
+            "xattrs"
+        )
         for row in rows
         if row.uid or row.gid or row.xattrs
     ]
@@ -139,7 +144,10 @@ def warn_of_hidden(rows: Sequence[Row], mounts: Iterable[Mount], seen: Iterable[
         if hidden := [row.target for row in rows if row.is_in(mount.place)]:
             more = f" and {len(hidden) - 1} more" if len(hidden) > 1 else ""
             log.warning(
-                "--contents: %s%s cannot be seen in the machine, which mounts %s at %s",
+                Message(
+                    Setting("contents"),
+                    ": %s%s cannot be seen in the machine, which mounts %s at %s",
+                ),
                 hidden[0],
                 more,
                 mount.source,

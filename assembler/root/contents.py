@@ -1,4 +1,4 @@
-"""The user's own files: `--contents`, rows as nixpkgs' make-disk-image takes them."""
+"""The user's own files: contents, in rows as nixpkgs' make-disk-image takes them."""
 
 import glob
 import json
@@ -12,12 +12,12 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from assembler.errors import HostError, RequestError, reason
+from assembler.errors import HostError, Message, RequestError, Setting, reason
 from assembler.host.json_text import load_json
 from assembler.host.kernel_files import kernel_fault
 from assembler.host.regular import input_fault
 from assembler.root.accounts import MAX_ID, Accounts, Ids, parse_database, parse_id
-from assembler.root.rows import Row, read_target, where
+from assembler.root.rows import Row, read_target, row_message
 from assembler.store.paths import STORE, Store, locate, locate_link
 from assembler.tree.modes import Mode, parse_mode
 from assembler.tree.xattrs import read_xattrs
@@ -26,9 +26,15 @@ from assembler.units import NAME_MAX
 _KEYS = frozenset(("source", "target", "user", "group", "mode", "xattrs"))
 # What a row may not touch, nor what is below: why.
 _TAKEN = {
-    STORE: "is in the store: use --additional-path",
-    "/nix/var/nix": "is Nix's own, its database and profiles: use --additional-path, --generation "
-    "or --channel",
+    STORE: Message("is in the store: use ", Setting("additional_paths")),
+    "/nix/var/nix": Message(
+        "is Nix's own, its database and profiles: use ",
+        Setting("additional_paths"),
+        ", ",
+        Setting("generations"),
+        " or ",
+        Setting("channel"),
+    ),
 }
 _HIDDEN = ("/dev", "/proc", "/run", "/sys")
 _BELOW_HIDDEN = tuple(f"{place}/" for place in _HIDDEN)
@@ -40,15 +46,16 @@ def read_contents(file: Path, store: Store, accounts: Accounts) -> list[Row]:
 
     `accounts` are those of the system, which the contents' own passwd and group come before.
     """
+    named = Setting("contents", file)
     if fault := input_fault(file):
-        raise RequestError(f"--contents {file} {fault}")
+        raise RequestError(Message(named, f" {fault}"))
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise RequestError(f"cannot read --contents {file}: {error.strerror}") from None
-    raw = load_json(content, f"--contents {file}")
+        raise RequestError(Message("cannot read ", named, f": {error.strerror}")) from None
+    raw = load_json(content, Message(named))
     if not isinstance(raw, list) or not all(isinstance(row, dict) for row in raw):
-        raise RequestError(f"--contents {file} is not a list of objects")
+        raise RequestError(Message(named, " is not a list of objects"))
     reader = _Reader(store)
     placed = [(number, entry, reader.place(number, entry)) for number, entry in enumerate(raw, 1)]
     known = _database(store, [row for _, _, rows in placed for row in rows]).over(accounts)
@@ -84,7 +91,7 @@ class _Reader:
         self._store = store
 
     def _tell(self, number: int, problem: str) -> None:
-        self.problems.append((number, f"{where(number)}: {problem}"))
+        self.problems.append((number, row_message(number, problem)))
 
     def place(self, number: int, raw: Mapping[str, Any]) -> list[Row]:
         """What one JSON row puts where, as root's: several Rows when its source is a pattern."""
@@ -103,7 +110,7 @@ class _Reader:
             place = posixpath.join(target, posixpath.basename(found)) if into else target
             for taken, fault in _TAKEN.items():
                 if _reaches(place, found, taken):
-                    self._tell(number, f"the target {place} {fault}")
+                    self._tell(number, Message(f"the target {place} ", fault))
             if place.startswith(_BELOW_HIDDEN) or (place in _HIDDEN and not _is_empty(found)):
                 self._tell(number, f"the target {place} {_HIDES}")
             rows.append(Row(found, place, number=number))

@@ -58,7 +58,7 @@ class _Placer:
 
     def tell(self, row: Row, problem: str) -> None:
         """Add to `problems` what is wrong with a row."""
-        self.problems.append(f"{row.where}: {problem}")
+        self.problems.append(row.message(problem))
 
     def place(self, row: Row, found: Directory | Node) -> None:
         """Put what a row brings at its target; raises RequestError where that cannot be."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from assembler.errors import HostError, reason
+from assembler.errors import HostError, Message, Setting, reason
 from assembler.store.paths import AbsentError, Store, follow, store_path_of
 from assembler.tree.modes import Mode
 from assembler.tree.tree import Xattrs
@@ -14,9 +14,9 @@ from assembler.tree.tree import Xattrs
 _MAX_READ = 1 << 24  # bytes, far more than any file has that is looked into
 
 
-def where(number: int) -> str:
-    """The row with a number as messages call it."""
-    return f"--contents, row {number}"
+def row_message(number: int, text: str) -> Message:
+    """A message about the row with a number."""
+    return Message(Setting("contents"), f", row {number}: ", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,9 @@ class Row:
     xattrs: Xattrs = ()  # of the source itself, not of what is below a directory
     number: int = field(default=0, compare=False)  # in the list of rows, from 1
 
-    @property
-    def where(self) -> str:
-        """The row as messages call it."""
-        return where(self.number)
+    def message(self, text: str) -> Message:
+        """A message about the row."""
+        return row_message(self.number, text)
 
     @property
     def has_directory_mode(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from assembler.errors import AssembleError, HostError, reason
+from assembler.errors import AssembleError, HostError, Message, Setting, reason
 from assembler.root import skeleton
 
 UNFINISHED = ".prepare-root-unfinished"
@@ -15,6 +15,8 @@ UNFINISHED = ".prepare-root-unfinished"
 # nixos-generate-config wrote. And mkfs makes a lost+found, in each file system that is mounted.
 _OTHERS = frozenset(("boot", "efi", "etc/nixos"))
 _LOST = "lost+found"
+
+_FORCE = (Setting("force"), " fills it all the same")
 
 
 def target_problems(root: Path, *, force: bool) -> list[str]:
@@ -26,14 +28,12 @@ def target_problems(root: Path, *, force: bool) -> list[str]:
     if not os.path.isdir(root):
         return [f"{root} is not a directory"]
     if not force and os.path.samefile(root, "/"):
-        return [f"{root} is the root of this machine: --force fills it all the same"]
+        return [Message(f"{root} is the root of this machine: ", *_FORCE)]
     if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
         return [f"the directory {root} may not be read and written"]
-    if not force and not _is_prepared(root) and (stranger := _find_stranger(root)):
-        return [
-            f"{root} is neither empty nor a prepared root: there is {stranger}; "
-            "--force fills it all the same"
-        ]
+    if not force and not _is_prepared(root) and (other := _find_other(root)):
+        why = f"{root} is neither empty nor a prepared root: there is {other}; "
+        return [Message(why, *_FORCE)]
     return []
 
 
@@ -51,7 +51,7 @@ def _is_prepared(root: Path) -> bool:
     )
 
 
-def _find_stranger(root: Path) -> Path | None:
+def _find_other(root: Path) -> Path | None:
     """Something in `root` that is no directory, or a directory that cannot be looked into.
 
     Empty directories may be where file systems are mounted, as subvolumes of a btrfs often are.

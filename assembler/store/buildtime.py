@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Sequence
 
-from assembler.errors import RequestError
+from assembler.errors import Message, RequestError, Setting
 from assembler.store import live
 from assembler.store.derivation import is_derivation, read_outputs
 from assembler.store.paths import Store, StoreRoot
@@ -11,17 +11,18 @@ from assembler.store.registration import PathInfo
 
 log = logging.getLogger(__name__)
 
-_NAMED = 3  # outputs in one warning
+_NAMED = Setting("include_build_deps")
+_EXAMPLES = 3  # outputs in one warning
 
 
 def complete(
     infos: Sequence[PathInfo], store: StoreRoot, files: Store, system: str
 ) -> list[PathInfo]:
-    """What `infos` lack of the derivation of `system`, its inputs' and all their outputs.
+    """The derivation of `system`, those of its inputs and all their outputs, as far as missing.
 
-    The store is asked unless `infos` have them all, with the derivations in `files`. Outputs that
-    the store lacks are warned of: what came from a binary cache has inputs that were never here,
-    and some are not needed again.
+    `infos` are the store paths that are known already; if they have all of these, with the
+    derivations in `files`, Nix is not asked. Logs a warning about outputs that the store lacks:
+    the inputs of what a binary cache built were never here, and some are not needed again.
     Raises RequestError when the store does not know the derivation or no longer has it, HostError
     when Nix fails.
     """
@@ -31,23 +32,29 @@ def complete(
         return []
     if infos and not live.has_database(store):
         raise RequestError(
-            f"--include-build-deps: {store.root} holds no Nix database, and no --closure has the "
-            f"derivation of {system} with all outputs"
+            Message(
+                _NAMED,
+                f": {store.root} holds no Nix database, and no source of the closure has the "
+                f"derivation of {system} with all outputs",
+            )
         )
     found = live.query(store, [_deriver(store, system)], include_outputs=True)
     fetched = {info.path for info in found}
     if missing := sorted(_outputs(fetched, store) - fetched):
         log.warning(
-            "--include-build-deps: outputs that are not in the store: %d, such as %s; what needs "
-            "them cannot be rebuilt offline: `nix-store --realise` their derivations first",
+            Message(
+                _NAMED,
+                ": outputs that are not in the store: %d, such as %s; what needs them cannot be "
+                "rebuilt offline: `nix-store --realise` their derivations first",
+            ),
             len(missing),
-            ", ".join(missing[:_NAMED]),
+            ", ".join(missing[:_EXAMPLES]),
         )
     return found
 
 
 def _outputs(paths: Iterable[str], store: Store) -> set[str]:
-    """The outputs of those derivations that can be read; `Closure.problems` tells of the others."""
+    """The outputs of the derivations that can be read; `Closure.problems` reports the others."""
     outputs: set[str] = set()
     for path in filter(is_derivation, paths):
         try:
@@ -62,13 +69,20 @@ def _deriver(store: StoreRoot, system: str) -> str:
     deriver = live.deriver(store, system)
     if deriver is None:
         raise RequestError(
-            f"--include-build-deps: Nix does not know what built {system}: find its derivation "
-            "with nix-instantiate, and pass all that `nix-store --query --requisites "
-            "--include-outputs DERIVATION` lists with --additional-path"
+            Message(
+                _NAMED,
+                f": Nix does not know what built {system}: find its derivation with "
+                "nix-instantiate, and give all paths that `nix-store --query --requisites "
+                "--include-outputs DERIVATION` lists as ",
+                Setting("additional_paths"),
+            )
         )
     if live.invalid(store, [deriver]):
         raise RequestError(
-            f"--include-build-deps: {deriver}, which built {system}, is no longer in the store: "
-            "run nix-instantiate on the system's configuration again"
+            Message(
+                _NAMED,
+                f": {deriver}, which built {system}, is no longer in the store: run "
+                "nix-instantiate on the system's configuration again",
+            )
         )
     return deriver

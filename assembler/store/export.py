@@ -61,8 +61,8 @@ def read_export(stream: Stream, name: str, receiver: Receiver) -> list[PathInfo]
         stream.expect(_NO_MORE, "the end of the export")
         if not stream.at_end():
             raise stream.error(
-                "is after the end of the export; exports cannot be joined, but --closure can be "
-                "given once for each"
+                "is after the end of the export; exports cannot be joined, but a closure can have "
+                "several sources"
             )
     except StreamError as error:
         after = f", which follows {infos[-1].path}" if infos else ""

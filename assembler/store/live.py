@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from assembler.errors import HostError, RequestError
+from assembler.errors import HostError, Message, RequestError, Setting
 from assembler.host import process
 from assembler.host.scratch import scratch_directory
 from assembler.store import registration
@@ -14,7 +14,7 @@ from assembler.store.registration import PathInfo
 _REMEDY = (
     "as an ordinary user, Nix needs a running nix-daemon or a store of your own; where there is "
     "neither, let the store's owner write `nix-store --dump-db $(nix-store -qR SYSTEM) > "
-    "registration` and pass --closure registration"
+    "registration` and give the file as the source of the closure"
 )
 _DATABASE = "/nix/var/nix/db/db.sqlite"
 _ASKED = "asking Nix for the closure"
@@ -95,4 +95,8 @@ def has_database(store: StoreRoot) -> bool:
 
 def _require_database(store: StoreRoot) -> None:
     if not has_database(store):  # Nix would make one there
-        raise RequestError(f"{store.root} holds no Nix database: say --closure registration")
+        raise RequestError(
+            Message(
+                f"{store.root} holds no Nix database: give ", Setting("closures", "registration")
+            )
+        )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from assembler.errors import HostError, RequestError, reason
+from assembler.errors import HostError, Message, RequestError, Setting, reason
 from assembler.host.regular import open_regular
 from assembler.store import nar, registration
 from assembler.store.attributes import parse_json
@@ -131,7 +131,8 @@ def _refuse(start: bytes, name: str) -> None:
     """Raise RequestError for a file, of which this is the start, that need not be read."""
     for magic, program in _COMPRESSED.items():
         if start.startswith(magic):
-            raise RequestError(f"{name} is compressed: let `{program} -dc` write it to --closure -")
+            how = f"{name} is compressed: let `{program} -dc` write it to "
+            raise RequestError(Message(how, Setting("closures", STANDARD_INPUT)))
     if start.startswith(nar.HEADER):
         raise RequestError(
             f"{name} is a NAR, which names no store path: take what `nix-store --export` writes"

@@ -1,4 +1,10 @@
-"""Unpack an export that arrives by a pipe: its files are written once, and hashed on the way."""
+"""Unpack an export that arrives by a pipe: its files are written once, and hashed on the way.
+
+`nix-store --import` into a private store does not do as well. It holds each store path in memory:
+1.05 GiB for one of 600 MiB, where this takes 20 MiB. It takes 2.2 s where this takes 1.1 s, for 352
+MB in 157 store paths (Nix 2.8). It also leaves a database, locks and `.links` in the root, and it
+stops at the first reference that is missing, where we can list all.
+"""
 
 import hashlib
 import os

@@ -76,7 +76,7 @@ def test_one_fat_may_be_mounted_in_the_other(tree: Tree, source: Path) -> None:
 
 def test_what_a_fat_in_another_cannot_hold_is_told_once(tree: Tree, source: Path) -> None:
     rows = [Row(f"{source}/config.txt", "/boot/efi/EFI/c", uid=1, number=3)]
-    with pytest.raises(RequestError, match=r"^--contents, row 3: /boot/efi/EFI/c is on [^\n]*$"):
+    with pytest.raises(RequestError, match=r"^contents, row 3: /boot/efi/EFI/c is on [^\n]*$"):
         moved(tree, rows, NESTED)
 
 
@@ -103,14 +103,14 @@ def test_what_a_fat_cannot_hold_is_refused(tree: Tree, source: Path) -> None:
     with pytest.raises(RequestError) as caught:
         moved(tree, rows, {"/boot": Role.ESP}, own)
     plain = "is on the EFI system partition, a FAT, where everything is root's and has no xattrs"
-    assert [line.removeprefix("--contents, row ") for line in caught.value.problems] == [
+    assert [line.removeprefix("contents, row ") for line in caught.value.problems] == [
         *(f"{name} {plain}" for name in ("5: /boot/owned", "4: /boot/grouped", "3: /boot/noted")),
         "2: /boot/loader/Loader.conf is made by this program, and cannot be replaced: leave it out",
         "6: /boot/d/empty is an empty directory, which the EFI system partition cannot be given: "
         "put a file into it",
         "6: /boot/d/link is a symlink, which the EFI system partition, a FAT, cannot hold: give "
         "the file it leads to",
-        "--contents: the EFI system partition is a FAT, which cannot hold 'a:b': ':' is reserved",
+        "contents: the EFI system partition is a FAT, which cannot hold 'a:b': ':' is reserved",
     ]
 
 
@@ -128,7 +128,7 @@ def test_modes_on_a_fat_are_warned_of(
     with caplog.at_level(logging.WARNING):
         moved(tree, rows, {"/boot": Role.ESP})
     [message] = caplog.messages
-    assert message.startswith("--contents: the mode of /boot/a is left out: the EFI system")
+    assert message.startswith("contents: the mode of /boot/a is left out: the EFI system")
 
 
 def test_rows_that_a_mount_hides_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
@@ -141,7 +141,7 @@ def test_rows_that_a_mount_hides_are_warned_of(caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.WARNING):
         warn_of_hidden([Row("/x", target) for target in targets], mounts, ["/boot"])
     assert caplog.messages == [
-        "--contents: /var/tmp/a and 1 more cannot be seen in the machine, which mounts tmpfs at "
+        "contents: /var/tmp/a and 1 more cannot be seen in the machine, which mounts tmpfs at "
         "/var/tmp",
-        "--contents: /var/log cannot be seen in the machine, which mounts /persist/log at /var/log",
+        "contents: /var/log cannot be seen in the machine, which mounts /persist/log at /var/log",
     ]

@@ -34,7 +34,7 @@ def read(tmp_path: Path, *rows: object) -> list[Row]:
 def problems(tmp_path: Path, *rows: object) -> list[str]:
     with pytest.raises(RequestError) as caught:
         read(tmp_path, *rows)
-    return [line.removeprefix("--contents, ") for line in caught.value.problems]
+    return [line.removeprefix("contents, ") for line in caught.value.problems]
 
 
 def row(**changes: object) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def test_a_row_by_itself_is_roots(tmp_path: Path) -> None:
 
 def test_nobody_waits_for_a_fifo(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(RequestError, match=r"--contents .*/fifo is a FIFO, not a regular file"):
+    with pytest.raises(RequestError, match=r"contents .*/fifo is a FIFO, not a regular file"):
         read_contents(tmp_path / "fifo", StoreRoot(tmp_path), Accounts())
 
 
@@ -187,8 +187,8 @@ def test_sources_in_the_store_are_looked_for_in_the_store_given(tmp_path: Path) 
         ({"target": "/"}, "the target is the root itself"),
         ({"target": "//."}, "the target is the root itself"),
         ({"target": "/" + "ä" * 128}, f"the target /{'ä' * 128} has a name of over 255 bytes"),
-        ({"target": "/nix/store/x"}, "the target /nix/store/x is in the store: use --additional"),
-        ({"target": "nix//store"}, "the target /nix/store is in the store: use --additional-path"),
+        ({"target": "/nix/store/x"}, "the target /nix/store/x is in the store: use additional_"),
+        ({"target": "nix//store"}, "the target /nix/store is in the store: use additional_paths"),
         ({"source": "$/tree", "target": "/nix"}, "the target /nix is in the store: use"),
         ({"source": "$/tree/*", "target": "/nix"}, "the target /nix/store is in the store: use"),
         ({"target": "/nix/var/nix/db/x"}, "the target /nix/var/nix/db/x is Nix's own, its data"),
@@ -277,14 +277,14 @@ def test_a_pattern_with_two_files_for_one_target_is_refused(tmp_path: Path) -> N
 )
 def test_what_is_no_list_of_rows_is_told(tmp_path: Path, text: bytes, words: str) -> None:
     (tmp_path / "c").write_bytes(text)
-    with pytest.raises(RequestError, match=f"--contents {tmp_path}/c {words}"):
+    with pytest.raises(RequestError, match=f"contents {tmp_path}/c {words}"):
         read_contents(tmp_path / "c", StoreRoot(), Accounts())
 
 
 @pytest.mark.parametrize("name", ["absent", "."])
 def test_contents_that_cannot_be_read_are_told(tmp_path: Path, name: str) -> None:
     words = "does not exist|Is a directory"
-    with pytest.raises(RequestError, match=f"--contents {tmp_path}.*({words})"):
+    with pytest.raises(RequestError, match=f"contents {tmp_path}.*({words})"):
         read_contents(tmp_path / name, StoreRoot(), Accounts())
 
 
@@ -347,7 +347,7 @@ def refusal(tmp_path: Path, tree: Tree, *rows: dict[str, Any]) -> list[str]:
     """What is said of rows that the tree cannot have, without the option's name."""
     with pytest.raises(RequestError) as caught:
         added(tmp_path, tree, *rows)
-    return [line.removeprefix("--contents, ") for line in caught.value.problems]
+    return [line.removeprefix("contents, ") for line in caught.value.problems]
 
 
 def test_what_this_program_makes_is_not_replaced(tmp_path: Path) -> None:
@@ -598,10 +598,10 @@ def test_every_target_that_cannot_be_is_told(tmp_path: Path) -> None:
     with pytest.raises(RequestError) as caught:
         add_contents(tree, Scanner(tree), rows, 1)
     assert list(caught.value.problems) == [
-        f"--contents, row 4: {tmp_path}/d/x/fifo is neither a file, a directory nor a symlink",
-        "--contents, row 1: /etc/x is a directory of the system: a file needs another target",
-        "--contents, row 2: /var/run: run on the way is not a directory",
-        f"--contents, row 5: /z/below needs a directory at /z, where row 3 puts {tmp_path}/file: "
+        f"contents, row 4: {tmp_path}/d/x/fifo is neither a file, a directory nor a symlink",
+        "contents, row 1: /etc/x is a directory of the system: a file needs another target",
+        "contents, row 2: /var/run: run on the way is not a directory",
+        f"contents, row 5: /z/below needs a directory at /z, where row 3 puts {tmp_path}/file: "
         "leave one of them out",
     ]
 

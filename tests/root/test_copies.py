@@ -236,7 +236,7 @@ def test_reflink_mode_shares_or_is_refused(root: Path, source: Path, tmp_path: P
         copy_closure(root, closure_in(source), StoreRoot(source), CopyMode.REFLINK)
         assert closure_in(root) == closure_in(source)
     else:
-        assert [line.split(":")[0] for line in problems] == ["--copy-mode reflink"]
+        assert [line.split(":")[0] for line in problems] == ["copy_mode reflink"]
         assert f"cannot be shared with {root}: " in problems[0]
 
 
@@ -272,7 +272,7 @@ def test_hardlinks_to_another_file_system_are_refused(root: Path, source: Path) 
     tree = store_tree(closure_in(source), StoreRoot(source))
     with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
         [line] = copy_problems(Path(elsewhere), tree, CopyMode.HARDLINK)
-    assert line.startswith("--copy-mode hardlink: ")
+    assert line.startswith("copy_mode hardlink: ")
     assert line.endswith(f"cannot be shared with {elsewhere}: Invalid cross-device link")
     assert copy_problems(root, tree, CopyMode.HARDLINK) == []
 
@@ -281,7 +281,7 @@ def test_files_of_an_export_cannot_be_shared(root: Path, tmp_path: Path) -> None
     tree = Tree()
     tree.add(f"{A}/x".encode(), Node(stat.S_IFREG, 0o444, 1, Slice(str(tmp_path), 0)))
     [line] = copy_problems(root, tree, CopyMode.HARDLINK)
-    assert line.startswith("--copy-mode hardlink: the files of an export cannot be shared")
+    assert line.startswith("copy_mode hardlink: the files of an export cannot be shared")
 
 
 @pytest.mark.parametrize("wrong", ["missing", "longer", "added", "link", "kind"])

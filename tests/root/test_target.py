@@ -81,7 +81,7 @@ def test_what_may_not(tmp_path: Path, names: list[str], stranger: str) -> None:
     [line] = target_problems(tmp_path, force=False)
     assert line == (
         f"{tmp_path} is neither empty nor a prepared root: there is {tmp_path}/{stranger}; "
-        "--force fills it all the same"
+        "force fills it all the same"
     )
     assert target_problems(tmp_path, force=True) == []
 

@@ -115,7 +115,7 @@ def test_a_store_without_a_database_is_told_once(tmp_path: Path) -> None:
     with pytest.raises(RequestError) as caught:
         read([], StoreRoot(tmp_path), system.toplevel, [], build_dependencies=True)
     assert caught.value.problems == (
-        f"{tmp_path} holds no Nix database: say --closure registration",
+        f"{tmp_path} holds no Nix database: give closures registration",
     )
 
 

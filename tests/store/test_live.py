@@ -45,7 +45,7 @@ def test_a_store_in_a_directory_is_asked(tmp_path: Path) -> None:
 
 
 def test_a_directory_without_a_database_is_told_and_stays_as_it_is(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="holds no Nix database: say --closure"):
+    with pytest.raises(RequestError, match="holds no Nix database: give closures"):
         live.query(StoreRoot(tmp_path), [store_path(1, "x")])
     assert list(tmp_path.iterdir()) == []
 
