@@ -105,7 +105,7 @@ class Spec:
     contents: Path | None = None
     size: int | None = None  # of the whole image; None: what the contents need
     additional_space: int = 512 * MIB  # free in the root file system, where size is None
-    table: Table | None = None  # None: what suits the boot loader and the sectors
+    partition_table: Table | None = None  # None: what suits the boot loader and the sectors
     sector_size: int = SECTOR  # bytes in a logical block of the disk
     boot_size: int = 256 * MIB  # of the ESP, or the XBOOTLDR partition where there is one
     label: str | None = None  # of the root file system; None: what the system mounts, or "nixos"
@@ -121,10 +121,10 @@ class Spec:
     accelerator: Accelerator = Accelerator.AUTO
 
     @property
-    def partition_table(self) -> Table:
+    def table(self) -> Table:
         """The partition table: the one asked for, else the one that most machines can boot."""
-        if self.table is not None:
-            return self.table
+        if self.partition_table is not None:
+            return self.partition_table
         by_bios = self.boot_loader is None or LOADERS[self.boot_loader].starts_by_bios
         return Table.HYBRID if by_bios and self.sector_size == SECTOR else Table.EFI
 
@@ -136,7 +136,7 @@ class Spec:
         """
         if self.boot_loader is not None:
             return self.boot_loader
-        return NoLoader.name if self.table is Table.NONE else GrubLoader.name
+        return NoLoader.name if self.partition_table is Table.NONE else GrubLoader.name
 
     @property
     def loader_type(self) -> type[BootLoader]:
@@ -146,7 +146,7 @@ class Spec:
     @property
     def boots_efi(self) -> bool:
         """Whether this tool makes the disk boot by UEFI."""
-        return self.partition_table.boots_efi and self.loader_type.is_made_here
+        return self.table.boots_efi and self.loader_type.is_made_here
 
     @property
     def kind(self) -> RootKind:
@@ -189,7 +189,7 @@ class Spec:
 
     def boot_problems(self) -> list[str]:
         """Why the boot loader does not go with the rest."""
-        kind = self.partition_table
+        kind = self.table
         table, sectors = Setting("partition_table", kind), Setting("sector_size", self.sector_size)
         lines = [*self.loader_type.disk_problems(kind, self.sector_size)]
         if self.sector_size != SECTOR and kind.boots_bios:
@@ -206,8 +206,8 @@ class Spec:
         lines = found.problems
         with found.gather():
             lines += self._kind_problems(self.kind)
-        if self.disk_guid is not None and not self.partition_table.is_gpt:
-            table = Setting("partition_table", self.partition_table)
+        if self.disk_guid is not None and not self.table.is_gpt:
+            table = Setting("partition_table", self.table)
             source = Setting("root_partuuid", "SIGNATURE-NN")
             why = " does not make; the signature of an MBR comes from "
             lines.append(Message(Setting("disk_guid"), " is for a GPT, which ", table, why, source))

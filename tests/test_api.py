@@ -23,7 +23,7 @@ def test_problems_name_fields_and_nothing_is_printed(
     """Flags in a message would send a Python user to options that there are not."""
     system = make_system(tmp_path / "store")
     root = RootSpec(system=store_path(9, "gone"), store=system.root)
-    spec = Spec(root=root, out=tmp_path, table=Table.LEGACY, sector_size=4096)
+    spec = Spec(root=root, out=tmp_path, partition_table=Table.LEGACY, sector_size=4096)
     with pytest.raises(RequestError) as caught:
         assemble(spec)
     assert caught.value.problems == (

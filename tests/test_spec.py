@@ -32,17 +32,21 @@ def disk(**options: Any) -> Spec:
         ({}, Table.HYBRID, "grub"),
         ({"boot_loader": "systemd-boot"}, Table.EFI, "systemd-boot"),
         ({"sector_size": 4096}, Table.EFI, "grub"),
-        ({"table": Table.NONE}, Table.NONE, "none"),
-        ({"table": Table.LEGACY}, Table.LEGACY, "grub"),
+        ({"partition_table": Table.NONE}, Table.NONE, "none"),
+        ({"partition_table": Table.LEGACY}, Table.LEGACY, "grub"),
         ({"boot_loader": "none"}, Table.HYBRID, "none"),
-        ({"table": Table.EFIXBOOTLDR, "boot_loader": "systemd-boot"}, Table.EFIXBOOTLDR, None),
+        (
+            {"partition_table": Table.EFIXBOOTLDR, "boot_loader": "systemd-boot"},
+            Table.EFIXBOOTLDR,
+            None,
+        ),
     ],
 )
 def test_table_and_boot_loader_suit_each_other(
     options: dict[str, Any], table: Table, loader: str | None
 ) -> None:
     spec = disk(**options)
-    assert spec.partition_table is table
+    assert spec.table is table
     assert spec.loader == (loader or options["boot_loader"])
 
 
@@ -50,27 +54,31 @@ def test_table_and_boot_loader_suit_each_other(
     ("options", "problem"),
     [
         (
-            {"table": Table.HYBRID, "boot_loader": "systemd-boot"},
+            {"partition_table": Table.HYBRID, "boot_loader": "systemd-boot"},
             "partition_table hybrid is for BIOS, too, which does not start systemd-boot: take "
             "efi or efixbootldr, or boot_loader grub",
         ),
         (
-            {"table": Table.NONE, "boot_loader": "systemd-boot"},
+            {"partition_table": Table.NONE, "boot_loader": "systemd-boot"},
             "partition_table none cannot hold a boot loader: take boot_loader none, not "
             "systemd-boot, or another table; with grub it has a menu for a GRUB from outside",
         ),
         (
-            {"table": Table.LEGACY, "sector_size": 4096},
+            {"partition_table": Table.LEGACY, "sector_size": 4096},
             "partition_table legacy is for BIOS, which starts no disk with sector_size 4096: "
             "take efi or efixbootldr",
         ),
         (
-            {"table": Table.EFIXBOOTLDR, "boot_loader": "systemd-boot", "sector_size": 4096},
+            {
+                "partition_table": Table.EFIXBOOTLDR,
+                "boot_loader": "systemd-boot",
+                "sector_size": 4096,
+            },
             "sector_size 4096: systemd-boot finds no kernels in an XBOOTLDR partition of such a "
             "disk: take partition_table efi, or boot_loader grub",
         ),
         (
-            {"table": Table.LEGACY, "efi_binaries": (Path("/shim.efi"),)},
+            {"partition_table": Table.LEGACY, "efi_binaries": (Path("/shim.efi"),)},
             "efi_binaries is for boot_loader grub and a partition table with an EFI system "
             "partition: efi, efixbootldr or hybrid",
         ),
@@ -81,7 +89,9 @@ def test_what_does_not_go_with_a_boot_loader(options: dict[str, Any], problem: s
 
 
 def test_all_that_a_layout_cannot_hold_at_once() -> None:
-    assert disk(table=Table.HYBRID, boot_loader="systemd-boot", sector_size=4096).problems() == [
+    assert disk(
+        partition_table=Table.HYBRID, boot_loader="systemd-boot", sector_size=4096
+    ).problems() == [
         "partition_table hybrid is for BIOS, too, which does not start systemd-boot: take efi or "
         "efixbootldr, or boot_loader grub",
         "partition_table hybrid is for BIOS, which starts no disk with sector_size 4096: take "

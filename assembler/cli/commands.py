@@ -74,7 +74,7 @@ def _assemble(given: argparse.Namespace, console: Console) -> int:
         file_system=given.filesystem,
         subvolumes=tuple(given.subvolume),
         writer=given.writer,
-        table=given.partition_table,
+        partition_table=given.partition_table,
         sector_size=given.sector_size,
         boot_loader=given.boot_loader,
         efi_binaries=tuple(given.efi_binary),

@@ -52,9 +52,9 @@ def has_export(spec: RootSpec) -> bool:
 def require_tools(spec: Spec) -> None:
     """Raise HostError with a line for each tool that the host lacks."""
     missing = programs.require(*_TOOLS)
-    if spec.partition_table is not Table.NONE:
+    if spec.table is not Table.NONE:
         missing += writer.problems()
-    if spec.partition_table is not Table.NONE or spec.loader_type.boots:
+    if spec.table is not Table.NONE or spec.loader_type.boots:
         missing += programs.require("grub-fstest", "grub-script-check")  # for boot chains
     if spec.sector_size != SECTOR:
         missing += programs.require("fdisk")

@@ -58,7 +58,7 @@ def decide_names(resolution: Resolution, store: Store) -> Names:
 def _claims(resolution: Resolution) -> Claims:
     """The disk as far as its names depend on it, with those that the user gives it."""
     spec, expected = resolution.spec, resolution.expected
-    layout = shape(spec.partition_table, root_type(resolution.architecture))
+    layout = shape(spec.table, root_type(resolution.architecture))
     places = expected.esp, expected.boot
     claims = Claims(Disk(layout, spec.kind, FAT, [*ROOT_KINDS.values()], spec.subvolumes, *places))
     for name, option in _options(spec):
@@ -70,7 +70,7 @@ def _other_tables(resolution: Resolution, mounts: Sequence[Mount]) -> list[str]:
     """A line that names the partition tables with which a system finds all that it mounts."""
     fitting = []
     for table in Table:
-        other = replace(resolution, spec=replace(resolution.spec, table=table))
+        other = replace(resolution, spec=replace(resolution.spec, partition_table=table))
         if not other.problems():
             found = compare(mounts, _claims(other))
             if not found.problems and not list(found.claims.clashes()):

@@ -126,7 +126,7 @@ def _bootspec(request: Request) -> Bootspec | None:
 def _layout_of(root_size: int, request: Request, identity: Identity) -> Layout:
     """The disk for a root of so many bytes."""
     layout = make_layout(
-        request.spec.partition_table,
+        request.spec.table,
         root_size=root_size,
         boot_size=request.spec.boot_size,
         seed=identity.uuid,
@@ -201,7 +201,7 @@ def _options(request: Request) -> list[object]:
         options.append(more)
     if spec.kind is not DEFAULT:
         options.append([spec.file_system, spec.subvolumes])
-    boot = [spec.partition_table, spec.sector_size, spec.loader]
+    boot = [spec.table, spec.sector_size, spec.loader]
     if boot != ["hybrid", SECTOR, "grub"]:
         options.append(boot)
     if spec.seed:

@@ -145,9 +145,9 @@ def _boot_target(
         number=resolution.number,
         generations=[*resolution.generations.items()],
         epoch=root.epoch,
-        table=spec.partition_table,
+        table=spec.table,
         mounts=boot_mounts(
-            shape(spec.partition_table),
+            shape(spec.table),
             read_mounts(files, root.system),
             expected.esp,
             expected.boot,

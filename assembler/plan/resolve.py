@@ -36,8 +36,8 @@ class Resolution:
     def problems(self) -> list[str]:
         """Why the system does not go with what was asked for."""
         problems = []
-        table = self.spec.partition_table
-        if self.asked.boot_loader is not None or self.asked.table is not Table.NONE:
+        table = self.spec.table
+        if self.asked.boot_loader is not None or self.asked.partition_table is not Table.NONE:
             problems += self.installer.problems(self.asked.boot_loader)
         if self.architecture in _EFI_ONLY and table.boots_bios:
             problems.append(
@@ -58,16 +58,16 @@ def resolve(asked: Spec, store: Store, architecture: str) -> Resolution:
     own = LOADERS.get(installer.loader)
     if (
         asked.boot_loader is None
-        and asked.table is not Table.NONE
+        and asked.partition_table is not Table.NONE
         and own is not None
         and own.is_made_here
     ):
         spec = replace(spec, boot_loader=own.name)
     if spec.loader == installer.loader:
         expected = spec.loader_type.expects(store, installer)
-    if spec.table is None:
+    if spec.partition_table is None:
         if expected.table is not None:
-            spec = replace(spec, table=expected.table)
+            spec = replace(spec, partition_table=expected.table)
         elif architecture in _EFI_ONLY and spec.loader_type.boots:
-            spec = replace(spec, table=Table.EFI)
+            spec = replace(spec, partition_table=Table.EFI)
     return Resolution(asked, spec, architecture, installer, expected)

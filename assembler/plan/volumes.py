@@ -28,7 +28,7 @@ def make_volumes(
         Role.ESP: "" if mounts.esp is None else mounts.esp.place,
         Role.BOOT: "" if mounts.boot is None else mounts.boot.place,
     }
-    layout = shape(spec.partition_table)
+    layout = shape(spec.table)
     return {
         role: Volume(role, _uuid(role, names, identity), names.label(role), places[role])
         for role in Role

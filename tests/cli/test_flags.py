@@ -36,7 +36,7 @@ def test_every_setting_has_a_flag_of_its_own() -> None:
     parser = assemble_parser()
     flags = {name for action in parser._actions for name in action.option_strings}
     fields = {one.name for kind in (Spec, RootSpec) for one in dataclasses.fields(kind)}
-    named = {flag(name) for name in fields - {"root", "table", "epoch"} | {"partition_table"}}
+    named = {flag(name) for name in fields - {"root", "epoch"}}
     assert named <= flags
     assert len(named) == len(fields) - 2
 

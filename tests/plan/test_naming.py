@@ -69,8 +69,8 @@ def test_what_the_machine_must_call_the_disk(store: StoreRoot) -> None:
         (f"UUID={NUMBER} / ext4", {"root_uuid": UUID(int=1 << 64)}, "--root-uuid is"),
         (f"PARTUUID={NUMBER} / ext4", {"root_partuuid": NUMBER[:-1] + "0"}, "--root-partuuid is"),
         ("", {"root_partuuid": "0badcafe-01"}, "a GUID in lower case"),
-        ("", {"root_partuuid": NUMBER, "table": Table.LEGACY}, "an MBR"),
-        ("", {"root_partuuid": NUMBER, "table": Table.NONE}, "without a partition table"),
+        ("", {"root_partuuid": NUMBER, "partition_table": Table.LEGACY}, "an MBR"),
+        ("", {"root_partuuid": NUMBER, "partition_table": Table.NONE}, "without a partition table"),
         ("LABEL=a /boot vfat x", {"label": "a"}, "both have the label a"),
         ("", {"label": "a "}, "not a label that udev finds"),
     ],
@@ -115,7 +115,7 @@ def test_systemd_may_find_the_root_by_its_type(
     store: StoreRoot, loader: str, table: str, architecture: str, fits: bool
 ) -> None:
     top = system(store, "0", "", "root=gpt-auto")
-    options = {"boot_loader": loader, "table": Table(table), "architecture": architecture}
+    options = {"boot_loader": loader, "partition_table": Table(table), "architecture": architecture}
     if fits:
         decide(store, top, **options)  # type: ignore[arg-type]
     else:

@@ -137,7 +137,7 @@ def test_a_boot_loader_that_is_not_made_here(tmp_path: Path) -> None:
             "the EFI system partition of 16.0 MiB is too small: the smallest is 17.0 MiB",
         ),
         (
-            {"boot_size": 5 * MIB, "table": Table.EFIXBOOTLDR},
+            {"boot_size": 5 * MIB, "partition_table": Table.EFIXBOOTLDR},
             "the boot partition of 5.0 MiB is too small for its files by ",
         ),
     ],

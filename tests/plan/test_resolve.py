@@ -37,8 +37,8 @@ def look(tmp_path: Path, installer: str, architecture: str = X86, **options: Any
         ({}, "grub", Table.HYBRID, "grub"),
         ({}, "", Table.HYBRID, "grub"),
         ({}, "none", Table.HYBRID, "grub"),
-        ({"table": Table.NONE}, "systemd-boot", Table.NONE, "none"),
-        ({"table": Table.EFIXBOOTLDR}, "systemd-boot", Table.EFIXBOOTLDR, "systemd-boot"),
+        ({"partition_table": Table.NONE}, "systemd-boot", Table.NONE, "none"),
+        ({"partition_table": Table.EFIXBOOTLDR}, "systemd-boot", Table.EFIXBOOTLDR, "systemd-boot"),
         ({"boot_loader": "grub"}, "systemd-boot", Table.HYBRID, "grub"),
         ({"boot_loader": "none"}, "systemd-boot", Table.HYBRID, "none"),
         ({"boot_loader": "system"}, "limine", Table.HYBRID, "system"),
@@ -48,23 +48,23 @@ def test_the_closure_decides_the_boot_loader(
     tmp_path: Path, options: dict[str, Any], installer: str, table: Table, loader: str
 ) -> None:
     found = look(tmp_path, installer, **options)
-    assert (found.spec.partition_table, found.spec.loader) == (table, loader)
+    assert (found.spec.table, found.spec.loader) == (table, loader)
     assert not found.problems()
 
 
 def test_what_does_not_go_with_the_systems_boot_loader(tmp_path: Path) -> None:
-    assert look(tmp_path / "a", "systemd-boot", table=Table.HYBRID).problems() == [
+    assert look(tmp_path / "a", "systemd-boot", partition_table=Table.HYBRID).problems() == [
         "partition_table hybrid is for BIOS, too, which does not start systemd-boot: take "
         "efi or efixbootldr, or boot_loader grub"
     ]
     refused = look(tmp_path / "b", "limine")
     assert refused.problems() == refused.installer.problems(None) != []
-    assert not look(tmp_path / "c", "limine", table=Table.NONE).problems()
+    assert not look(tmp_path / "c", "limine", partition_table=Table.NONE).problems()
 
 
 def test_a_machine_that_has_no_bios(tmp_path: Path) -> None:
-    assert look(tmp_path / "a", "", ARM).spec.partition_table is Table.EFI
-    given = look(tmp_path / "b", "", ARM, table=Table.HYBRID)
+    assert look(tmp_path / "a", "", ARM).spec.table is Table.EFI
+    given = look(tmp_path / "b", "", ARM, partition_table=Table.HYBRID)
     assert given.problems() == [
         "--partition-table hybrid is for BIOS, which no machine for aarch64-linux has: take efi or "
         "efixbootldr"
@@ -85,8 +85,8 @@ def test_systemd_boot_has_the_partitions_that_its_installer_writes_to(
 ) -> None:
     system = make_system(tmp_path, installer=SCRIPT)
     add_builder(system, builder(boot=boot))
-    asked = Spec(root=RootSpec(system=system.toplevel), out=Path("/tmp/x"), table=table)
+    asked = Spec(root=RootSpec(system=system.toplevel), out=Path("/tmp/x"), partition_table=table)
     found = resolve(asked, StoreRoot(tmp_path), X86)
-    assert found.spec.partition_table is taken
+    assert found.spec.table is taken
     assert len(found.problems()) == bool(problem)
     assert problem in "".join(found.problems())
