@@ -12,6 +12,7 @@ from assembler.cli import trial
 from assembler.cli.report import next_step
 from assembler.cli.trial import command_lines, qemu_words
 from assembler.disk.tables import Table
+from assembler.spec import RootSpec, Spec
 from tests.support.systems import System, make_system
 
 BIOS = ["qemu-system-x86_64", "-cpu", "max", "-m", "1G", "-snapshot"]
@@ -33,9 +34,9 @@ def plan(system: System, table: Table = Table.HYBRID, loader: str = "grub", **fa
         system="",
         toplevel=system.toplevel,
     )
-    root = SimpleNamespace(store=system.root, system=system.toplevel)
+    root = RootSpec(store=system.root, system=system.toplevel)
     usual: dict[str, Any] = {
-        "spec": SimpleNamespace(loader=loader, root=root, out=Path("/d.raw")),
+        "spec": Spec(root=root, out=Path("/d.raw"), partition_table=table, boot_loader=loader),
         "layout": SimpleNamespace(table=table, sector_size=facts.pop("sector_size", 512)),
         "architecture": "x86_64-linux",
         "bootspec": spec,
