@@ -9,9 +9,9 @@ from pathlib import Path
 
 from assembler.binaries.core_image import CoreImage, CoreImageError, read_bios_core, read_blocklist
 from assembler.boot.grub.bios import CORE_SEGMENT, KERNEL_SECTOR_AT, MAX_SECTORS
+from assembler.check.boot_chain import BootChain, BootDisk, BrokenError, Trail
 from assembler.check.boot_code import check_boot_code
-from assembler.check.chain import BrokenError, Chain, Disk, Trail
-from assembler.check.grub.chain import prefix_of, start_grub, walk_menu
+from assembler.check.grub_chain import prefix_of, start_grub, walk_menu
 from assembler.disk.tables import PartitionType
 from assembler.units import SECTOR, format_size
 
@@ -21,13 +21,13 @@ _MESSAGES = b"GRUB \0Geom\0Hard Disk\0Read\0"  # in boot.img: grub-core/boot/i38
 _MAX_CORE = (MAX_SECTORS + 2) * SECTOR  # bytes
 
 
-def has_boot_code(disk: Disk) -> bool:
+def has_boot_code(disk: BootDisk) -> bool:
     """Whether a BIOS would find any program in the first sector."""
     with disk.image.open("rb") as file:
         return any(file.read(_BOOT_CODE))
 
 
-def has_core_image(disk: Disk) -> bool:
+def has_core_image(disk: BootDisk) -> bool:
     """Whether the BIOS boot partition, if there is one, begins with anything."""
     places = [
         partition.start
@@ -46,7 +46,7 @@ def lacks_signature(image: Path) -> bool:
     return known and sectors[SECTOR - 2 : SECTOR] != _SIGNATURE
 
 
-def walk_bios(disk: Disk) -> Chain:
+def walk_bios(disk: BootDisk) -> BootChain:
     """Walk along the boot chain for BIOS."""
     trail = Trail("BIOS")
     with trail.walked():
@@ -60,7 +60,7 @@ def walk_bios(disk: Disk) -> Chain:
     return trail.chain
 
 
-def _boot_sector(disk: Disk) -> tuple[bytes, int]:
+def _boot_sector(disk: BootDisk) -> tuple[bytes, int]:
     """The boot sector, and the number of that which it loads."""
     with disk.image.open("rb") as file:
         sector = file.read(SECTOR)
@@ -73,7 +73,7 @@ def _boot_sector(disk: Disk) -> tuple[bytes, int]:
     return sector, int(struct.unpack_from("<Q", sector, KERNEL_SECTOR_AT)[0])
 
 
-def _area(disk: Disk) -> tuple[int, int, str]:
+def _area(disk: BootDisk) -> tuple[int, int, str]:
     """Where a core image may lie: start and end in bytes, and how to call it."""
     for part in disk.partitions:
         if part.type_guid == PartitionType.BIOS_BOOT:
@@ -84,7 +84,7 @@ def _area(disk: Disk) -> tuple[int, int, str]:
     return SECTOR, first, "the gap before the first partition"
 
 
-def _core_image(disk: Disk, lba: int) -> tuple[bytes, CoreImage, int]:
+def _core_image(disk: BootDisk, lba: int) -> tuple[bytes, CoreImage, int]:
     """The core image that the boot sector loads: as it is, as it was built, and its sectors."""
     start, end, where = _area(disk)
     if lba * SECTOR != start and (disk.table == "gpt" or not start <= lba * SECTOR < end):

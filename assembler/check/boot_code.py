@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 from assembler.binaries.machine import BIOS
 from assembler.boot.grub.bios import KERNEL_SECTOR_AT
-from assembler.check.chain import BrokenError, Disk
-from assembler.check.grub.menu import Location, location_words
-from assembler.check.grub.reader import UnreadableError
+from assembler.check.boot_chain import BootDisk, BrokenError
+from assembler.check.grub_reader import UnreadableError
+from assembler.check.menu import Location, location_words
 from assembler.units import SECTOR
 
 _MAX_FILE = 1 << 20  # bytes; core.img has less than half of it
@@ -32,12 +32,12 @@ _DECOMPRESSOR_FIELDS = (range(0x08, 0x18),)  # sizes, and those of the Reed-Solo
 _COMPRESSED = struct.Struct("<8xI")
 
 
-def check_boot_code(disk: Disk, home: Location, sector: bytes, core: bytes) -> None:
+def check_boot_code(disk: BootDisk, home: Location, sector: bytes, core: bytes) -> None:
     """Check the boot sector and the core image's own code, by the files below `home` if any.
 
     What is not there is not compared. Raises BrokenError.
     """
-    known = _Files(disk, home, BIOS)
+    known = _GrubFiles(disk, home, BIOS)
     boot, first, decompressor = (
         known.read(name) for name in ("boot.img", "diskboot.img", "lzma_decompress.img")
     )
@@ -53,21 +53,21 @@ def check_boot_code(disk: Disk, home: Location, sector: bytes, core: bytes) -> N
         _compare(words, core[SECTOR:], there, _DECOMPRESSOR_FIELDS, known.words(name))
 
 
-def check_efi_core(disk: Disk, home: Location, platform: str, program: bytes) -> None:
+def check_efi_core(disk: BootDisk, home: Location, platform: str, program: bytes) -> None:
     """Compare an unsigned GRUB for EFI with its copy below `home`; raises BrokenError.
 
     A copy of another length is of another build, such as one for another ESP.
     """
-    known = _Files(disk, home, platform)
+    known = _GrubFiles(disk, home, platform)
     copy = known.read(_EFI_COPY, len(program) + 1)
     if len(copy) == len(program):
         _compare("it", program, copy, (), known.words(_EFI_COPY))
 
 
-class _Files:
+class _GrubFiles:
     """GRUB's files for a platform, in a directory of an image."""
 
-    def __init__(self, disk: Disk, home: Location, platform: str) -> None:
+    def __init__(self, disk: BootDisk, home: Location, platform: str) -> None:
         self._reader = disk.reader
         self._home = home
         self._platform = platform

@@ -11,12 +11,12 @@ from contextlib import suppress
 from assembler.binaries.core_image import CoreImageError, read_efi_core
 from assembler.binaries.machine import Machine
 from assembler.binaries.pe import PeError
+from assembler.check.boot_chain import BootChain, BootDisk, BrokenError, Trail
 from assembler.check.boot_code import check_efi_core
-from assembler.check.chain import BrokenError, Chain, Disk, Trail
 from assembler.check.efi_code import Program, check_program
 from assembler.check.entries import EntryReader
-from assembler.check.grub.chain import prefix_of, start_grub, walk_menu
-from assembler.check.grub.reader import UnreadableError
+from assembler.check.grub_chain import prefix_of, start_grub, walk_menu
+from assembler.check.grub_reader import UnreadableError
 from assembler.check.loader_entries import default_of, read_entries
 from assembler.check.part import Part
 from assembler.disk.tables import PartitionType
@@ -30,12 +30,12 @@ _COPY = "/EFI/systemd/systemd-boot{}.efi"
 _SHIM = b"UEFI shim"
 
 
-def system_partition(disk: Disk) -> Part | None:
+def system_partition(disk: BootDisk) -> Part | None:
     """The EFI system partition."""
     return next((part for part in disk.partitions if part.type_guid in _ESP_TYPES), None)
 
 
-def walk_efi(disk: Disk, esp: Part, *, needed: bool, required: bool) -> list[Chain]:
+def walk_efi(disk: BootDisk, esp: Part, *, needed: bool, required: bool) -> list[BootChain]:
     """Walk along the boot chains for UEFI, one for each machine that there is a program for.
 
     Without a program that any firmware starts there is a fault if it is `required`. Other programs
@@ -78,20 +78,20 @@ def walk_efi(disk: Disk, esp: Part, *, needed: bool, required: bool) -> list[Cha
     return [trail.chain for trail in trails]
 
 
-def _has_directory(disk: Disk, esp: Part) -> bool:
+def _has_directory(disk: BootDisk, esp: Part) -> bool:
     """Whether there is a directory for programs that any firmware starts."""
     above, _, name = _DIRECTORY.rpartition("/")
     return name in {one.rstrip("/").upper() for one in disk.reader.names(esp.number, above)}
 
 
-def is_empty(disk: Disk, esp: Part) -> bool:
+def is_empty(disk: BootDisk, esp: Part) -> bool:
     """Whether nobody put anything into the EFI system partition."""
     return disk.reader.file_system(esp.number) is not None and not disk.reader.names(
         esp.number, "/"
     )
 
 
-def _installed(disk: Disk, esp: Part) -> list[tuple[str, Machine]]:
+def _installed(disk: BootDisk, esp: Part) -> list[tuple[str, Machine]]:
     """What systems installed beside EFI/BOOT, by path and machine: shim, or else a loader."""
     found = []
     for directory in disk.reader.names(esp.number, "/EFI"):
@@ -117,7 +117,7 @@ def _judge(walked: list[tuple[Machine, Trail]]) -> None:
             trail.excuse(f"not for this system: {trail.fault}")
 
 
-def _walk(trail: Trail, disk: Disk, esp: Part, path: str, machine: Machine) -> None:
+def _walk(trail: Trail, disk: BootDisk, esp: Part, path: str, machine: Machine) -> None:
     directory = path.rpartition("/")[0]
     program = _program(disk, esp, path, machine)
     if _SHIM in program.data:
@@ -148,7 +148,9 @@ def _walk(trail: Trail, disk: Disk, esp: Part, path: str, machine: Machine) -> N
     walk_menu(trail, disk, core.platform, shell)
 
 
-def _compare_copies(disk: Disk, esp: Part, path: str, program: Program, machine: Machine) -> None:
+def _compare_copies(
+    disk: BootDisk, esp: Part, path: str, program: Program, machine: Machine
+) -> None:
     """Compare systemd-boot with its other copy, which `bootctl install` makes."""
     for other in (f"/{machine.boot_program}", _COPY.format(machine)):
         with suppress(UnreadableError):
@@ -157,7 +159,9 @@ def _compare_copies(disk: Disk, esp: Part, path: str, program: Program, machine:
                 raise BrokenError(f"{esp.where}: {path} and {other} differ")
 
 
-def _after_fallback(trail: Trail, disk: Disk, esp: Part, directory: str, machine: Machine) -> str:
+def _after_fallback(
+    trail: Trail, disk: BootDisk, esp: Part, directory: str, machine: Machine
+) -> str:
     """The directory in which shim starts the next program.
 
     A shim in EFI/BOOT starts fallback where that lies beside it (shim, should_use_fallback), which
@@ -182,7 +186,7 @@ def _after_fallback(trail: Trail, disk: Disk, esp: Part, directory: str, machine
     raise BrokenError(f"{esp.where}: fallback finds no {table} in any directory of /EFI")
 
 
-def _program(disk: Disk, esp: Part, path: str, machine: Machine) -> Program:
+def _program(disk: BootDisk, esp: Part, path: str, machine: Machine) -> Program:
     try:
         program = check_program(disk.reader.read(esp.number, path), loader=True)
     except (UnreadableError, PeError) as error:
@@ -193,7 +197,7 @@ def _program(disk: Disk, esp: Part, path: str, machine: Machine) -> Program:
     return program
 
 
-def _walk_entries(trail: Trail, disk: Disk, esp: Part, machine: Machine) -> None:
+def _walk_entries(trail: Trail, disk: BootDisk, esp: Part, machine: Machine) -> None:
     boot = [part for part in disk.partitions if part.type_guid == PartitionType.XBOOTLDR]
     # systemd-boot looks for a GPT in units of 512 bytes (systemd, src/boot/efi/part-discovery.c).
     parts = [esp, *(boot if disk.sector_size == SECTOR else [])]

@@ -1,8 +1,8 @@
-"""Read what a menu entry loads: kernel, initial RAM disks, and init in the root.
+"""Read the files of menu entries: kernel, initial RAM disks, and init in the root.
 
-Of the entry that starts by itself every byte of kernel and initial RAM disks is read; of other
-generations of the system only the beginnings, so that a hundred of them take no minute. What else
-a menu offers, such as other systems and ways to reboot, is the user's, and not followed.
+For the entry that starts by itself every byte of kernel and initial RAM disks is read. For other
+generations of the system only the beginnings are read, so that a hundred of them take less than a
+minute. Other entries, such as other systems or a reboot, are not followed.
 """
 
 import re
@@ -18,11 +18,10 @@ from assembler.binaries.machine import Machine
 from assembler.binaries.payload import check_initrd, check_kernel, check_whole_kernel
 from assembler.binaries.pe import PeError, read_pe
 from assembler.binaries.unpack import PayloadError
-from assembler.check.chain import BrokenError, Disk, ForeignError, Trail
+from assembler.check.boot_chain import BootDisk, BrokenError, ForeignError, Trail
 from assembler.check.efi_code import check_program
-from assembler.check.grub.menu import Entry, Load, Location, location_words
-from assembler.check.grub.reader import FileSystem, UnreadableError
-from assembler.check.offer import Offer
+from assembler.check.grub_reader import GrubFileSystem, UnreadableError
+from assembler.check.menu import CheckedEntry, Entry, Load, Location, location_words
 from assembler.filesystems.fat.kind import FAT
 from assembler.filesystems.registry import ROOT_KINDS
 from assembler.units import format_size
@@ -52,22 +51,27 @@ class _ForeignKernelError(PayloadError):
 class EntryReader:
     """Checks entries for one kind of machine, `machine`."""
 
-    disk: Disk
+    disk: BootDisk
     machine: Machine
     efi: bool = False  # whether kernels are started as EFI programs
 
     def check(self, trail: Trail, entries: Sequence[Entry], default: Entry) -> None:
-        """Check all entries, the default first, and tell of it. Raises BrokenError."""
+        """Check all entries, the default first, and note the results. Raises BrokenError."""
         try:
             self._check_all(trail, entries, default)
         finally:
-            trail.offers = [self._offer(entry, default) for entry in entries]
+            trail.entries = [self._checked(entry, default) for entry in entries]
 
     def _check_all(self, trail: Trail, entries: Sequence[Entry], default: Entry) -> None:
-        told = ", ".join(self._check(default, whole=True))
-        trail.details.append(f'"{default.title}": {told}')
+        results = ", ".join(self._check(default, whole=True))
+        trail.details.append(f'"{default.title}": {results}')
+        if default.unfollowed:
+            trail.leave_out(f"entry {default.title!r}: {default.unfollowed}")
         others = [entry for entry in entries if entry is not default]
         generations = [entry for entry in others if self._is_generation(entry)]
+        if odd := [entry for entry in generations if entry.unfollowed]:
+            trail.leave_out(f"entry {odd[0].title!r}: {odd[0].unfollowed}")
+        generations = [entry for entry in generations if not entry.unfollowed]
         self.disk.reader.fetch(self._beginnings(generations))
         for entry in generations:
             self._check(entry, whole=False)
@@ -77,14 +81,14 @@ class EntryReader:
         if rest := len(others) - len(generations):
             trail.details.append(f"{_more(rest)}: not followed")
 
-    def _offer(self, entry: Entry, default: Entry) -> Offer:
+    def _checked(self, entry: Entry, default: Entry) -> CheckedEntry:
         sizes = [
             self.disk.reader.known_size(load.place.number, load.place.path) for load in entry.loads
         ]
-        return Offer(
+        return CheckedEntry(
             entry.title,
             default=entry is default,
-            followed=entry is default or self._is_generation(entry),
+            followed=(entry is default or self._is_generation(entry)) and not entry.unfollowed,
             files=tuple(zip(entry.loads, sizes, strict=True)),
             init=_init_of(entry),
         )
@@ -116,24 +120,24 @@ class EntryReader:
                     break
 
     def _check(self, entry: Entry, *, whole: bool) -> list[str]:
-        told: list[str] = []
+        if entry.unfollowed:
+            return ["not followed"]
+        results: list[str] = []
         try:
-            if entry.fault:
-                raise BrokenError(entry.fault)
             kernel = next((load for load in entry.loads if load.is_kernel), None)
             if kernel is None:
                 raise BrokenError("it loads no kernel")
             if self._leads_away(kernel) and (kernel.place.number is None or kernel.place.is_blocks):
                 return ["not followed"]
             for load in entry.loads:
-                told.append(self._load(load, whole=whole))
-            told += self._init(entry, kernel.place)
+                results.append(self._load(load, whole=whole))
+            results += self._init(entry, kernel.place)
         except ForeignError as error:
             words = f"entry {entry.title!r}: {error}"
             raise (ForeignError(words, error.summary) if whole else BrokenError(words)) from None
         except BrokenError as error:
             raise BrokenError(f"entry {entry.title!r}: {error}") from None
-        return told
+        return results
 
     def _load(self, load: Load, *, whole: bool) -> str:
         where = location_words(self.disk.reader.file_systems, load.place)
@@ -228,7 +232,7 @@ class EntryReader:
         where = ", ".join(one.where for one in self._roots(kernel)) or "this disk"
         raise BrokenError(f"init {init}: it is not in {where}")
 
-    def _roots(self, kernel: Location) -> list[FileSystem]:
+    def _roots(self, kernel: Location) -> list[GrubFileSystem]:
         """The file systems that may be the root, that with the kernel first."""
         roots = [one for one in self.disk.reader.file_systems if one.driver != FAT.grub_module]
         return sorted(roots, key=lambda one: one.number != kernel.number)

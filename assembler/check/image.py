@@ -5,16 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assembler.check.bios_chain import (
-    has_boot_code,
-    has_core_image,
-    lacks_signature,
-    walk_bios,
-)
-from assembler.check.chain import Chain, Disk
+from assembler.check.bios_chain import has_boot_code, has_core_image, lacks_signature, walk_bios
+from assembler.check.boot_chain import BootChain, BootDisk
 from assembler.check.efi_chain import is_empty, system_partition, walk_efi
-from assembler.check.grub.chain import walk_bare
-from assembler.check.grub.reader import GrubReader, Span
+from assembler.check.grub_chain import walk_bare
+from assembler.check.grub_reader import GrubReader, Span
 from assembler.check.kinds import not_a_file, not_raw, without_table
 from assembler.check.part import Part
 from assembler.check.partition_table import DiskTable, read_table
@@ -24,8 +19,7 @@ from assembler.errors import HostError, RequestError, TooSlowError, reason
 from assembler.host.room import require_some_room, temporary, watched
 from assembler.host.scratch import plain_name, scratch_directory
 from assembler.host.temporary import temporary_directory
-from assembler.host.words import printable
-from assembler.units import SECTOR, format_size
+from assembler.units import SECTOR
 
 _NO_SIGNATURE = "boot sector: it has no signature 55 aa, without which there is no partition table"
 
@@ -37,7 +31,7 @@ class Report:
     size: int
     parts: tuple[Part, ...]
     faults: tuple[str, ...]
-    chains: tuple[Chain, ...] = ()  # none where a file system is damaged
+    chains: tuple[BootChain, ...] = ()  # none where a file system is damaged
     image: str = ""  # its name, as the caller has it
     sector_size: int = SECTOR  # bytes
 
@@ -104,25 +98,25 @@ def _check(
         checked = tuple(pool.map(lambda part: check_part(alias, part, scratch), table.parts))
     faults = [*table.faults]
     faults += [f"{part.where}: {part.fault}" for part in checked if part.fault]
-    chains: tuple[Chain, ...] = ()
+    chains: tuple[BootChain, ...] = ()
     # GRUB's drivers trust what they read, and what they miss would only repeat the fault.
     if (table.kind or boots) and not any(part.fault for part in checked):
         try:
             chains = _walk(alias, table, scratch, bios=bios, efi=efi, boots=boots)
         except TooSlowError as error:
-            chains = (Chain("", (), (), str(error).splitlines()[0]),)
+            chains = (BootChain("", (), (), str(error).splitlines()[0]),)
         faults += [chain.fault for chain in chains if chain.fault]
     return Report(size, checked, tuple(faults), chains, sector_size=table.sector_size)
 
 
 def _walk(
     image: Path, table: DiskTable, scratch: Path, *, bios: bool, efi: bool, boots: bool
-) -> tuple[Chain, ...]:
+) -> tuple[BootChain, ...]:
     """Walk along all boot chains that the image has, or must have."""
     parts = [part for part in table.parts if part.type_guid != PartitionType.BIOS_BOOT]
     spans = [Span(part.number, part.start, part.size) for part in parts]
     reader = GrubReader(image, scratch, spans, table.sector_size)
-    disk = Disk(image, table.kind, table.parts, reader, table.sector_size)
+    disk = BootDisk(image, table.kind, table.parts, reader, table.sector_size)
     if not table.kind:
         bare = walk_bare(disk)
         return () if bare is None else (bare,)
@@ -133,34 +127,9 @@ def _walk(
     if esp is not None and (efi or not is_empty(disk, esp)):
         chains += walk_efi(disk, esp, needed=efi or (boots and not chains), required=efi)
     elif efi:
-        chains.append(Chain("UEFI", (), (), "UEFI: there is no EFI system partition"))
+        chains.append(BootChain("UEFI", (), (), "UEFI: there is no EFI system partition"))
     if not chains and boots:
         what = "is empty" if esp is not None else "is not there"
         why = f"the boot sector has no code, and the EFI system partition {what}"
-        chains.append(Chain("", (), (), f"nothing boots this disk: {why}"))
+        chains.append(BootChain("", (), (), f"nothing boots this disk: {why}"))
     return tuple(chains)
-
-
-def describe(report: Report) -> list[str]:
-    """A report as lines for the user, without the verdict."""
-    count = len(report.parts)
-    words = f"{count} {'partition' if count == 1 else 'partitions'}"
-    if [part.number for part in report.parts] == [0]:
-        words = "a file system without a partition table: nothing boots it by itself"
-    lines = [f"{format_size(report.size)}, {words}"]
-    for part in sorted(report.parts, key=lambda part: part.start):
-        free = f", {format_size(part.free)} free" if part.free else ""
-        what = part.content or "unknown"
-        place = f"at {format_size(part.start):>9}  {format_size(part.size):>9}"
-        if (end := part.start + part.size) > report.size:
-            first, last = part.start // report.sector_size, end // report.sector_size - 1
-            place = f"LBA {first} to {last}, beyond the end of the image"
-        lines.append(f"{part.number}  {place}  {what}{free}")
-    for chain in report.chains:
-        lines += chain.describe()
-    return [printable(line) for line in lines]
-
-
-def verdict(report: Report) -> str:
-    """The last line for the user: `sound`, or `unsound` with all that is wrong."""
-    return printable(f"unsound: {'; '.join(report.faults)}" if report.faults else "sound")

@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 
 from assembler.check.glob import matches
-from assembler.check.grub.menu import Entry, Load, Location, plain_path
-from assembler.check.grub.reader import GrubReader, UnreadableError
+from assembler.check.grub_reader import GrubReader, UnreadableError
+from assembler.check.menu import Entry, Load, Location, plain_path
 
 _DIRECTORY = "/loader/entries"
 _CONFIG = "/loader/loader.conf"

@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 from assembler import pipeline
 from assembler.appliance.accelerator import Accelerator
-from assembler.check.facts import facts, facts_of_no_image
-from assembler.check.image import check_image, describe, verdict
+from assembler.check.image import check_image
 from assembler.cli import report
+from assembler.cli.check_report import describe, facts, facts_of_no_image, verdict
 from assembler.cli.ending import run_command, set_up_log
 from assembler.cli.flags import with_flags
 from assembler.cli.parsers import assemble_parser, check_image_parser, prepare_root_parser

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from assembler.check.facts import facts
-from assembler.check.image import Report, describe
+from assembler.check.image import Report
+from assembler.cli.check_report import describe, facts
 from assembler.cli.trial import command_lines, disk_fault, qemu_words
 from assembler.disk.layout import Layout, Partition
 from assembler.filesystems.registry import root_kind

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from assembler.check.image import check_image
+from assembler.cli.check_report import chain_lines
 from assembler.disk.tables import Table
 from tests.support.boot_images import (
     INIT,
@@ -51,7 +52,7 @@ def for_machine(program: bytes, machine: int) -> bytes:
 def told(image: Path) -> list[str]:
     """The lines of all chains for UEFI."""
     chains = [one for one in check_image(image).chains if one.firmware.startswith("UEFI")]
-    return [line for chain in chains for line in chain.describe()]
+    return [line for chain in chains for line in chain_lines(chain)]
 
 
 def make(directory: Path, esp: Mapping[str, bytes], *, bios: bool = False) -> Path:

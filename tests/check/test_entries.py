@@ -74,7 +74,6 @@ def test_a_generation_among_them(tmp_path: Path, kernel: str) -> None:
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        (OTHERS[0], "its command `reboot` starts the machine anew before anything is started"),
         (OTHERS[8], "/boot/vmlinuz: no file system has the UUID 99"),
         (
             OTHERS[5].replace("hd1,1", "hd0,1"),
@@ -86,6 +85,26 @@ def test_the_default_entry_must_start_something(tmp_path: Path, entry: str, word
     [fault] = check_image(make(tmp_path, entry + menu())).faults
     assert fault.startswith("BIOS: entry ")
     assert fault.endswith(words)
+
+
+def test_a_default_entry_that_is_not_followed(tmp_path: Path) -> None:
+    image = make(tmp_path, OTHERS[0] + menu())
+    [chain] = check_image(image).chains
+    assert (chain.fault, chain.followed) == ("", False)
+    assert chain.details == (
+        '"Reboot": not followed',
+        "1 more entry: the files are there, their beginnings read",
+    )
+    assert chain.remarks == ("not followed: entry 'Reboot': its command `reboot`",)
+
+
+def test_a_generation_that_is_not_followed(tmp_path: Path) -> None:
+    own = menu(f"{KERNEL}-gone").split("\n", 2)[2].replace("NixOS - Default", "Generation 1")
+    own = own.replace("  linux", "  for a in b; do true; done\n  linux")
+    [chain] = check_image(make(tmp_path, menu() + own)).chains
+    assert (chain.fault, chain.followed) == ("", False)
+    assert chain.details == (ENTRY, "1 more entry: not followed")
+    assert chain.remarks == ("not followed: entry 'Generation 1': its command `for`",)
 
 
 @pytest.mark.parametrize("entry", OTHERS[4:8])

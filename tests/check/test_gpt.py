@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from assembler.check.gpt import gpt_faults
-from assembler.check.image import check_image, describe
+from assembler.check.image import check_image
 from assembler.check.partition_table import read_table
+from assembler.cli.check_report import describe
 from assembler.disk.tables import Table
 from assembler.units import MIB
 from tests.support.boot_images import make, poke

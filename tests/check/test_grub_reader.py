@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assembler.check.grub.reader import FileSystem, GrubReader, Span, UnreadableError
+from assembler.check.grub_reader import GrubFileSystem, GrubReader, Span, UnreadableError
 from assembler.disk.tables import Table
 from assembler.errors import HostError, TooSlowError
 from tests.support.boot_images import FAT_UUID, LABEL, ROOT_UUID, build, debugfs
@@ -35,8 +35,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
 
 def test_file_systems(reader: GrubReader) -> None:
     assert reader.file_systems == (
-        FileSystem(1, "fat", "", FAT_UUID),
-        FileSystem(2, "ext2", LABEL, str(ROOT_UUID)),
+        GrubFileSystem(1, "fat", "", FAT_UUID),
+        GrubFileSystem(2, "ext2", LABEL, str(ROOT_UUID)),
     )
     assert [one.where for one in reader.file_systems] == ["partition 1 (FAT)", "partition 2 (ext4)"]
     assert reader.file_system(3) is None
@@ -110,7 +110,7 @@ def test_labels(tmp_path: Path, label: str) -> None:
     build(image, Table.NONE, FILES)
     output("/sbin/tune2fs", "-L", label[:16], image)
     assert GrubReader(image, tmp_path).file_systems == (
-        FileSystem(0, "ext2", label[:16], str(ROOT_UUID)),
+        GrubFileSystem(0, "ext2", label[:16], str(ROOT_UUID)),
     )
     assert GrubReader(image, tmp_path).read(0, "/a/b c/x") == b"x"
 
@@ -189,7 +189,7 @@ def test_reading_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_the_number_of_reads_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = tmp_path / "disk"
     build(image, Table.EFI, FILES)
-    monkeypatch.setattr("assembler.check.grub.reader._MAX_RUNS", 3)
+    monkeypatch.setattr("assembler.check.grub_reader._MAX_RUNS", 3)
     reader = GrubReader(image, tmp_path)
     assert not reader.exists(2, "/1")
     assert not reader.exists(2, "/2")

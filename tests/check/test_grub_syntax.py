@@ -2,9 +2,9 @@
 
 import pytest
 
-from assembler.check.grub.menu import Location
-from assembler.check.grub.reader import GrubReader
-from assembler.check.grub.syntax import syntax_fault
+from assembler.check.grub_reader import GrubReader
+from assembler.check.grub_syntax import syntax_fault
+from assembler.check.menu import Location
 from assembler.disk.tables import Table
 from tests.support.boot_images import build, menu
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from assembler.check.image import Report, check_image, describe
+from assembler.check.image import Report, check_image
+from assembler.cli.check_report import describe
 from assembler.errors import RequestError
 from tests.support.systems import make_system
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from assembler.check.grub.menu import Load, Location
-from assembler.check.grub.reader import UnreadableError
+from assembler.check.grub_reader import UnreadableError
 from assembler.check.loader_entries import default_of, read_entries
+from assembler.check.menu import Load, Location
 
 ENTRY = "# made by hand\ntitle\tNixOS\nlinux /k\ninitrd /a\ninitrd b\noptions init=/i\noptions x\n"
 

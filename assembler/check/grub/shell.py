@@ -1,284 +1,174 @@
-"""Run GRUB's configuration as GRUB would, far enough to know what each menu entry loads.
+"""Run GRUB's configuration, far enough to know what each menu entry loads.
 
-Control flow: GRUB manual, "Shell-like scripting"; what a submenu and `configfile` inherit:
-grub-core/normal/main.c and grub-core/normal/context.c. Nothing is loaded here: each file is only
-named, with its place.
+The commands are those of the menus that NixOS and grub-mkconfig write (nixpkgs, install-grub.pl;
+GRUB, util/grub.d). A part that may do more, such as a loop, is not run but kept in `unfollowed`.
+What a submenu and `configfile` inherit: grub-core/normal/main.c and context.c. Nothing is loaded
+here: each file is only named, with its place.
 """
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from assembler.check.grub.environment import COMMANDS, Environment, StopError
-from assembler.check.grub.menu import (
-    INITRD_COMMANDS,
-    KERNEL_COMMANDS,
-    Counter,
-    Entry,
-    Load,
-    Location,
-    location_words,
-    title_of,
-)
-from assembler.check.grub.reader import UnreadableError
-from assembler.check.grub.script import (
-    Branches,
-    Command,
-    Loop,
-    ScriptError,
-    Statement,
-    commands_in,
-    literal,
-    parse,
-)
+from assembler.check import menu
+from assembler.check.grub.environment import Environment, evaluate
+from assembler.check.grub.script import Branches, Command, ScriptError, Statement, parse
+from assembler.check.grub_reader import UnreadableError
 
+_LOADS = menu.KERNEL_COMMANDS | menu.INITRD_COMMANDS
+_READS = frozenset({"configfile", "normal", "source", "."})
+_SEARCHES = frozenset({"search", "search.fs_uuid"})
+_WITH_FILES = _LOADS | _READS | _SEARCHES
+_FAILING = frozenset({"keystatus", "loadfont", "false"})  # a font changes nothing that we look at
+# These end or leave the menu, wait, add entries, or start something that is not checked.
+_UNFOLLOWED = re.compile(
+    "for|while|until|halt|reboot|fwsetup|exit|normal_exit|read|return|break|continue|boot|eval|!"
+    "|setparams|shift|search.*|blscfg|legacy_.*|.*configfile|extract_.*|ntldr|freedos|plan9|xnu.*"
+).fullmatch
 _MAX_FILES = 40  # configurations that read one another, and submenus in one another
-_MAX_ROUNDS = 1000  # of a loop: GRUB cannot count, so that those that end are short
-_MAX_CALLS = 20  # of a function by itself
-_PARSE = 4  # what a character of a configuration costs
-_STATEMENT = 64  # what running a statement costs
-_LEAVING = frozenset({"break", "continue", "return"})
-
-
-class _LeaveError(Exception):
-    """A script leaves a loop or a function, by one of `_LEAVING`."""
+_MAX_CONFIG, _PARSE = 8 << 20, 4  # bytes, and the cost of each: so many take the whole budget
 
 
 @dataclass(slots=True)
 class Shell(Environment):
     """GRUB's state while it reads its configuration."""
 
-    entries: list[Entry] = field(default_factory=list)
-    files: list[Location] = field(default_factory=list)  # the configurations read, in order
+    exported: frozenset[str] = frozenset({"root", "prefix", "cmdpath"})
+    entries: list[menu.Entry] = field(default_factory=list)
+    files: list[menu.Location] = field(default_factory=list)  # the configurations read, in order
     faults: list[str] = field(default_factory=list)  # of those that could not be read
     empty: list[str] = field(default_factory=list)  # submenus without an entry, by their titles
-    parsed: dict[Location, tuple[Statement, ...]] = field(default_factory=dict)
-    functions: dict[str, tuple[Statement, ...]] = field(default_factory=dict)
-    calls: tuple[str, ...] = ()  # the functions that are being run
-    loops: int = 0  # how many are being run
-    has_kernel: bool = False
+    functions: dict[str, tuple[Statement, ...] | None] = field(default_factory=dict)  # None: runs
+    titles: tuple[str, ...] = ()  # of the menu that entries are added to
+    numbers: tuple[int, ...] = ()
+    count: int = 0  # entries in it
+    loads: list[menu.Load] | None = None  # of the entry that is run, None in a menu
 
     def run(self, text: str) -> None:
         """Run a configuration. Raises ScriptError for one that no menu can be."""
-        self._run_menu(parse(text), (), ())
+        self.budget.spend(_PARSE * len(text))
+        self._run(parse(text))
 
-    def _run_menu(
-        self, statements: Iterable[Statement], titles: tuple[str, ...], numbers: tuple[int, ...]
-    ) -> None:
-        """Run what may make a menu; what loads a kernel outside any entry counts as one."""
-        counter = Counter(titles, numbers)
-        loads = self._run(statements, counter)
-        if any(load.is_kernel for load in loads):
-            at = (*numbers, counter.next())
-            self.entries.append(Entry((*titles, "without a menu"), at, "", tuple(loads)))
+    def _run(self, statements: Iterable[Statement]) -> None:
+        self.budget.depth -= 1
+        if self.budget.depth < 0:
+            raise ScriptError("it is nested too deep")
+        for statement in statements:
+            match statement:
+                case Branches(branches):
+                    self._run(next((body for on, body in branches if self._holds(on)), ()))
+                case Command():
+                    self._command(statement)
+        self.budget.depth += 1
 
-    def _run(self, statements: Iterable[Statement], menu: "Counter | None") -> list[Load]:
-        loads: list[Load] = []
-        with self.budget.deeper():
-            for statement in statements:
-                self.budget.spend(_STATEMENT)
-                match statement:
-                    case Branches():
-                        loads += self._branch(statement, menu)
-                    case Loop():
-                        loads += self._loop(statement, menu)
-                    case Command():
-                        loads += self._command(statement, menu)
-        return loads
+    def _holds(self, condition: Sequence[Statement]) -> bool:
+        """The result of a condition, which is that of its last command; `else` has none."""
+        results = [isinstance(one, Command) and self._command(one) for one in condition]
+        return all(results[-1:])
 
-    def _branch(self, statement: Branches, menu: "Counter | None") -> list[Load]:
-        """Run the branch that seems right; it is guarded where another one may be."""
-        guarded, loads = self.guarded, list[Load]()
-        left = False
-        try:
-            for condition, body in statement.branches:
-                result = not condition or self._holds(condition)
-                self.guarded = self.guarded or not self.is_sure(condition, result=result)
-                if result:
-                    loads = self._run(body, menu)
-                    break
-        except _LeaveError:
-            if self.guarded == guarded:
-                raise
-        finally:
-            unsure = self.guarded and not guarded
-            self.guarded = guarded
-        if unsure:
-            self.doubt([statement])
-            names = {literal(command.words[0]) for command in commands_in([statement])}
-            left = not names.isdisjoint(_LEAVING)
-        # Until the loop or the function ends, GRUB may have left it.
-        self.guarded = guarded or left
-        return loads
-
-    def _loop(self, loop: Loop, menu: "Counter | None") -> list[Load]:
-        guarded, loads = self.guarded, list[Load]()
-        self.loops += 1
-        try:
-            for _ in self._rounds(loop):
-                try:
-                    loads += self._run(loop.body, menu)
-                except _LeaveError as error:
-                    if str(error) == "return":
-                        raise
-                    if str(error) == "break":
-                        break
-        finally:
-            self.loops -= 1
-            self.guarded = guarded
-        return loads
-
-    def _rounds(self, loop: Loop) -> Iterator[None]:
-        """The rounds of a loop, before each of which its variable or condition is seen to.
-
-        A loop is passed over where it is not known how often it is run.
-        """
-        if loop.kind == "for":
-            words = self.loop_words(loop.head)
-            for word in words[2:]:
-                self.simple("set", [f"{words[0]}={word}"])
-                yield
-            if not words:
-                self.doubt(loop.body)
-            return
-        for _ in range(_MAX_ROUNDS):
-            result = self._holds(loop.head)
-            if self.passed or not self.is_sure(loop.head, result=result):
-                self.doubt(loop.body)
-                return
-            if result == (loop.kind == "until"):
-                return
-            yield
-        self.stop(f"its loop `{loop.kind}` never ends")
-
-    def _call(self, name: str, menu: "Counter | None") -> list[Load]:
-        """Run a function. One that may call itself is run once."""
-        if self.passed and name in self.calls:
-            return []
-        if self.calls.count(name) > _MAX_CALLS:
-            self.stop(f"its function `{name}` calls itself without end")
-        guarded, calls = self.guarded, self.calls
-        self.calls = (*calls, name)
-        try:
-            return self._run(self.functions[name], menu)
-        except _LeaveError:
-            return []
-        finally:
-            self.guarded, self.calls = guarded, calls
-
-    def _command(self, command: Command, menu: "Counter | None") -> list[Load]:
-        words = self.expand(command.words)
-        if not words:
-            return []
-        name, arguments = words[0], words[1:]
-        if name in ("menuentry", "submenu"):
-            if menu is not None:
-                self._entry(name, arguments, command.block or (), menu)
-        elif name in KERNEL_COMMANDS or name in INITRD_COMMANDS:
-            self.has_kernel = self.has_kernel or name in KERNEL_COMMANDS
-            return self.loads(name, arguments)
-        elif name in ("configfile", "normal", "source", "."):
-            self._read_another(name, arguments, menu)
-        elif name == "function":
-            self.functions.update({arguments[0]: command.block or ()} if arguments else {})
-        elif name == "boot":
-            self.started = self.started or self.has_kernel
-        elif name in _LEAVING and (self.calls if name == "return" else self.loops):
-            raise _LeaveError(name)
-        elif name in self.functions and name not in COMMANDS:
-            return self._call(name, menu)
+    def _command(self, command: Command) -> bool:
+        """Run a command; whether it succeeds."""
+        name, *arguments = self.expand(command.words) or ["true"]
+        if name in _WITH_FILES and (unknown := self.unknown_in(command.words)):
+            self.unfollowed.append(f"the variable {unknown[0]} in its command `{name}`")
+        if name in _SEARCHES:
+            return self.search(name, arguments)
+        if name in ("[", "test"):
+            result = evaluate([word for word in arguments if word != "]"], self.exists)
+            self.unfollowed += [f"its command `{name}`"] if result is None else []
+            return bool(result)
+        if name in ("menuentry", "submenu") and self.loads is None:
+            self._entry(name, arguments, command.block or ())
+        elif name in _LOADS:
+            self._load(name, arguments)
+        elif name in _READS:
+            self._read_another(name, arguments)
+        elif name == "function" and arguments:
+            self.functions[arguments[0]] = command.block or ()
+        elif name in self.functions:
+            body, self.functions[name] = self.functions[name], None
+            if body is None:
+                self.unfollowed.append(f"its function `{name}`, which calls itself")
+            self._run(body or ())
+            self.functions[name] = body
         else:
-            self.simple(name, arguments)
-        return []
+            self._simple(name, arguments, command)
+        return name not in _FAILING
 
-    def _holds(self, condition: Iterable[Statement]) -> bool:
-        result = False
-        for statement in condition:
-            if isinstance(statement, Command) and (words := self.expand(statement.words)):
-                if words[0] in self.functions and words[0] not in COMMANDS:
-                    self._call(words[0], None)
-                result = self.simple(words[0], words[1:])
-        return result
+    def _simple(self, name: str, arguments: list[str], command: Command) -> None:
+        """Run a command that changes variables only, if it does anything here."""
+        if name == "set" or "=" in name:
+            unknown = any(self.unknown_in(command.words))
+            for key, equals, value in (word.partition("=") for word in arguments or [name]):
+                if equals:
+                    self.assign(key, value)
+                    self.unknown |= {key} if unknown else set()
+        elif name == "export":
+            self.exported |= {*arguments}
+        elif name == "load_env":
+            self.loaded = True
+        else:
+            if _UNFOLLOWED(name) and "--is-supported" not in arguments:
+                self.unfollowed.append(f"its command `{name}`")
+            # Some commands set variables that they are given the names of.
+            self.unknown.update(part for word in arguments for part in re.split("[=:]", word))
 
-    def _entry(
-        self, name: str, arguments: list[str], block: tuple[Statement, ...], menu: "Counter"
-    ) -> None:
-        title, identity = title_of(arguments)
-        titles, numbers = (*menu.titles, title), (*menu.numbers, menu.next())
-        if len(titles) > _MAX_FILES:
-            return
-        self.budget.spend(len(self.variables) + len(self.lost) + len(self.unsure))
-        inner = self._child()
+    def _load(self, name: str, arguments: Sequence[str]) -> None:
+        """A kernel with its arguments, or any number of initial RAM disks."""
+        files = [word for word in arguments if not word.startswith("-")]
+        single = name in menu.KERNEL_COMMANDS or name.startswith("module")
+        paths, more = (files[:1], files[1:]) if single else (files, [])
+        # A pattern may stand for names of files; newc:name:path gives a file another name.
+        if self.loads is None or any(re.search(r"[*?\[:]", path) for path in paths):
+            self.unfollowed.append(f"its command `{name}`")
+        else:
+            self.loads += [menu.Load(name, self.place(path), tuple(more)) for path in paths]
+
+    def _entry(self, name: str, arguments: list[str], block: tuple[Statement, ...]) -> None:
+        title, identity = menu.title_and_id(arguments)
+        child = self._child((*self.titles, title), (*self.numbers, self.count))
+        self.count += 1
         if name == "submenu":
-            self._submenu(inner, block, titles, numbers)
+            before = len(self.entries)
+            child._run(block)
+            self.empty += [title] if len(self.entries) == before else []
             return
-        inner.variables, inner.lost = dict(self.variables), dict(self.lost)
-        loads, fault = list[Load](), ""
-        try:
-            loads = inner._run(block, None)
-        except StopError as error:
-            fault = str(error)
-        self.entries.append(Entry(titles, numbers, identity, tuple(loads), fault))
+        child.variables, child.lost = dict(self.variables), dict(self.lost)
+        child.loads, child.unfollowed = [], []
+        child._run(block)
+        loads, unfollowed = tuple(child.loads), ", ".join(child.unfollowed)
+        self.entries.append(menu.Entry(child.titles, child.numbers, identity, loads, unfollowed))
 
-    def _submenu(
-        self,
-        inner: "Shell",
-        block: tuple[Statement, ...],
-        titles: tuple[str, ...],
-        numbers: tuple[int, ...],
-    ) -> None:
-        """Add the entries of a submenu; where it never shows, none of them is ever started."""
-        before = len(self.entries)
-        try:
-            inner._run_menu(block, titles, numbers)
-        except StopError as error:
-            fault = str(error)
-            self.entries[before:] = [replace(one, fault=fault) for one in self.entries[before:]]
-        else:
-            if len(self.entries) == before:
-                self.empty.append(titles[-1])
-
-    def _child(self) -> "Shell":
-        """A shell that inherits what is exported, and adds to the same menu."""
+    def _child(self, titles: tuple[str, ...], numbers: tuple[int, ...]) -> "Shell":
+        """A shell that inherits what is exported, and adds to the same lists."""
+        self.budget.spend(len(self.variables) + len(self.lost) + len(self.unknown))
         kept = {key: self.variables[key] for key in self.exported & self.variables.keys()}
         lost = {key: self.lost[key] for key in self.exported & self.lost.keys()}
-        return replace(
-            self,
-            variables=kept,
-            exported=set(self.exported),
-            lost=lost,
-            unsure=set(self.unsure),
-            loops=0,
-            calls=(),
-            has_kernel=False,
-        )
+        child = replace(self, variables=kept, lost=lost, unknown=set(self.unknown))
+        child.titles, child.numbers, child.count = titles, numbers, 0
+        return child
 
-    def _read_another(self, name: str, arguments: list[str], menu: "Counter | None") -> None:
-        path = arguments[0] if arguments else f"{self.variables.get('prefix', '')}/grub.cfg"
-        if path.startswith("(memdisk)"):
-            path = self.after_memdisk()
+    def _read_another(self, name: str, arguments: Sequence[str]) -> None:
+        prefix, beside = (
+            f"{self.variables.get(one, '')}/grub.cfg" for one in ("prefix", "cmdpath")
+        )
+        path = arguments[0] if arguments else prefix
+        if path.startswith("(memdisk)"):  # which leads to one of these (Debian, build-efi-images)
+            path = beside if not self.exists(prefix) and self.exists(beside) else prefix
         place = self.place(path)
         if len(self.files) >= _MAX_FILES:
             raise ScriptError("configurations read one another without end")
         try:
-            statements = self._parse(place)
+            data = self.reader.read(place.number, place.path, _MAX_CONFIG)
         except UnreadableError as error:
-            self.faults.append(f"{location_words(self.reader.file_systems, place)}: {error}")
+            why = place.fault or error
+            self.faults.append(f"{menu.location_words(self.reader.file_systems, place)}: {why}")
             return
-        if name in ("source", "."):
-            self._run(statements, menu)
-        elif menu is not None:
-            child, before = self._child(), len(self.entries)
-            child._run_menu(statements, menu.titles, menu.numbers)
-            self.variables = child.variables
-            # What has a menu does not return from it.
-            self.started = self.started or len(self.entries) > before
-
-    def _parse(self, place: Location) -> tuple[Statement, ...]:
-        """The statements of a configuration; raises UnreadableError and ScriptError."""
-        known = self.parsed.get(place)
-        text = "" if known is not None else self.read(place)
         self.files.append(place)
-        if known is None:
-            self.budget.spend(_PARSE * len(text))
-            known = self.parsed[place] = parse(text)
-        return known
+        text = data.decode(errors="replace")
+        if name in ("source", "."):
+            self.run(text)
+        elif self.loads is None:
+            child = self._child(self.titles, self.numbers)
+            child.run(text)
+            self.variables = child.variables

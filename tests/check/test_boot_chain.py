@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from assembler.check.facts import facts
-from assembler.check.image import Report, check_image, describe, verdict
+from assembler.check.image import Report, check_image
+from assembler.cli.check_report import chain_lines, describe, facts, verdict
 from assembler.disk.tables import Table
 from tests.support.boot_images import (
     EARLY,
@@ -47,7 +47,7 @@ ON_FAT = "partition 1 (FAT)"
 def walked(image: Path) -> list[str]:
     """The chains of an image without a fault, and its faults."""
     report = check_image(image)
-    return [*report.faults, *(line for chain in report.chains for line in chain.describe())]
+    return [*report.faults, *(line for chain in report.chains for line in chain_lines(chain))]
 
 
 def fault(image: Path) -> str:
@@ -561,8 +561,6 @@ def test_the_command_names_the_link(image: Path) -> None:
         (menu() + "menuentry x {\n  linux /k\n", "syntax error in line "),
         (menu().replace("init=", "jnit="), "its kernel is not told which init to start"),
         (menu() + "submenu all { }\n", "syntax error in line "),
-        ("while true; do true; done\n" + menu(), "its loop `while` never ends"),
-        (menu() + "exit\n", "its command `exit` leaves GRUB before anything is started"),
         (menu() + "submenu all {\n  set a=b\n}\n", "its submenu 'all' has no entries"),
         (
             menu() + "source /boot/grub/grub.cfg\n" * 3,
@@ -578,6 +576,28 @@ def test_menus_that_are_wrong(tmp_path: Path, text: str, words: str) -> None:
     core = core_image(tmp_path, "i386-pc")
     build(tmp_path / "disk", Table.LEGACY, root_files(text), core=core)
     assert words in fault(tmp_path / "disk")
+
+
+@pytest.mark.parametrize("kernel", [KERNEL, "/gone"])
+@pytest.mark.parametrize("part", ["while true; do true; done\n", "exit\n", "halt\n"])
+def test_a_menu_that_is_not_followed_as_a_whole(tmp_path: Path, part: str, kernel: str) -> None:
+    """It is no fault, nor is the image called sound without a reserve."""
+    core = core_image(tmp_path, "i386-pc")
+    build(tmp_path / "disk", Table.LEGACY, root_files(part + menu(kernel)), core=core)
+    report = check_image(tmp_path / "disk")
+    [chain] = report.chains
+    assert report.faults == ()
+    assert verdict(report) == "sound as far as it was followed"
+    first, *more = chain.remarks
+    assert first == f"not followed: its command `{part.split(maxsplit=1)[0]}`"
+    if kernel == KERNEL:
+        assert chain_lines(chain)[1:] == [ENTRY, f"  {first}"]
+    else:
+        [words] = more
+        assert words.startswith("perhaps broken: entry 'NixOS - Default': ")
+    [found] = facts(report)["chains"]
+    assert (found["followed"], found["fault"]) == (False, None)
+    assert report.sound
 
 
 def test_what_an_image_says_controls_no_terminal(tmp_path: Path) -> None:

@@ -54,13 +54,17 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class FileSystem:
+class GrubFileSystem:
     """A file system that GRUB knows."""
 
     number: int  # of the partition; 0 is the whole image
     driver: str  # GRUB's module
     label: str
     uuid: str
+
+    def has(self, kind: str, value: str) -> bool:
+        """Whether `search` finds it by a kind of name, --fs-uuid or --label."""
+        return value == self.label if kind == "--label" else value.lower() == self.uuid.lower()
 
     @property
     def where(self) -> str:
@@ -112,8 +116,8 @@ class GrubReader:
         self._names: dict[tuple[int, str], list[str]] = {}
         self.file_systems = tuple(self._probe(numbers))
 
-    def _probe(self, numbers: Sequence[int]) -> list[FileSystem]:
-        found: list[FileSystem] = []
+    def _probe(self, numbers: Sequence[int]) -> list[GrubFileSystem]:
+        found: list[GrubFileSystem] = []
         if not self._images:
             return found
         said = self._run([*self._prefix, "ls", "--", "-l"], "asking GRUB for file systems").stdout
@@ -124,15 +128,20 @@ class GrubReader:
                 driver = _MODULES.get(details["kind"], details["kind"])
                 label, uuid = details["label"] or "", details["uuid"] or ""
                 self._devices[number] = device
-                found.append(FileSystem(number, driver, label, uuid))
+                found.append(GrubFileSystem(number, driver, label, uuid))
         return sorted(found, key=lambda one: one.number)
 
-    def file_system(self, number: int) -> FileSystem | None:
+    def file_system(self, number: int) -> GrubFileSystem | None:
         """What is in a partition, None where it is nothing that GRUB knows."""
         return next((one for one in self.file_systems if one.number == number), None)
 
-    def read(self, number: int, path: str, limit: int = 0) -> bytes:
-        """A file, or its first `limit` bytes; links are followed. Raises UnreadableError."""
+    def read(self, number: int | None, path: str, limit: int = 0) -> bytes:
+        """A file, or its first `limit` bytes; links are followed. Raises UnreadableError.
+
+        Without a number of a partition there is no file.
+        """
+        if number is None:
+            raise UnreadableError("no partition of this disk")
         key = number, path
         known = self._reads.get(key)
         if known is None or not known.suffices(limit):
@@ -237,6 +246,14 @@ class GrubReader:
             match = _REFUSAL.search(said[-1]) if said else None
             raise UnreadableError(match[1] if match else "GRUB cannot read it")
         return done.stdout
+
+
+def device_number(device: str) -> int | None:
+    """The partition that a device name of GRUB's means on this disk; 0 is the whole disk."""
+    match = re.fullmatch(r"(?:hd0|hostdisk/[^,]*)?(?:,(?:gpt|msdos)?(\d+))?", device)
+    if match is None or not device:
+        return None
+    return int(match[1] or 0)
 
 
 def _path_fault(path: str) -> str:

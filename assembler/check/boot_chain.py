@@ -1,22 +1,22 @@
-"""What a walk along a boot chain found: its links in order, and the first that is broken."""
+"""The result of a walk along a boot chain: its links in order, and the first that is broken."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from assembler.check.grub.reader import GrubReader
-from assembler.check.offer import Offer
+from assembler.check.grub_reader import GrubReader
+from assembler.check.menu import CheckedEntry
 from assembler.check.part import Part
 from assembler.units import SECTOR
 
 
 class BrokenError(Exception):
-    """A link is broken: which, and what is wrong there, in one line."""
+    """A link is broken: which one, and why, in one line."""
 
 
 class ForeignError(BrokenError):
-    """What the menu starts is for another kind of machine; `summary` tells of it in short."""
+    """The menu starts a kernel for another kind of machine; `summary` is a shorter message."""
 
     def __init__(self, words: str, summary: str) -> None:
         super().__init__(words)
@@ -24,22 +24,22 @@ class ForeignError(BrokenError):
 
 
 @dataclass(frozen=True, slots=True)
-class Disk:
+class BootDisk:
     """An image whose boot chains are walked."""
 
     image: Path
-    table: str  # gpt or dos, by sfdisk's names
+    table: str  # gpt, dos, or empty for an image without one
     partitions: tuple[Part, ...]
     reader: GrubReader
     sector_size: int = SECTOR  # bytes
-    whole: set[Path] = field(default_factory=set)  # copies of files that were found to be whole
+    whole: set[Path] = field(default_factory=set)  # copies of files that were checked and are whole
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
-    """The links from a firmware to what it boots; `fault` says which one is broken, if any.
+class BootChain:
+    """The links from a firmware to a kernel; `fault` names the broken one, if any.
 
-    Without a name of a firmware it stands for those that are not there at all.
+    Without a name of a firmware it stands for all chains, of which there is none.
     """
 
     firmware: str
@@ -47,15 +47,8 @@ class Chain:
     details: tuple[str, ...] = ()  # of menu entries
     fault: str = ""
     remarks: tuple[str, ...] = ()
-    offers: tuple[Offer, ...] = ()
-
-    def describe(self) -> list[str]:
-        """The chain as lines for the user."""
-        if not self.firmware:
-            return []
-        links = [*self.links, "broken"] if self.fault else list(self.links)
-        below = [f"  {line}" for line in (*self.details, *self.remarks)]
-        return [f"{self.firmware}: {' -> '.join(links)}", *below]
+    entries: tuple[CheckedEntry, ...] = ()
+    followed: bool = True  # False where a part of the menu was not followed: see remarks
 
 
 @dataclass(slots=True)
@@ -66,13 +59,14 @@ class Trail:
     links: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
-    offers: list[Offer] = field(default_factory=list)
+    entries: list[CheckedEntry] = field(default_factory=list)
+    followed: bool = True
     fault: str = ""
     foreign: str = ""  # how it leads to something for another kind of machine, if it does
 
     @contextmanager
     def walked(self) -> Iterator["Trail"]:
-        """Walk until a link is broken: BrokenError ends the block, not the caller."""
+        """Walk until a link is broken: a BrokenError in the block becomes the fault."""
         try:
             yield self
         except BrokenError as error:
@@ -80,18 +74,24 @@ class Trail:
             self.foreign = error.summary if isinstance(error, ForeignError) else ""
 
     def excuse(self, words: str) -> None:
-        """Take the fault for no more than a remark, as the disk boots without this chain."""
+        """Make the fault a remark, because the disk boots without this chain."""
         self.remarks.append(words)
         self.fault = ""
 
+    def leave_out(self, words: str) -> None:
+        """Remark that a part of the menu is not followed."""
+        self.remarks.append(f"not followed: {words}")
+        self.followed = False
+
     @property
-    def chain(self) -> Chain:
-        """What was found so far."""
-        return Chain(
+    def chain(self) -> BootChain:
+        """The chain as far as it was walked."""
+        return BootChain(
             self.firmware,
             tuple(self.links),
             tuple(self.details),
             self.fault,
             tuple(self.remarks),
-            tuple(self.offers),
+            tuple(self.entries),
+            self.followed,
         )

@@ -2,8 +2,8 @@
 
 import re
 
-from assembler.check.grub.menu import Location
-from assembler.check.grub.reader import GrubReader
+from assembler.check.grub_reader import GrubReader
+from assembler.check.menu import Location
 from assembler.host import process
 
 _STATUSES = (*range(-64, 0), 0, 1)
