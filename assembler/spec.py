@@ -16,7 +16,7 @@ from assembler.boot.no_loader import NoLoader
 from assembler.boot.protocol import BootLoader
 from assembler.disk.tables import FOR_EFI, FOR_EFI_ALONE, Table
 from assembler.errors import Findings, Message, Setting
-from assembler.filesystems.ext4.format import MAX_SIZE, MAX_TIME
+from assembler.filesystems.ext4_format import MAX_SIZE, MAX_TIME
 from assembler.filesystems.fat.fat import LARGEST
 from assembler.filesystems.kind import RootKind
 from assembler.filesystems.protocol import Subvolume

@@ -4,7 +4,7 @@ import stat
 from dataclasses import dataclass
 from heapq import nlargest
 
-from assembler.filesystems.ext4.format import (
+from assembler.filesystems.ext4_format import (
     DIR_SPACE,
     EXTENTS_IN_BLOCK,
     EXTENTS_IN_INODE,

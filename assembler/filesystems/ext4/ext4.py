@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from assembler.errors import HostError, InternalError
 from assembler.filesystems.ext4 import libext2fs as lib
-from assembler.filesystems.ext4.format import (
+from assembler.filesystems.ext4_format import (
     DIR_SPACE,
     DIRENT,
     EXTENTS_IN_INODE,

@@ -11,7 +11,7 @@ and misc/mke2fs.c (journal, lost+found).
 """
 
 from assembler.filesystems.demand import Demand
-from assembler.filesystems.ext4.format import EXTENTS_IN_INODE, MAX_EXTENT
+from assembler.filesystems.ext4_format import EXTENTS_IN_INODE, MAX_EXTENT
 from assembler.filesystems.kind import Size
 from assembler.units import BLOCK, MIB, ceil_div
 

@@ -16,8 +16,8 @@ from assembler.copying.sender import NO_HASHING, DataSender, Hashing
 from assembler.errors import HostError, InternalError
 from assembler.filesystems.ext4 import libext2fs
 from assembler.filesystems.ext4.ext4 import Attributes, Ext4, mapped
-from assembler.filesystems.ext4.format import FAST_SYMLINK
 from assembler.filesystems.ext4.mke2fs import make_ext4
+from assembler.filesystems.ext4_format import FAST_SYMLINK
 from assembler.filesystems.protocol import RootFileSystem
 from assembler.host import process
 from assembler.host.progress import Progress
