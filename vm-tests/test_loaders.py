@@ -10,7 +10,7 @@ import pytest
 from assembler.boot.grub.bios import BiosCode
 from assembler.boot.grub.find import find_grub
 from assembler.boot.grub.grub import Platform, make_core_image
-from assembler.boot.signed.chain import given
+from assembler.boot.signed.chain import read_efi_programs
 from assembler.disk.layout import Layout, make_layout
 from assembler.disk.tables import Table
 from assembler.disk.writer import write_table
@@ -93,7 +93,7 @@ def test_uefi_starts_grub(tmp_path: Path) -> None:
 
 def signed_files(*more: Path) -> dict[str, bytes]:
     """The files of Debian's signed programs on an ESP."""
-    files = given([*SIGNED, *more]).files(ROOT_UUID, PREFIX)
+    files = read_efi_programs([*SIGNED, *more]).files(ROOT_UUID, PREFIX)
     return {
         file.path: file.source.read_bytes() if isinstance(file.source, Path) else file.source
         for file in files

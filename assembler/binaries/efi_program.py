@@ -6,11 +6,10 @@ The format of signatures: Microsoft's PE specification, "The Attribute Certifica
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from assembler.binaries.machine import Machine
 from assembler.binaries.pe import PeError, read_pe
-from assembler.host.regular import open_file
+from assembler.host.regular import read_file
 
 _HEADERS = 64 << 10  # bytes; programs have them in the first 4 KiB
 _CERTIFICATE = struct.Struct("<IHH")  # WIN_CERTIFICATE: length with this header, revision, type
@@ -29,25 +28,26 @@ class EfiProgram:
 
 
 def read_program(path: Path) -> EfiProgram:
-    """Read the headers of an EFI program.
+    """Read the headers of an EFI program; raises as `parse_program`, and OSError."""
+    return parse_program(path, read_file(path))
 
-    Raises PeError when it is another kind of file, is damaged, or is for an unknown machine, and
-    OSError.
+
+def parse_program(path: Path, data: bytes) -> EfiProgram:
+    """Read the headers in the content of an EFI program.
+
+    Raises PeError when it is another kind of file, is damaged, or is for an unknown machine.
     """
-    with open_file(path) as file:
-        head = file.read(_HEADERS)
-        size = file.seek(0, 2)
-        pe = read_pe(head, size)
-        place = pe.certificates
-        return EfiProgram(path, pe.machine, place is not None and _is_sound(file, size, *place))
+    pe = read_pe(data[:_HEADERS], len(data))
+    place = pe.certificates
+    return EfiProgram(path, pe.machine, place is not None and _is_sound(data, *place))
 
 
-def _is_sound(file: BinaryIO, total: int, offset: int, size: int) -> bool:
+def _is_sound(data: bytes, offset: int, size: int) -> bool:
     """True when the table begins with a signature; raises PeError when it does not."""
-    if not offset or offset + size > total or size > _MAX_CERTIFICATES:
-        raise PeError(f"its signatures are cut short: they end at {offset + size} of {total} bytes")
-    file.seek(offset)
-    table = file.read(size)
+    end = offset + size
+    if not offset or end > len(data) or size > _MAX_CERTIFICATES:
+        raise PeError(f"its signatures are cut short: they end at {end} of {len(data)} bytes")
+    table = data[offset:end]
     if len(table) > _CERTIFICATE.size:
         length, revision, kind = _CERTIFICATE.unpack_from(table)
         # A PKCS #7 structure follows, which is a DER sequence.

@@ -199,7 +199,7 @@ def test_bad_programs_make_no_noise_about_modules(system: System, tmp_path: Path
     with pytest.raises(RequestError) as caught:
         find(system, Table.EFI, efi_binaries=[tmp_path / "absent"])
     [problem] = caught.value.problems
-    assert problem == f"--efi-binary {tmp_path / 'absent'}: No such file or directory"
+    assert problem == f"efi_binaries {tmp_path / 'absent'}: No such file or directory"
 
 
 def test_beside_signed_programs_modules_are_still_taken(system: System) -> None:

@@ -5,8 +5,7 @@ from operator import attrgetter
 from pathlib import Path
 
 import pytest
-from hypothesis import example
-from hypothesis import given as given_by_hypothesis
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assembler.binaries.core_image import CoreImage
@@ -14,8 +13,8 @@ from assembler.binaries.efi_program import EfiProgram
 from assembler.binaries.machine import Machine
 from assembler.boot.grub.find import find_grub
 from assembler.boot.grub.grub import Platform, make_core_image
-from assembler.boot.signed.chain import Chain, given
-from assembler.boot.signed.role import Role
+from assembler.boot.signed.chain import SignedChain, read_efi_programs
+from assembler.boot.signed.role import ProgramRole
 from assembler.errors import RequestError
 from assembler.filesystems.f2fs import F2FS
 from assembler.filesystems.kind import Kind
@@ -54,12 +53,12 @@ def other(tmp_path: Path) -> Path:
 
 
 def esp(*paths: Path) -> dict[str, bytes | Path]:
-    return {file.path: file.source for file in given(paths).files("ABCD-1234", "/grub")}
+    return {file.path: file.source for file in read_efi_programs(paths).files("ABCD-1234", "/grub")}
 
 
 def problems(*paths: Path) -> list[str]:
     with pytest.raises(RequestError) as caught:
-        given(paths)
+        read_efi_programs(paths)
     return list(caught.value.problems)
 
 
@@ -145,8 +144,8 @@ def test_other_names_make_no_other_disk(copy: Copy) -> None:
 def test_systemd_boot_is_refused(copy: Copy, others: list[Path]) -> None:
     program = copy(SYSTEMD_BOOT, "grubx64.efi")
     assert problems(program, *others) == [
-        f"--efi-binary {program} is systemd-boot, which does not read GRUB's menu: use "
-        "--boot-loader systemd-boot"
+        f"efi_binaries {program} is systemd-boot, which does not read GRUB's menu: use "
+        "boot_loader systemd-boot"
     ]
 
 
@@ -160,7 +159,7 @@ def test_what_cannot_be_read_is_not_missed_as_well(tmp_path: Path) -> None:
     grub = tmp_path / "grubx64.efi"
     grub.write_bytes(SIGNED_GRUB.read_bytes()[:100_000])
     [problem] = problems(SHIM, MOK_MANAGER, grub)
-    assert problem.startswith(f"--efi-binary {grub}: it is cut short: 100000 bytes, but section ")
+    assert problem.startswith(f"efi_binaries {grub}: it is cut short: 100000 bytes, but section ")
 
 
 def test_each_machine_has_its_own(copy: Copy) -> None:
@@ -195,19 +194,19 @@ def test_each_problem_is_told(copy: Copy, other: Path, tmp_path: Path) -> None:
     other.rename(grub)
     again = copy(SIGNED_GRUB, "again.efi")
     assert problems(text, absent, tmp_path, bare, grub, again) == [
-        f"--efi-binary {text}: it is not an EFI program (no MZ header)",
-        f"--efi-binary {absent}: No such file or directory",
-        f"--efi-binary {tmp_path}: it is not a regular file",
-        f"--efi-binary {bare} has no signature, though its name says so",
-        f"--efi-binary {grub} and {again} are for the same machine and the same part: "
-        "give one of them",
-        f"--efi-binary {grub} is no usable GRUB: it is not GRUB, or holds no modules",
+        f"efi_binaries {text}: it is not an EFI program (no MZ header)",
+        f"efi_binaries {absent}: No such file or directory",
+        f"efi_binaries {tmp_path}: it is not a regular file",
+        f"efi_binaries {bare} has no signature, though its name ends in .signed",
+        f"efi_binaries {grub} and {again} are for the same machine and the same part: "
+        "name only one",
+        f"efi_binaries {grub} is no usable GRUB: it is not GRUB, or holds no modules",
     ]
 
 
 def test_a_shim_needs_what_it_starts() -> None:
     assert problems(SHIM, MOK_MANAGER) == [
-        f"--efi-binary {SHIM} starts another program: give that as well, such as a signed "
+        f"efi_binaries {SHIM} starts another program: name that as well, such as a signed "
         "grubx64.efi"
     ]
 
@@ -216,7 +215,7 @@ def test_a_shim_needs_what_it_starts() -> None:
 @pytest.mark.parametrize("others", [[], [SIGNED_GRUB]])
 def test_what_helps_a_shim_needs_one(helper: Path, others: list[Path]) -> None:
     assert problems(helper, *others) == [
-        f"--efi-binary {helper} is of use to a shim alone: give that as well, shimx64.efi"
+        f"efi_binaries {helper} is of use to a shim alone: name that as well, shimx64.efi"
     ]
 
 
@@ -227,46 +226,46 @@ def test_a_grub_with_damaged_modules_is_told(tmp_path: Path) -> None:
     at = data.index(b"mimg" + struct.pack("<I", 12)) + 12 + 4
     program.write_bytes(data[:at] + b"\xff\xff\xff\x7f" + data[at + 4 :])
     assert problems(program) == [
-        f"--efi-binary {program} is no usable GRUB: its list of modules is damaged"
+        f"efi_binaries {program} is no usable GRUB: its list of modules is damaged"
     ]
 
 
 def test_the_version_is_that_of_grub(other: Path) -> None:
     said = output("grub-mkimage", "--version").decode().split()[-1]
     for programs in ([SHIM, SIGNED_GRUB], [GRUB_IA32]):
-        assert given(programs).version == said.partition("-")[0]
-    assert given([other]).version == ""
+        assert read_efi_programs(programs).version == said.partition("-")[0]
+    assert read_efi_programs([other]).version == ""
 
 
 def test_a_third_program_has_no_place(other: Path) -> None:
     assert problems(SIGNED_GRUB, other, SHIM) == [
-        f"--efi-binary {other} has no place between {SHIM}, which starts a single program, and "
+        f"efi_binaries {other} has no place between {SHIM}, which starts a single program, and "
         f"{SIGNED_GRUB}: leave one of them out"
     ]
 
 
 @pytest.mark.parametrize("file_system", KINDS, ids=attrgetter("name"))
 def test_debians_grub_reads_every_file_system(file_system: Kind) -> None:
-    assert given([SHIM, SIGNED_GRUB]).problems(file_system) == []
+    assert read_efi_programs([SHIM, SIGNED_GRUB]).problems(file_system) == []
 
 
 def test_a_grub_that_cannot_read_its_configuration_is_told(tmp_path: Path, other: Path) -> None:
     program = tmp_path / "grubx64.efi"
     where = ["-d", "/usr/lib/grub/x86_64-efi", "-p", "/EFI/BOOT", "-o", str(program)]
     output("grub-mkimage", "-O", "x86_64-efi", *where, "fat", "normal", "configfile")
-    signed = given([program])
+    signed = read_efi_programs([program])
     assert signed.problems(F2FS) == [
         f"{program} was built without search_fs_uuid, f2fs and so cannot read its configuration "
         "from f2fs: take another file system for /boot, or another GRUB"
     ]
-    assert given([other]).problems(F2FS) == []
+    assert read_efi_programs([other]).problems(F2FS) == []
 
 
 def configurations(prefix: str | None) -> set[str]:
     """Where the stub is for a GRUB that was built with a prefix."""
     program = EfiProgram(Path("grubx64.efi"), Machine.X64, is_signed=True)
     core = CoreImage("x86_64-efi", prefix, None, False, ())
-    files = Chain(Machine.X64, {Role.GRUB: program}, core).files(b"")
+    files = SignedChain(Machine.X64, {ProgramRole.GRUB: program}, core).files(b"")
     return {*files} - {"EFI/BOOT/BOOTX64.EFI"}
 
 
@@ -294,7 +293,7 @@ def test_the_stub_is_where_grub_was_built_to_look(prefix: str | None, place: str
     assert configurations(prefix) == {"EFI/BOOT/grub.cfg"} | ({place} if place else set())
 
 
-@given_by_hypothesis(st.text(st.characters(codec="latin-1"), max_size=40))
+@given(st.text(st.characters(codec="latin-1"), max_size=40))
 @example("(memdisk)/boot/grub")
 def test_no_prefix_leads_out_of_the_esp(prefix: str) -> None:
     for path in configurations(prefix):

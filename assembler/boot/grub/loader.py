@@ -18,7 +18,7 @@ from assembler.boot.grub.words import escaped_words
 from assembler.boot.mounts.volumes import Role
 from assembler.boot.places import BOOT, Places
 from assembler.boot.protocol import BootData, BootLoader, BootTarget
-from assembler.boot.signed.chain import Signed, given
+from assembler.boot.signed.chain import EfiPrograms, read_efi_programs
 from assembler.boot.systemd_boot.extra_files import warn_of_commands
 from assembler.disk.tables import Table
 from assembler.errors import Findings
@@ -43,7 +43,7 @@ class GrubLoader(BootLoader):
     generations: Sequence[Generation]
     config: GrubConfig
     grubs: Mapping[Platform, Grub]
-    signed: Signed | None  # EFI programs that are used as they are
+    signed: EfiPrograms | None  # EFI programs that are used as they are
 
     @classmethod
     def disk_problems(cls, _table: Table, _sector_size: int) -> list[str]:
@@ -71,7 +71,7 @@ class GrubLoader(BootLoader):
         # If a given EFI program is bad, do not also complain about missing GRUB modules.
         without = {*Platform} if target.efi_binaries else set()
         with found.gather():
-            signed = given(target.efi_binaries) if target.efi_binaries else None
+            signed = read_efi_programs(target.efi_binaries) if target.efi_binaries else None
             chains = () if signed is None else signed.chains
             without = {Platform(chain.machine.names.grub) for chain in chains}
         places = [*_named_grubs(target.store, config), *sorted(target.programs)]

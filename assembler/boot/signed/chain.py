@@ -9,15 +9,16 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from assembler.binaries.core_image import CoreImage, CoreImageError, read_efi_core
-from assembler.binaries.efi_program import EfiProgram, read_program
+from assembler.binaries.efi_program import EfiProgram, parse_program
 from assembler.binaries.machine import Machine
 from assembler.binaries.pe import PeError
 from assembler.boot.files import BootFile
 from assembler.boot.places import FileSystemKind
-from assembler.boot.signed.role import Role, role_of
-from assembler.errors import Findings, RequestError, reason
+from assembler.boot.signed.role import ProgramRole, role_of
+from assembler.errors import Findings, Message, RequestError, Setting, reason
 from assembler.host.regular import read_file
 
 _OWN_DIRECTORY = "EFI/BOOT"
@@ -28,15 +29,15 @@ _NEEDED_MODULES = ("search_fs_uuid", "configfile")  # for our stub
 
 
 # What runs after what; of these a machine has one or two.
-_LOADERS = (Role.SHIM, Role.OTHER, Role.GRUB)
+_LOADERS = (ProgramRole.SHIM, ProgramRole.OTHER, ProgramRole.GRUB)
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class SignedChain:
     """What one machine's firmware starts, and what that starts in turn."""
 
     machine: Machine
-    programs: Mapping[Role, EfiProgram]
+    programs: Mapping[ProgramRole, EfiProgram]
     grub: CoreImage | None  # what its GRUB was built with
 
     def problems(self, file_system: FileSystemKind) -> list[str]:
@@ -48,7 +49,7 @@ class Chain:
         if not missing:
             return []
         return [
-            f"{self.programs[Role.GRUB].path} was built without {', '.join(missing)} and so "
+            f"{self.programs[ProgramRole.GRUB].path} was built without {', '.join(missing)} and so "
             f"cannot read its configuration from {file_system.name}: take another file system for "
             "/boot, or another GRUB"
         ]
@@ -59,18 +60,18 @@ class Chain:
         first, *second = [found[role] for role in _LOADERS if role in found]
         files: dict[str, bytes | Path] = {self.machine.boot_program: first}
         home, prefix = _OWN_DIRECTORY, self._prefix()
-        if Role.FALLBACK in found:
+        if ProgramRole.FALLBACK in found:
             # Shim then starts nothing else: it has boot entries made for what is elsewhere.
             home = prefix if prefix.startswith("EFI/") and prefix != home else _VENDOR_DIRECTORY
             shim = f"shim{self.machine}.efi"
             entry = f"{shim},NixOS,,This is the boot entry for NixOS\n"
-            files[f"{_OWN_DIRECTORY}/fb{self.machine}.efi"] = found[Role.FALLBACK]
+            files[f"{_OWN_DIRECTORY}/fb{self.machine}.efi"] = found[ProgramRole.FALLBACK]
             files[f"{home}/{shim}"] = first
             files[f"{home}/BOOT{self.machine.upper()}.CSV"] = entry.encode("utf-16-le")
         if second:
             files[f"{home}/grub{self.machine}.efi"] = second[0]
-        if Role.MOK_MANAGER in found:
-            files[f"{home}/mm{self.machine}.efi"] = found[Role.MOK_MANAGER]
+        if ProgramRole.MOK_MANAGER in found:
+            files[f"{home}/mm{self.machine}.efi"] = found[ProgramRole.MOK_MANAGER]
         if self.grub is not None:
             # Some read it where they were built to, others where they were started from.
             files |= {f"{where}/grub.cfg": stub for where in (prefix, home)}
@@ -90,10 +91,10 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class EfiPrograms:
     """Programs that go onto the ESP as they are, for one machine or more."""
 
-    chains: tuple[Chain, ...]
+    chains: tuple[SignedChain, ...]
 
     @property
     def version(self) -> str:
@@ -121,82 +122,99 @@ class Signed:
         return [BootFile(path, source) for path, source in sorted(files.items())]
 
 
-def given(paths: Sequence[Path]) -> Signed:
-    """What a user gives by `--efi-binary`; raises RequestError with every problem.
+def read_efi_programs(paths: Sequence[Path]) -> EfiPrograms:
+    """Make chains of the EFI programs at `paths`; raises RequestError with every problem.
 
-    Each program tells its machine, and its role as `role_of` has it. One given twice counts once.
+    The content of each program shows its machine and its role, as in `role_of`. A file that is
+    named twice counts once.
     """
     findings = Findings()
-    found: dict[Machine, dict[Role, EfiProgram]] = defaultdict(dict)
+    found: dict[Machine, dict[ProgramRole, _Content]] = defaultdict(dict)
     distinct: dict[str, Path] = {}
     for path in paths:
         distinct.setdefault(os.path.realpath(path), path)
     for path in distinct.values():
         with findings.gather():
-            program, role = _read(path)
-            programs = found[program.machine]
+            content, role = _read(path)
+            programs = found[content.program.machine]
             if role in programs:
                 findings.problems.append(
-                    f"--efi-binary {programs[role].path} and {path} are for the same machine and "
-                    "the same part: give one of them"
+                    Message(
+                        _setting(programs[role].program.path),
+                        f" and {path} are for the same machine and the same part: name only one",
+                    )
                 )
-            programs.setdefault(role, program)
+            programs.setdefault(role, content)
     usable = sum(map(len, found.values()))
     chains = []
     for machine in sorted(found):
-        if usable == len(distinct):  # else what lacks may be what cannot be used
-            findings.problems += _chain_problems(machine, found[machine])
+        programs = found[machine]
+        if usable == len(distinct):  # else the program that is missing may be an unusable one
+            paths_by_role = {role: one.program.path for role, one in programs.items()}
+            findings.problems += _chain_problems(machine, paths_by_role)
         with findings.gather():
-            chains.append(_make_chain(machine, found[machine]))
+            chains.append(_make_chain(machine, programs))
     findings.tell()
-    return Signed(tuple(chains))
+    return EfiPrograms(tuple(chains))
 
 
-def _read(path: Path) -> tuple[EfiProgram, Role]:
-    """A program and its role; raises RequestError where it is of no use here."""
+class _Content(NamedTuple):
+    program: EfiProgram
+    data: bytes
+
+
+def _setting(path: Path) -> Setting:
+    return Setting("efi_binaries", path)
+
+
+def _read(path: Path) -> tuple[_Content, ProgramRole]:
+    """A program and its role; raises RequestError where it cannot be used."""
     try:
-        program, role = read_program(path), role_of(path)
+        data = read_file(path)
+        program = parse_program(path, data)
     except PeError as error:
-        raise RequestError(f"--efi-binary {path}: {error}") from None
+        raise RequestError(Message(_setting(path), f": {error}")) from None
     except OSError as error:
-        raise RequestError(f"--efi-binary {reason(error)}") from None
-    if role is Role.SYSTEMD_BOOT:
-        raise RequestError(
-            f"--efi-binary {path} is systemd-boot, which does not read GRUB's menu: use "
-            "--boot-loader systemd-boot"
-        )
+        raise RequestError(Message(Setting("efi_binaries"), f" {reason(error)}")) from None
+    role = role_of(path.name, data)
+    if role is ProgramRole.SYSTEMD_BOOT:
+        why = " is systemd-boot, which does not read GRUB's menu: use "
+        raise RequestError(Message(_setting(path), why, Setting("boot_loader", "systemd-boot")))
     if path.name.lower().endswith(".signed") and not program.is_signed:
-        raise RequestError(f"--efi-binary {path} has no signature, though its name says so")
-    return program, role
+        why = " has no signature, though its name ends in .signed"
+        raise RequestError(Message(_setting(path), why))
+    return _Content(program, data), role
 
 
-def _make_chain(machine: Machine, programs: Mapping[Role, EfiProgram]) -> Chain:
-    grub = programs.get(Role.GRUB)
-    try:
-        core = None if grub is None else read_efi_core(read_file(grub.path))
-    except CoreImageError as error:
-        path = programs[Role.GRUB].path
-        raise RequestError(f"--efi-binary {path} is no usable GRUB: {error}") from None
-    return Chain(machine, dict(programs), core)
-
-
-def _chain_problems(machine: Machine, programs: Mapping[Role, EfiProgram]) -> list[str]:
-    loaders = [programs[role].path for role in _LOADERS if role in programs]
+def _chain_problems(machine: Machine, programs: Mapping[ProgramRole, Path]) -> list[str]:
+    """Why the programs for one machine do not start each other."""
+    loaders = [programs[role] for role in _LOADERS if role in programs]
     if len(loaders) > 2:
-        return [
-            f"--efi-binary {loaders[1]} has no place between {loaders[0]}, which starts a single "
-            f"program, and {loaders[2]}: leave one of them out"
-        ]
-    if Role.SHIM in programs:
+        why = (
+            f" has no place between {loaders[0]}, which starts a single program, and {loaders[2]}: "
+            "leave one of them out"
+        )
+        return [Message(_setting(loaders[1]), why)]
+    if ProgramRole.SHIM in programs:
         if len(loaders) == 1:
-            return [
-                f"--efi-binary {loaders[0]} starts another program: give that as well, such as "
-                f"a signed grub{machine}.efi"
-            ]
+            why = f" starts another program: name that as well, such as a signed grub{machine}.efi"
+            return [Message(_setting(loaders[0]), why)]
         return []
+    why = f" is of use to a shim alone: name that as well, shim{machine}.efi"
     return [
-        f"--efi-binary {programs[role].path} is of use to a shim alone: give that as well, "
-        f"shim{machine}.efi"
-        for role in (Role.MOK_MANAGER, Role.FALLBACK)
+        Message(_setting(programs[role]), why)
+        for role in (ProgramRole.MOK_MANAGER, ProgramRole.FALLBACK)
         if role in programs
     ]
+
+
+def _make_chain(machine: Machine, programs: Mapping[ProgramRole, _Content]) -> SignedChain:
+    """A chain of programs; raises RequestError where the GRUB among them is unusable."""
+    core, grub = None, programs.get(ProgramRole.GRUB)
+    if grub is not None:
+        try:
+            core = read_efi_core(grub.data)
+        except CoreImageError as error:
+            fault = f" is no usable GRUB: {error}"
+            raise RequestError(Message(_setting(grub.program.path), fault)) from None
+    return SignedChain(machine, {role: one.program for role, one in programs.items()}, core)

@@ -4,13 +4,11 @@ Source of the marks: shim's version.c, MokManager.c and fallback.c, systemd's bo
 """
 
 from enum import Enum
-from pathlib import Path
 
 from assembler.binaries.core_image import CoreImageError, read_efi_core
-from assembler.host.regular import read_file
 
 
-class Role(Enum):
+class ProgramRole(Enum):
     """What a program is, with how the names of its files start."""
 
     SHIM = ("shim",)
@@ -21,19 +19,19 @@ class Role(Enum):
     OTHER = ("",)
 
     @staticmethod
-    def of(name: str) -> "Role":
+    def of(name: str) -> "ProgramRole":
         """The role of a file by its name."""
-        return next(role for role in Role if name.lower().startswith(role.value))
+        return next(role for role in ProgramRole if name.lower().startswith(role.value))
 
 
 _HEADERS = 4096  # bytes, where the names of sections are
 
 _MARKS = (
-    (Role.SYSTEMD_BOOT, (b"#### LoaderInfo: systemd-boot ",)),
-    (Role.SHIM, (b"UEFI SHIM\n$Version: ",)),
-    (Role.MOK_MANAGER, ("Perform MOK management".encode("utf-16-le"),)),
+    (ProgramRole.SYSTEMD_BOOT, (b"#### LoaderInfo: systemd-boot ",)),
+    (ProgramRole.SHIM, (b"UEFI SHIM\n$Version: ",)),
+    (ProgramRole.MOK_MANAGER, ("Perform MOK management".encode("utf-16-le"),)),
     (
-        Role.FALLBACK,
+        ProgramRole.FALLBACK,
         tuple(
             f"{start}{machine}.{end}".encode("utf-16-le")
             for start, machines, end in (
@@ -46,12 +44,11 @@ _MARKS = (
 )
 
 
-def role_of(path: Path) -> Role:
-    """What a program is: by its content, else by its name. Raises OSError.
+def role_of(name: str, data: bytes) -> ProgramRole:
+    """What a program is: by its content, else by the name of its file.
 
-    What is called GRUB and is none, and a GRUB with damaged modules, count as GRUB.
+    A file that is called GRUB and is none, and a GRUB with damaged modules, count as GRUB.
     """
-    data = read_file(path)
     for role, marks in _MARKS:
         if any(mark in data for mark in marks):
             return role
@@ -59,5 +56,5 @@ def role_of(path: Path) -> Role:
         read_efi_core(data)
     except CoreImageError:
         damaged = b"GRUB" in data and b"mods\0\0\0\0" in data[:_HEADERS]
-        return Role.GRUB if damaged else Role.of(path.name)
-    return Role.GRUB
+        return ProgramRole.GRUB if damaged else ProgramRole.of(name)
+    return ProgramRole.GRUB
