@@ -8,13 +8,14 @@ from dataclasses import replace
 from assembler.boot.bootspec import Bootspec
 from assembler.boot.generation import read_system
 from assembler.boot.mounts.compare import Comparison, compare
-from assembler.boot.mounts.devices import Named, Tag
+from assembler.boot.mounts.devices import NamedDevice, Tag
 from assembler.boot.mounts.fstab import Mount, finds_root_by_type, parameter_mounts, read_mounts
-from assembler.boot.mounts.names import Claims, Disk, Names
+from assembler.boot.mounts.names import Claims, DiskNames, TargetDisk
 from assembler.boot.mounts.volumes import Role
+from assembler.boot.systemd_boot.loader import SystemdBoot
 from assembler.disk.layout import Layout, shape
 from assembler.disk.tables import ROOT_TYPES, Table, root_type
-from assembler.errors import RequestError
+from assembler.errors import Message, RequestError, Setting
 from assembler.filesystems.fat.kind import FAT
 from assembler.filesystems.registry import ROOT_KINDS
 from assembler.plan.resolve import Resolution
@@ -24,7 +25,7 @@ from assembler.store.paths import Store
 log = logging.getLogger(__name__)
 
 
-def decide_names(resolution: Resolution, store: Store) -> Names:
+def decide_names(resolution: Resolution, store: Store) -> DiskNames:
     """What file systems and partitions are called; warns of what another disk must be.
 
     Raises RequestError with a line for each thing that the system mounts and this disk cannot
@@ -38,13 +39,14 @@ def decide_names(resolution: Resolution, store: Store) -> Names:
     mounts = _mounts(store, spec.root.system, main)
     found = compare(mounts, claims)
     faults = [*found.problems, *found.claims.clashes()]
-    by_another_table = bool(faults) and not any("--partition-table" in fault for fault in faults)
+    faults_of_table = any(_names_a_table(fault) for fault in faults)
+    try_tables = bool(faults) and not faults_of_table
     faults += _automatic_faults(spec, claims.disk.layout, main)
     if not spec.loader_type.boots:
         for fault in faults:
             log.warning("%s", fault)
         faults = []
-    elif by_another_table:
+    elif try_tables:
         faults += _other_tables(resolution, mounts)
     if problems or faults:
         raise RequestError([*problems, *faults])
@@ -60,34 +62,43 @@ def _claims(resolution: Resolution) -> Claims:
     spec, expected = resolution.spec, resolution.expected
     layout = shape(spec.table, root_type(resolution.architecture))
     places = expected.esp, expected.boot
-    claims = Claims(Disk(layout, spec.kind, FAT, [*ROOT_KINDS.values()], spec.subvolumes, *places))
-    for name, option in _options(spec):
-        claims.add(Role.ROOT, name, option)
+    claims = Claims(
+        TargetDisk(layout, spec.kind, FAT, [*ROOT_KINDS.values()], spec.subvolumes, *places)
+    )
+    for name, setting in _asked_names(spec):
+        claims.add(Role.ROOT, name, Message(setting, f" is {name.value}"), setting)
     return claims
+
+
+def _names_a_table(fault: str) -> bool:
+    """Whether a fault already tells which partition table to take."""
+    parts = fault.parts if isinstance(fault, Message) else ()
+    return any(isinstance(part, Setting) and part.name == "partition_table" for part in parts)
 
 
 def _other_tables(resolution: Resolution, mounts: Sequence[Mount]) -> list[str]:
     """A line that names the partition tables with which a system finds all that it mounts."""
-    fitting = []
+    fitting: list[str | Setting] = []
     for table in Table:
         other = replace(resolution, spec=replace(resolution.spec, partition_table=table))
         if not other.problems():
             found = compare(mounts, _claims(other))
             if not found.problems and not list(found.claims.clashes()):
                 # A bare file system has no boot loader, unless one is asked for.
-                loader = f" --boot-loader {other.spec.loader}" if table is Table.NONE else ""
-                fitting.append(f"--partition-table {table}{loader}")
-    return [f"all that the system mounts is there with {' or '.join(fitting)}"] if fitting else []
+                fitting += [" or ", Setting("partition_table", table)]
+                if table is Table.NONE:
+                    fitting += [" ", Setting("boot_loader", other.spec.loader)]
+    return [Message("all that the system mounts is there with ", *fitting[1:])] if fitting else []
 
 
-def _options(spec: Spec) -> Iterator[tuple[Named, str]]:
-    """The names that the user gives the root, and how."""
+def _asked_names(spec: Spec) -> Iterator[tuple[NamedDevice, Setting]]:
+    """The names that the user chooses for the root, and the settings that have them."""
     if spec.label is not None and spec.has_label_that_fits:
-        yield Named(Tag.LABEL, spec.label), f"--label is {spec.label}"
+        yield NamedDevice(Tag.LABEL, spec.label), Setting("label")
     if spec.root_uuid is not None:
-        yield Named(Tag.UUID, str(spec.root_uuid)), f"--root-uuid is {spec.root_uuid}"
+        yield NamedDevice(Tag.UUID, str(spec.root_uuid)), Setting("root_uuid")
     if spec.root_partuuid is not None:
-        yield Named(Tag.PARTUUID, spec.root_partuuid), f"--root-partuuid is {spec.root_partuuid}"
+        yield NamedDevice(Tag.PARTUUID, spec.root_partuuid), Setting("root_partuuid")
 
 
 def _read(store: Store, system: str) -> Bootspec | None:
@@ -125,10 +136,11 @@ def _automatic_faults(spec: Spec, layout: Layout, bootspec: Bootspec | None) -> 
     typed = layout.table.is_gpt and layout.root.type in ROOT_TYPES.values()
     if typed and spec.loader_type.names_its_partition:
         return []
-    return [
+    why = (
         "the kernel parameters ask for root=gpt-auto, but systemd finds such a root only on a GPT "
-        'that systemd-boot started: take --boot-loader systemd-boot, or fileSystems."/"'
-    ]
+        "that systemd-boot started: take "
+    )
+    return [Message(why, Setting("boot_loader", SystemdBoot.name), ', or fileSystems."/"')]
 
 
 def _with_others(

@@ -11,7 +11,7 @@ from assembler.appliance.accelerator import attempts
 from assembler.boot.architecture import read_architecture
 from assembler.boot.mounts.boot_mounts import BootMounts, boot_mounts
 from assembler.boot.mounts.fstab import read_mounts
-from assembler.boot.mounts.names import Names
+from assembler.boot.mounts.names import DiskNames
 from assembler.boot.protocol import BootLoader, BootTarget
 from assembler.disk.layout import shape
 from assembler.errors import Findings, Message, RequestError, Setting
@@ -47,7 +47,7 @@ class Request:
     architecture: str  # of the system, as Nix calls it: x86_64-linux
     loader: BootLoader
     mounts: BootMounts
-    names: Names
+    names: DiskNames
     rows: tuple[Row, ...]
 
 
@@ -101,7 +101,7 @@ def read_request(spec: Spec, scratch: Path) -> Request:
         with found.gather():
             attempts(spec.accelerator)
     files = ClosureFiles(StoreRoot(spec.root.store), scratch)
-    closure, architecture, names = None, "", Names()
+    closure, architecture, names = None, "", DiskNames()
     loader, mounts = None, BootMounts()
     resolution: Resolution | None = None
     if not root_problems(spec.root):

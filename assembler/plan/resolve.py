@@ -6,6 +6,7 @@ from assembler.boot.installer import Installer, read_installer
 from assembler.boot.loaders import LOADERS
 from assembler.boot.protocol import Expected
 from assembler.disk.tables import FOR_EFI_ALONE, Table
+from assembler.errors import Message, Setting
 from assembler.root.skeleton import current_generation
 from assembler.spec import Spec
 from assembler.store.paths import Store
@@ -40,10 +41,10 @@ class Resolution:
         if self.asked.boot_loader is not None or self.asked.partition_table is not Table.NONE:
             problems += self.installer.problems(self.asked.boot_loader)
         if self.architecture in _EFI_ONLY and table.boots_bios:
-            problems.append(
-                f"--partition-table {table} is for BIOS, which no machine for "
-                f"{self.architecture} has: take {FOR_EFI_ALONE}"
+            why = (
+                f" is for BIOS, which no machine for {self.architecture} has: take {FOR_EFI_ALONE}"
             )
+            problems.append(Message(Setting("partition_table", table), why))
         return problems + self.spec.boot_problems() + self.expected.problems(table)
 
     def warn(self) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from assembler.boot.mounts.boot_mounts import BootMounts
 from assembler.boot.mounts.devices import Tag
-from assembler.boot.mounts.names import Names
+from assembler.boot.mounts.names import DiskNames
 from assembler.boot.mounts.volumes import Role, Volume
 from assembler.boot.places import BOOT, Places
 from assembler.boot.protocol import BootData
@@ -20,7 +20,7 @@ from assembler.store.paths import STORE
 
 
 def make_volumes(
-    spec: Spec, names: Names, mounts: BootMounts, identity: Identity
+    spec: Spec, names: DiskNames, mounts: BootMounts, identity: Identity
 ) -> dict[Role, Volume]:
     """The file systems of the disk, named as it was asked for, or else from its identity."""
     places = {
@@ -36,7 +36,7 @@ def make_volumes(
     }
 
 
-def _uuid(role: Role, names: Names, identity: Identity) -> str:
+def _uuid(role: Role, names: DiskNames, identity: Identity) -> str:
     asked = names.get(role, Tag.UUID)
     if asked is not None:
         return asked
@@ -76,7 +76,7 @@ def make_fats(
     ]
 
 
-def name_partitions(layout: Layout, names: Names, disk_guid: UUID | None) -> Layout:
+def name_partitions(layout: Layout, names: DiskNames, disk_guid: UUID | None) -> Layout:
     """The disk with the names and GUIDs that are asked for."""
     numbers = {
         role: partition.number for role in Role if (partition := role.of(layout)) is not None

@@ -138,7 +138,7 @@ def test_a_menu_that_should_be_locked_is_not_left_open(
 ) -> None:
     assert problems(store, tmp_path, users={"root": {key: "/etc/gone"}}) == [
         ", user 'root': the password is in /etc/gone, which is not in the image: put it there with "
-        "--contents, as a menu that should be locked is not left open"
+        "contents, as a menu that should be locked is not left open"
     ]
     [empty] = problems(store, tmp_path, users={"root": {key: "/etc/empty"}})
     written = "the hash that grub-mkpasswd-pbkdf2 prints, from grub.pbkdf2. on"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from assembler.boot.mounts.boot_mounts import boot_mounts
 from assembler.boot.mounts.compare import Comparison, compare
 from assembler.boot.mounts.fstab import parameter_mounts, parse_fstab
-from assembler.boot.mounts.names import Claims, Disk
+from assembler.boot.mounts.names import Claims, TargetDisk
 from assembler.boot.mounts.volumes import Role
 from assembler.disk.layout import shape
 from assembler.disk.tables import PartitionType, Table
@@ -33,7 +33,8 @@ def comparison(
     mounts = parse_fstab("\n".join(row for row in rows if not row.startswith("root=")))
     mounts += parameter_mounts([row for row in rows if row.startswith("root=")])
     return compare(
-        mounts, Claims(Disk(layout, ROOT_KINDS[kind], FAT, [*ROOT_KINDS.values()], subvolumes))
+        mounts,
+        Claims(TargetDisk(layout, ROOT_KINDS[kind], FAT, [*ROOT_KINDS.values()], subvolumes)),
     )
 
 
@@ -93,7 +94,7 @@ def test_names_by_which_a_disk_is_mounted(
     assert (found.problems, found.doubts) == ([], [])
     given_names = found.claims.names
     words = {Role.ROOT: "root", Role.ESP: "esp", Role.BOOT: "boot"}
-    told = {f"{words[role]} {tag}": name for (role, tag), name in given_names.given.items()}
+    told = {f"{words[role]} {tag}": name for (role, tag), name in given_names.asked.items()}
     assert {key: told[key] for key in names} == names
     assert list(found.claims.clashes()) == []
 
@@ -126,12 +127,12 @@ def test_names_by_which_a_disk_is_mounted(
         ("hybrid", ["UUID=12ab-cd34 /boot vfat x"], "upper case"),
         ("hybrid", ["UUID=0000-0000 /boot vfat x"], "cannot be all zeros, which stand for no"),
         # Another type of file system.
-        ("hybrid", ["LABEL=nixos / xfs x"], "take --filesystem xfs"),
-        ("hybrid", ["LABEL=nixos / btrfs x"], "take --filesystem btrfs"),
+        ("hybrid", ["LABEL=nixos / xfs x"], "take file_system xfs"),
+        ("hybrid", ["LABEL=nixos / btrfs x"], "take file_system btrfs"),
         ("hybrid", ["LABEL=nixos / ext3 x"], 'give fileSystems."/" the fsType ext4'),
         ("hybrid", ["tank/root / zfs x"], "as zfs"),
-        ("hybrid", ["root=LABEL=nixos rootfstype=f2fs"], "take --filesystem f2fs"),
-        ("hybrid", ["LABEL=nixos / auto subvol=@"], "take --filesystem btrfs"),
+        ("hybrid", ["root=LABEL=nixos rootfstype=f2fs"], "take file_system f2fs"),
+        ("hybrid", ["LABEL=nixos / auto subvol=@"], "take file_system btrfs"),
         # Other devices.
         ("hybrid", ["/dev/mapper/root / ext4 x"], "LUKS, LVM or RAID"),
         ("hybrid", ["root=/dev/mapper/root"], "take root=LABEL=nixos"),
@@ -158,9 +159,9 @@ def test_names_by_which_a_disk_is_mounted(
         (
             "legacy+gpt",
             [ROOT, "LABEL=ESP /boot/efi vfat x"],
-            "take --partition-table efi, efixbootldr or",
+            "take partition_table efi, efixbootldr or",
         ),
-        ("none", [ROOT, "LABEL=ESP /efi vfat x"], "take --partition-table efi, efixbootldr or"),
+        ("none", [ROOT, "LABEL=ESP /efi vfat x"], "take partition_table efi, efixbootldr or"),
         ("legacy+boot", [ROOT, "LABEL=A /boot vfat", "LABEL=B /efi vfat"], "no EFI system part"),
         (
             "legacy+boot",
@@ -193,10 +194,10 @@ def test_what_a_disk_cannot_be(table: str, rows: list[str], word: str) -> None:
         (["LABEL=nixos / btrfs x"], (("nix", "/nix"),), ""),
         (["LABEL=nixos / btrfs x", "LABEL=nixos /top btrfs subvolid=5"], (), ""),
         ([BTRFS, "LABEL=nixos /boot auto subvol=b"], (("@", "/"), ("b", "/boot")), ""),
-        ([BTRFS], (), "take --subvolume @=/"),
+        ([BTRFS], (), "take subvolumes @=/"),
         (["LABEL=nixos / btrfs subvol=os/root"], (), "a name without a slash"),
-        ([BTRFS, "LABEL=nixos /home btrfs subvol=@home"], (("@", "/"),), "--subvolume @home=/home"),
-        ([BTRFS, "LABEL=nixos /nix btrfs subvol=@nix"], (("@", "/"),), "--subvolume @nix=/nix"),
+        ([BTRFS, "LABEL=nixos /home btrfs subvol=@home"], (("@", "/"),), "subvolumes @home=/home"),
+        ([BTRFS, "LABEL=nixos /nix btrfs subvol=@nix"], (("@", "/"),), "subvolumes @nix=/nix"),
         (
             [BTRFS, f"UUID={UUID} /home btrfs subvol=@home"],
             (("@", "/"), ("home", "/home")),

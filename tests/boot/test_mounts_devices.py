@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from assembler.boot.mounts.devices import (
     Device,
-    Foreign,
-    Named,
-    Node,
+    ForeignDevice,
+    NamedDevice,
+    NumberedPartition,
     Tag,
     parse_device,
     udev_decode,
@@ -19,29 +19,32 @@ from assembler.boot.mounts.devices import (
 @pytest.mark.parametrize(
     ("text", "device"),
     [
-        ("LABEL=nixos", Named(Tag.LABEL, "nixos")),
-        ('LABEL="my root"', Named(Tag.LABEL, "my root")),
-        ("UUID=1234-ABCD", Named(Tag.UUID, "1234-ABCD")),
-        ("PARTLABEL=disk-main-root", Named(Tag.PARTLABEL, "disk-main-root")),
-        ("PARTUUID=0badcafe-01", Named(Tag.PARTUUID, "0badcafe-01")),
-        ("/dev/disk/by-label/my\\x20root", Named(Tag.LABEL, "my root")),
-        ("/dev/disk/by-label/a\\x2fb", Named(Tag.LABEL, "a/b")),
-        ("/dev/disk/by-label/ünï", Named(Tag.LABEL, "ünï")),
-        ("/dev/disk/by-partlabel/EFI\\x20System", Named(Tag.PARTLABEL, "EFI System")),
-        ("/dev/disk/by-uuid/12AB-CD34", Named(Tag.UUID, "12AB-CD34")),
-        ("/dev/disk/by-partuuid/0badcafe-01", Named(Tag.PARTUUID, "0badcafe-01")),
-        ("/dev/vda", Node("vda", 0)),
-        ("/dev/vda3", Node("vda", 3)),
-        ("/dev/sdab12", Node("sdab", 12)),
-        ("/dev/hda1", Node("hda", 1)),
-        ("/dev/xvda1", Node("xvda", 1)),
-        ("/dev/nvme0n1", Node("nvme0n1", 0)),
-        ("/dev/nvme0n1p2", Node("nvme0n1", 2)),
-        ("/dev/mmcblk0p2", Node("mmcblk0", 2)),
-        ("/dev/disk/by-id/scsi-0G_pd-part3", Node("disk/by-id/scsi-0G_pd", 3)),
-        ("/dev/disk/by-path/pci-0000:00:05.0", Node("disk/by-path/pci-0000:00:05.0", 0)),
-        ("/dev/disk/azure/root-part1", Node("disk/azure/root", 1)),
-        ("ID=wwn-0x5-part1", Node("disk/wwn-0x5", 1)),
+        ("LABEL=nixos", NamedDevice(Tag.LABEL, "nixos")),
+        ('LABEL="my root"', NamedDevice(Tag.LABEL, "my root")),
+        ("UUID=1234-ABCD", NamedDevice(Tag.UUID, "1234-ABCD")),
+        ("PARTLABEL=disk-main-root", NamedDevice(Tag.PARTLABEL, "disk-main-root")),
+        ("PARTUUID=0badcafe-01", NamedDevice(Tag.PARTUUID, "0badcafe-01")),
+        ("/dev/disk/by-label/my\\x20root", NamedDevice(Tag.LABEL, "my root")),
+        ("/dev/disk/by-label/a\\x2fb", NamedDevice(Tag.LABEL, "a/b")),
+        ("/dev/disk/by-label/ünï", NamedDevice(Tag.LABEL, "ünï")),
+        ("/dev/disk/by-partlabel/EFI\\x20System", NamedDevice(Tag.PARTLABEL, "EFI System")),
+        ("/dev/disk/by-uuid/12AB-CD34", NamedDevice(Tag.UUID, "12AB-CD34")),
+        ("/dev/disk/by-partuuid/0badcafe-01", NamedDevice(Tag.PARTUUID, "0badcafe-01")),
+        ("/dev/vda", NumberedPartition("vda", 0)),
+        ("/dev/vda3", NumberedPartition("vda", 3)),
+        ("/dev/sdab12", NumberedPartition("sdab", 12)),
+        ("/dev/hda1", NumberedPartition("hda", 1)),
+        ("/dev/xvda1", NumberedPartition("xvda", 1)),
+        ("/dev/nvme0n1", NumberedPartition("nvme0n1", 0)),
+        ("/dev/nvme0n1p2", NumberedPartition("nvme0n1", 2)),
+        ("/dev/mmcblk0p2", NumberedPartition("mmcblk0", 2)),
+        ("/dev/disk/by-id/scsi-0G_pd-part3", NumberedPartition("disk/by-id/scsi-0G_pd", 3)),
+        (
+            "/dev/disk/by-path/pci-0000:00:05.0",
+            NumberedPartition("disk/by-path/pci-0000:00:05.0", 0),
+        ),
+        ("/dev/disk/azure/root-part1", NumberedPartition("disk/azure/root", 1)),
+        ("ID=wwn-0x5-part1", NumberedPartition("disk/wwn-0x5", 1)),
     ],
 )
 def test_names_of_this_disk(text: str, device: Device) -> None:
@@ -67,7 +70,7 @@ def test_names_of_this_disk(text: str, device: Device) -> None:
 )
 def test_what_is_no_name_of_a_disk(text: str, what: str) -> None:
     device = parse_device(text)
-    assert isinstance(device, Foreign)
+    assert isinstance(device, ForeignDevice)
     assert what in device.what
 
 
@@ -77,7 +80,7 @@ def test_any_name_survives_udev(name: str) -> None:
     assert udev_decode(link) == name
     assert "/" not in link and " " not in link
     if name:
-        assert parse_device(f"/dev/disk/by-partlabel/{link}") == Named(Tag.PARTLABEL, name)
+        assert parse_device(f"/dev/disk/by-partlabel/{link}") == NamedDevice(Tag.PARTLABEL, name)
 
 
 @given(st.text())

@@ -3,8 +3,8 @@
 import subprocess
 from pathlib import Path
 
-from assembler.boot.mounts.devices import Named, Tag
-from assembler.boot.mounts.names import Disk, name_fault
+from assembler.boot.mounts.devices import NamedDevice, Tag
+from assembler.boot.mounts.names import TargetDisk, name_fault
 from assembler.boot.mounts.volumes import Role
 from assembler.disk.layout import shape
 from assembler.disk.tables import Table
@@ -12,13 +12,13 @@ from assembler.filesystems.ext4.kind import EXT4
 from assembler.filesystems.fat.kind import FAT
 from tests.support.helpers import output
 
-DISK = Disk(shape(Table.HYBRID), EXT4, FAT, [EXT4])
+DISK = TargetDisk(shape(Table.HYBRID), EXT4, FAT, [EXT4])
 ASCII = [chr(one) for one in range(0x20, 0x7F)]
 
 
 def is_fat_label(label: str) -> bool:
     """Whether a FAT is held to be able to have a label."""
-    return not name_fault(DISK, Role.ESP, Named(Tag.LABEL, label))
+    return not name_fault(DISK, Role.ESP, NamedDevice(Tag.LABEL, label))
 
 
 def probe(image: Path, tag: str) -> str:
@@ -46,7 +46,7 @@ def test_blkid_does_not_find_what_is_no_name(tmp_path: Path) -> None:
     image = tmp_path / "fat"
     output("/sbin/mkfs.fat", "-C", "-i", "00000000", "-n", "NO NAME", image, "1024")
     assert probe(image, "UUID") == probe(image, "LABEL") == ""
-    assert name_fault(DISK, Role.ESP, Named(Tag.UUID, "0000-0000"))
+    assert name_fault(DISK, Role.ESP, NamedDevice(Tag.UUID, "0000-0000"))
     assert not is_fat_label("NO NAME")
     for label in ("", " a", "a ", "a" * 12, "ü", "a\tb"):
         assert not is_fat_label(label)
@@ -55,8 +55,8 @@ def test_blkid_does_not_find_what_is_no_name(tmp_path: Path) -> None:
 def test_ext4_has_the_longest_label(tmp_path: Path) -> None:
     image, label = tmp_path / "ext4", "ünïcödé long"
     assert len(label.encode()) == EXT4.label_bytes
-    assert not name_fault(DISK, Role.ROOT, Named(Tag.LABEL, label))
-    assert name_fault(DISK, Role.ROOT, Named(Tag.LABEL, f"{label}x"))
+    assert not name_fault(DISK, Role.ROOT, NamedDevice(Tag.LABEL, label))
+    assert name_fault(DISK, Role.ROOT, NamedDevice(Tag.LABEL, f"{label}x"))
     output("/sbin/mke2fs", "-q", "-t", "ext4", "-L", label, image, "2M")
     assert probe(image, "LABEL") == label
     assert "ünïcödé long" in output("/sbin/dumpe2fs", "-h", image).decode()

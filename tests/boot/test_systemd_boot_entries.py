@@ -196,7 +196,7 @@ def test_further_initrds_come_after_the_first() -> None:
     ]
     assert absent_initrds([one], copies) == [
         "generation 1: its initrd EFI/more.cpio (system.boot.extraInitrd.paths) is not on the "
-        "partition with systemd-boot's entries: put it there with --contents"
+        "partition with systemd-boot's entries: put it there with contents"
     ]
     assert absent_initrds([one], [*copies, "efi/More.cpio"]) == []
 
@@ -258,7 +258,7 @@ def test_kernels_that_firmware_cannot_start_are_told(tmp_path: Path) -> None:
     ia32 = store.host(whole.kernel)
     ia32.write_bytes(ia32.read_bytes().replace(b"PE\0\0\x64\x86", b"PE\0\0\x4c\x01"))
     told = "systemd-boot cannot start the kernel"
-    advice = "build it with CONFIG_EFI_STUB, or use --boot-loader grub"
+    advice = "build it with CONFIG_EFI_STUB, or use boot_loader grub"
     assert stub_problems(store, [generation]) == [
         f"generation 5: {told} {whole.kernel}: it is an EFI program for i386, not for "
         f"x86-64; {advice}",

@@ -8,7 +8,7 @@ import pytest
 
 from assembler.boot.installer import Installer
 from assembler.boot.mounts.devices import Tag
-from assembler.boot.mounts.names import Names
+from assembler.boot.mounts.names import DiskNames
 from assembler.boot.mounts.volumes import Role
 from assembler.disk.tables import Table
 from assembler.errors import RequestError
@@ -34,7 +34,7 @@ def decide(
     generations: tuple[tuple[int, str], ...] = (),
     architecture: str = "x86_64-linux",
     **options: object,
-) -> Names:
+) -> DiskNames:
     """Decide the names for a request."""
     root = RootSpec(system=top, store=store.root, generations=generations)
     spec = Spec(root=root, out=Path("/nonexistent"), **options)  # type: ignore[arg-type]
@@ -65,9 +65,9 @@ def test_what_the_machine_must_call_the_disk(store: StoreRoot) -> None:
 @pytest.mark.parametrize(
     ("fstab", "options", "word"),
     [
-        ("LABEL=b / ext4", {"label": "a"}, "--label is a"),
-        (f"UUID={NUMBER} / ext4", {"root_uuid": UUID(int=1 << 64)}, "--root-uuid is"),
-        (f"PARTUUID={NUMBER} / ext4", {"root_partuuid": NUMBER[:-1] + "0"}, "--root-partuuid is"),
+        ("LABEL=b / ext4", {"label": "a"}, "label is a"),
+        (f"UUID={NUMBER} / ext4", {"root_uuid": UUID(int=1 << 64)}, "root_uuid is"),
+        (f"PARTUUID={NUMBER} / ext4", {"root_partuuid": NUMBER[:-1] + "0"}, "root_partuuid is"),
         ("", {"root_partuuid": "0badcafe-01"}, "a GUID in lower case"),
         ("", {"root_partuuid": NUMBER, "partition_table": Table.LEGACY}, "an MBR"),
         ("", {"root_partuuid": NUMBER, "partition_table": Table.NONE}, "without a partition table"),
@@ -193,7 +193,7 @@ def test_other_generations_that_contradict_are_one_warning(
     [
         (
             ["/dev/vda2 / ext4 x"],
-            "legacy+boot or --partition-table legacy+gpt or --partition-table efi",
+            "legacy+boot or partition_table legacy+gpt or partition_table efi",
         ),
         (["/dev/sda / ext4 x"], "none"),
         (["PARTUUID=0badcafe-01 / ext4 x"], "legacy"),
@@ -205,4 +205,4 @@ def test_a_table_that_the_system_is_for_is_named(
 ) -> None:
     with pytest.raises(RequestError) as raised:
         decide(store, system(store, "0", "\n".join(rows)))
-    assert f"--partition-table {tables}" in str(raised.value)
+    assert f"partition_table {tables}" in str(raised.value)

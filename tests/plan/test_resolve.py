@@ -66,7 +66,7 @@ def test_a_machine_that_has_no_bios(tmp_path: Path) -> None:
     assert look(tmp_path / "a", "", ARM).spec.table is Table.EFI
     given = look(tmp_path / "b", "", ARM, partition_table=Table.HYBRID)
     assert given.problems() == [
-        "--partition-table hybrid is for BIOS, which no machine for aarch64-linux has: take efi or "
+        "partition_table hybrid is for BIOS, which no machine for aarch64-linux has: take efi or "
         "efixbootldr"
     ]
 

@@ -14,7 +14,7 @@ from assembler.boot.grub.assets import find_theme
 from assembler.boot.grub.xml import Settings, read_settings
 from assembler.boot.lookup import find_file
 from assembler.boot.places import BOOT
-from assembler.errors import RequestError, reason
+from assembler.errors import Message, RequestError, Setting, reason
 from assembler.host.regular import read_file
 from assembler.store.paths import STORE, Store, store_path_of
 from assembler.store.registration import PathInfo, nearest
@@ -248,15 +248,14 @@ def _first_line(store: Store, settings: Settings, path: str, image: Image) -> st
         if store_path_of(path) is None:
             content = image(path)
             if content is None:
-                raise RequestError(
-                    f"the password is in {path}, which is not in the image: put it there with "
-                    "--contents, as a menu that should be locked is not left open"
-                )
+                where = f"the password is in {path}, which is not in the image: put it there with "
+                why = ", as a menu that should be locked is not left open"
+                raise RequestError(Message(where, Setting("contents"), why))
         else:
             content = read_file(store.host(find_file(store, path)))
         text = content.decode()
     except RequestError as error:
-        settings.problems.append(f"{settings.where}: {error}")
+        settings.problems += [Message(f"{settings.where}: ", line) for line in error.problems]
         return None
     except OSError as error:
         settings.problems.append(f"{settings.where}: cannot read {reason(error)}")

@@ -20,7 +20,7 @@ class Tag(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedDevice:
     """A device with a name that is written on the disk: any disk can be given it."""
 
     tag: Tag
@@ -28,7 +28,7 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class NumberedPartition:
     """A partition by its number on a disk, which the machine calls `disk`; 0 is the whole disk."""
 
     disk: str
@@ -46,13 +46,13 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Foreign:
+class ForeignDevice:
     """Anything else: what it is, in words."""
 
     what: str
 
 
-Device = Named | Node | Foreign
+Device = NamedDevice | NumberedPartition | ForeignDevice
 
 _TAG = re.compile(r"(LABEL|UUID|PARTLABEL|PARTUUID)=(.*)", re.DOTALL)
 _LINK = re.compile(r"/dev/disk/by-(label|uuid|partlabel|partuuid)/(.*)", re.DOTALL)
@@ -73,15 +73,15 @@ _KEPT = re.compile(r"[0-9A-Za-z#+.:=@_-]|[^\x00-\x7f\ud800-\udfff]")
 def parse_device(text: str) -> Device:
     """What a device is named by, as it is written but without fstab's own escapes."""
     if found := _TAG.fullmatch(text):
-        return Named(Tag[found[1]], _unquote(found[2]))
+        return NamedDevice(Tag[found[1]], _unquote(found[2]))
     if found := _LINK.fullmatch(text):
         return _linked(Tag(found[1]), found[2])
     if found := _NODE.fullmatch(text):
-        return Node(found[1] or found[2], int(found[3] or 0))
+        return NumberedPartition(found[1] or found[2], int(found[3] or 0))
     if not _LAYERS.match(text) and (found := _MACHINE.fullmatch(text)):
-        return Node(f"disk/{found[1]}", int(found[2] or 0))
+        return NumberedPartition(f"disk/{found[1]}", int(found[2] or 0))
     layers = "made of other devices (LUKS, LVM or RAID)"
-    return Foreign(layers if _LAYERS.match(text) else "no partition")
+    return ForeignDevice(layers if _LAYERS.match(text) else "no partition")
 
 
 def _linked(tag: Tag, link: str) -> Device:
@@ -89,8 +89,8 @@ def _linked(tag: Tag, link: str) -> Device:
     value = udev_decode(link)
     if udev_encode(value) != link:
         right = f"/dev/disk/by-{tag}/{udev_encode(link)}"
-        return Foreign(f"a link that udev does not make, which writes {right}")
-    return Named(tag, value)
+        return ForeignDevice(f"a link that udev does not make, which writes {right}")
+    return NamedDevice(tag, value)
 
 
 def udev_encode(value: str) -> str:

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count
 
-from assembler.boot.mounts.devices import Named, Tag
+from assembler.boot.mounts.devices import NamedDevice, Tag
 from assembler.boot.mounts.volumes import Role
 from assembler.boot.places import FileSystemKind, RootFileSystemKind
 from assembler.disk.layout import Layout
 from assembler.disk.tables import Table
+from assembler.errors import Message, Setting
 
 _NAME_UNITS = 36  # of UTF-16, in an entry of a GPT (UEFI specification 5.3.3)
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -28,15 +29,15 @@ _USUAL = {Role.ROOT: "nixos", Role.ESP: "ESP", Role.BOOT: "BOOT"}  # labels that
 
 
 @dataclass(frozen=True, slots=True)
-class Disk:
-    """What of a disk its names depend on; the sizes in `layout` are of no account."""
+class TargetDisk:
+    """The facts about a disk on which its names depend; the sizes in `layout` do not matter."""
 
     layout: Layout
     kind: RootFileSystemKind  # of the root file system
     fat: FileSystemKind  # of the other partitions
     kinds: Sequence[RootFileSystemKind]  # those of a root that could be made
     subvolumes: Sequence[tuple[str, str]] = ()  # of the root file system: names and places
-    # Where the boot loader's installer has the FATs mounted; empty where it does not tell.
+    # Where the boot loader's installer has the FATs mounted; empty: unknown.
     esp_place: str = ""
     boot_place: str = ""
 
@@ -56,18 +57,18 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """What file systems and partitions are called, as udev writes it, where anything asks for it.
+class DiskNames:
+    """The names of file systems and partitions that anything asks for, as udev writes them.
 
     A UUID of a FAT is its serial number, a partition UUID in an MBR the signature and a number.
     """
 
-    given: Mapping[tuple[Role, Tag], str] = field(default_factory=dict)
+    asked: Mapping[tuple[Role, Tag], str] = field(default_factory=dict)
     disks: frozenset[str] = frozenset()  # what the machine must call the disk; see devices.Node
 
     def get(self, role: Role, tag: Tag) -> str | None:
         """The name that is asked for."""
-        return self.given.get((role, tag))
+        return self.asked.get((role, tag))
 
     def label(self, role: Role) -> str:
         """The label that is asked for, or else the one that nixpkgs gives."""
@@ -75,45 +76,48 @@ class Names:
 
     def free(self, tag: Tag, usual: str) -> str:
         """The name that something usually has, with a number where something else asks for it."""
-        taken = {name for (_, kind), name in self.given.items() if kind is tag}
+        taken = {name for (_, kind), name in self.asked.items() if kind is tag}
         numbered = (f"{usual}-{number}" for number in count(2))
         return next(name for name in chain([usual], numbered) if name not in taken)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A name that something must have, and who wants it so: the beginning of a sentence."""
+    """A name that something must have, and who asks for it: the beginning of a sentence.
 
-    name: Named
+    `setting` is the user's, None where the system asks.
+    """
+
+    name: NamedDevice
     who: str
+    setting: Setting | None = None
 
 
 @dataclass(slots=True)
 class Claims:
-    """The names that are wanted, of which none contradicts another; gathers `problems`."""
+    """The names that are asked for, of which none contradicts another; gathers `problems`."""
 
-    disk: Disk
+    disk: TargetDisk
     taken: dict[tuple[Role, Tag], Claim] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
-    def add(self, role: Role, name: Named, who: str) -> None:
-        """Want a name for the file system or the partition with a role."""
+    def add(self, role: Role, name: NamedDevice, who: str, setting: Setting | None = None) -> None:
+        """Ask for a name for the file system or the partition with a role; see `Claim`."""
         if fault := name_fault(self.disk, role, name):
-            self.problems.append(f"{who}, but {fault}")
+            self.problems.append(Message(who, ", but ", fault))
             return
-        claim = self.taken.setdefault((role, name.tag), Claim(name, who))
+        claim = self.taken.setdefault((role, name.tag), Claim(name, who, setting))
         if claim.name != name:
-            option = claim.who.split(" ")[0]
-            remedy = f"; leave {option} out" if option.startswith("--") else ""
-            self.problems.append(
-                f"{who}, but {claim.who}: the {role.words} can have one {_WORDS[name.tag]} only"
-                f"{remedy}"
-            )
+            one = f": the {role.words} can have one {_WORDS[name.tag]} only"
+            line = Message(who, ", but ", claim.who, one)
+            if claim.setting is not None:
+                line = Message(line, "; leave ", claim.setting, " out")
+            self.problems.append(line)
 
     @property
-    def names(self) -> Names:
+    def names(self) -> DiskNames:
         """What all are called that have a claim."""
-        return Names({key: claim.name.value for key, claim in self.taken.items()})
+        return DiskNames({key: claim.name.value for key, claim in self.taken.items()})
 
     def copy(self) -> "Claims":
         """The same, for more to be added on trial; without problems."""
@@ -124,7 +128,7 @@ class Claims:
         names = self.names
         values = [names.get(role, Tag.PARTUUID) for role in Role]
         if not self.disk.layout.table.is_gpt and len({one[:8] for one in values if one}) > 1:
-            yield "partition UUIDs with two signatures are wanted: a disk has one"
+            yield "the partition UUIDs that are asked for have two signatures: a disk has one"
         for tag in Tag:
             holders: dict[str, Role] = {}
             for role in self.disk.roles:
@@ -136,7 +140,7 @@ class Claims:
                     )
 
 
-def name_fault(disk: Disk, role: Role, name: Named) -> str:
+def name_fault(disk: TargetDisk, role: Role, name: NamedDevice) -> str:
     """Why the file system or the partition with a role cannot have a name; empty if it can."""
     value = name.value
     if not value or not value.isprintable() or value != value.strip():
@@ -153,7 +157,7 @@ def name_fault(disk: Disk, role: Role, name: Named) -> str:
     return _partition_uuid_fault(disk, role, value)
 
 
-def _uuid_fault(disk: Disk, role: Role, value: str) -> str:
+def _uuid_fault(disk: TargetDisk, role: Role, value: str) -> str:
     form = _GUID if role is Role.ROOT else _SERIAL
     if form.fullmatch(value):
         return "" if value.strip("0-") else f"the UUID of the {role.words} {_ZEROS}"
@@ -167,13 +171,14 @@ def _uuid_fault(disk: Disk, role: Role, value: str) -> str:
 
 def _partition_name_fault(layout: Layout, value: str) -> str:
     if not layout.table.is_gpt:
-        return "an MBR has no partition names: take a GPT, such as --partition-table hybrid"
+        gpt = Setting("partition_table", Table.HYBRID)
+        return Message("an MBR has no partition names: take a GPT, such as ", gpt)
     if len(value) > _NAME_UNITS or max(value) > "\uffff":
         return f"a partition name in a GPT has at most {_NAME_UNITS} characters, up to U+FFFF"
     return ""
 
 
-def _partition_uuid_fault(disk: Disk, role: Role, value: str) -> str:
+def _partition_uuid_fault(disk: TargetDisk, role: Role, value: str) -> str:
     if disk.layout.table.is_gpt:
         if _GUID.fullmatch(value):
             return "" if value.strip("0-") else f"the partition UUID of the {role.words} {_ZEROS}"

@@ -15,7 +15,7 @@ from assembler.boot.files import BootFile
 from assembler.boot.generation import Generation
 from assembler.boot.headers import stub_fault
 from assembler.boot.systemd_boot.settings import SystemdBootSettings
-from assembler.errors import RequestError
+from assembler.errors import Message, RequestError, Setting
 from assembler.store.paths import STORE, Store
 
 _ENTRIES = "loader/entries"
@@ -79,25 +79,26 @@ def systemd_boot_files(
 
 def stub_problems(store: Store, generations: Sequence[Generation]) -> list[str]:
     """One line for each kernel that systemd-boot cannot start, since firmware cannot."""
-    problems = []
+    problems: list[str] = []
     for one in generations:
         for name, spec in [("", one.bootspec), *one.bootspec.specialisations]:
             if fault := stub_fault(store, spec.kernel, spec.system):
                 which = f", specialisation {name!r}" if name else ""
-                problems.append(
-                    f"generation {one.number}{which}: systemd-boot cannot start the kernel "
-                    f"{spec.kernel}: {fault}; build it with CONFIG_EFI_STUB, or use "
-                    "--boot-loader grub"
-                )
+                what = f"generation {one.number}{which}: systemd-boot cannot start the kernel "
+                why = f"{spec.kernel}: {fault}; build it with CONFIG_EFI_STUB, or use "
+                problems.append(Message(what, why, Setting("boot_loader", "grub")))
     return problems
 
 
 def absent_initrds(generations: Sequence[Generation], files: Iterable[str]) -> list[str]:
     """One line for each further initrd that is not among `files`, those beside the entries."""
     there = {name.lower() for name in files}
+    where = "(system.boot.extraInitrd.paths) is not on the partition with systemd-boot's entries"
     return [
-        f"generation {one.number}: its initrd {path} (system.boot.extraInitrd.paths) is not on the "
-        "partition with systemd-boot's entries: put it there with --contents"
+        Message(
+            f"generation {one.number}: its initrd {path} {where}: put it there with ",
+            Setting("contents"),
+        )
         for one in generations
         for _, spec in [("", one.bootspec), *one.bootspec.specialisations]
         for path in spec.extra_initrds
