@@ -181,5 +181,5 @@ def test_a_file_that_is_taken_for_a_directory(
     at = made["fat"].index(b"ONE        ", START) + 11 - START
     begun = time.monotonic()
     found = fat_fault(image, flipped(made["fat"], at), tmp_path)
-    assert found == "the FAT is damaged: EFI/one/ is no directory, though its entry says so"
+    assert found == "the FAT is damaged: EFI/one/ is no directory, though its entry is of one"
     assert time.monotonic() - begun < 5

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assembler.errors import HostError, RequestError
-from assembler.filesystems.fat.fat import Fat, Source, fat_problems, write_fat
+from assembler.filesystems.fat.fat import Fat, fat_problems, write_fat
 from assembler.host.process import search_path
 from assembler.units import MIB, SECTOR
 
@@ -28,7 +28,7 @@ FILES: dict[str, bytes] = {
 
 def fat(
     size: int = SIZE,
-    files: Mapping[str, Source] = FILES,
+    files: Mapping[str, bytes | Path] = FILES,
     epoch: int = 1_700_000_000,
     sector_size: int = SECTOR,
 ) -> Fat:

@@ -167,8 +167,7 @@ def test_a_root_directory_that_cannot_grow(tmp_path: Path) -> None:
     names = [f"file{number}.x" for number in range(511)]
     make(tmp_path, names, 20 * MIB)
     assert fat_problems(fat([*names, "more"], 20 * MIB)) == [
-        "the ESP has too many files beside each other at its top: take a --boot-size of 33.0 MiB "
-        "or more"
+        "the ESP has too many files beside each other at its top: take boot_size 33.0 MiB or more"
     ]
     assert not fat_problems(fat([*names, "more"]))
 

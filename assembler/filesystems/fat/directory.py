@@ -15,29 +15,29 @@ _UNITS = 13  # UTF-16 units of a name in a long entry
 # Where a long entry has them: (offset, bytes).
 _PIECES = ((1, 10), (14, 12), (28, 4))
 _LONG, _VOLUME, _DIRECTORY = 0x0F, 0x08, 0x10  # attributes
-_LAST = 0x40  # flag of the entry with the end of a name, which comes first
+_LAST = 0x40  # flag of the first entry, which has the end of the name
 _DELETED = 0xE5
 _MAX_DIRECTORY = 1 << 21  # bytes: 65,536 entries
 _MAX_NAMES = 1 << 17
-_MAX_READ = 1 << 25  # bytes of directories in all, so that reading ends soon whatever is there
+_MAX_READ = 1 << 25  # bytes of directories in all, so that reading a damaged FAT ends soon
 _MAX_LONG = 20  # entries of a long name
-_FAT16_CLUSTERS, _FAT32_CLUSTERS = 4085, 65525  # how many make a FAT so large
+_FAT16_CLUSTERS, _FAT32_CLUSTERS = 4085, 65525  # the fewest of each size of FAT
 
 
 class FatError(ValueError):
-    """What is read is no FAT file system of 16 or 32 bits, or a broken one."""
+    """The file system is not a FAT of 16 or 32 bits, or it is broken."""
 
 
 class DamagedFatError(FatError):
-    """A directory is none: what it has is anything else."""
+    """An entry is marked as a directory, but leads to something else."""
 
 
 @dataclass(frozen=True, slots=True)
 class FatName:
     """A file or directory: its path, and where the entries of its long name are.
 
-    `entries` are offsets in the image, of the beginning of the name first; there are none where a
-    short name is all that there is.
+    `entries` are offsets in the image, in the order of the parts of the name; there are none for a
+    file with a short name only.
     """
 
     path: str
@@ -47,18 +47,18 @@ class FatName:
 def read_names(image: Path, offset: int) -> list[FatName]:
     """All names in the FAT at `offset` (bytes) of an image.
 
-    Raises DamagedFatError where a directory is none, FatError for what is no such FAT, OSError for
-    what cannot be read.
+    Raises DamagedFatError where a directory is something else, FatError for a FAT that is broken or
+    of 12 bits, OSError where the image cannot be read.
     """
     with image.open("rb") as file:
-        fat = _Fat(file, offset)
+        fat = _Clusters(file, offset)
         found: list[FatName] = []
         pending = [("", fat.root)]
         seen = {fat.root}
         while pending:
             above, cluster = pending.pop()
             if above and not fat.is_directory(cluster):
-                raise DamagedFatError(f"{above} is no directory, though its entry says so")
+                raise DamagedFatError(f"{above} is no directory, though its entry is of one")
             for name, entries, inner in _entries(fat.places(cluster), fat):
                 path = f"{above}{name}"
                 found.append(FatName(path, entries))
@@ -71,9 +71,9 @@ def read_names(image: Path, offset: int) -> list[FatName]:
 
 
 def put_names(image: Path, offset: int, names: Mapping[str, str]) -> None:
-    """Give files that have long names others of the same length in UTF-16.
+    """Give files with long names other names of the same length in UTF-16.
 
-    `names` are the new names by paths. Raises FatError where there is no such file.
+    `names` has the new name for each path. Raises FatError where there is no such file.
     """
     found = {one.path: one.entries for one in read_names(image, offset)}
     with image.open("r+b") as file:
@@ -90,8 +90,8 @@ def put_names(image: Path, offset: int, names: Mapping[str, str]) -> None:
                     rest = rest[length:]
 
 
-class _Fat:
-    """Where the clusters of a FAT are in an image."""
+class _Clusters:
+    """Reads the clusters of a FAT in an image."""
 
     def __init__(self, file: BinaryIO, offset: int) -> None:
         self._file = file
@@ -134,12 +134,12 @@ class _Fat:
             cluster = self._next(cluster)
 
     def is_directory(self, cluster: int) -> bool:
-        """Whether a directory below the root begins there: with entries for itself and its own."""
+        """Whether a directory other than the root begins there, by its entries `.` and `..`."""
         _, piece = next(self.places(cluster), (0, b""))
         return [piece[at : at + 11] for at in (0, _ENTRY)] == [b".".ljust(11), b"..".ljust(11)]
 
     def first_cluster(self, entry: bytes) -> int:
-        """The cluster that a directory entry leads to."""
+        """The first cluster of the file or directory of an entry."""
         high = entry[20:22] if self._bits == 32 else b""
         return int.from_bytes(entry[26:28] + high, "little")
 
@@ -157,7 +157,7 @@ class _Fat:
 
 
 def _entries(
-    pieces: Iterator[tuple[int, bytes]], fat: _Fat
+    pieces: Iterator[tuple[int, bytes]], fat: _Clusters
 ) -> Iterator[tuple[str, tuple[int, ...], int | None]]:
     """The files in a directory: name, places of the long entries, cluster of a directory."""
     units = b""
@@ -189,7 +189,7 @@ def _long_name(units: bytes) -> str:
 
 
 def _short_name(entry: bytes) -> str:
-    """A name of 8 and 3 characters; two flags tell that its parts are in lower case."""
+    """A name of 8 and 3 characters; each of two flags puts one part in lower case."""
     parts = [entry[:8].decode("cp850").rstrip(), entry[8:11].decode("cp850").rstrip()]
     for number, flag in enumerate((0x08, 0x10)):
         if entry[12] & flag:

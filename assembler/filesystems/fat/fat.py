@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from assembler.errors import HostError, RequestError, reason
+from assembler.errors import HostError, Message, RequestError, Setting, reason
 from assembler.filesystems.fat.directory import FatError, put_names, read_names
 from assembler.filesystems.fat.names import name_problems, stand_ins, units, with_one_case
 from assembler.host import process
@@ -22,33 +22,32 @@ _DOS_END = 4354819198  # 2107-12-31 23:59:58 UTC, the last one
 _FATS = 2
 _ENTRY = 32  # bytes of a directory entry
 _ENTRY_NAME = 13  # characters of a long name that fit an additional entry
-# mtools notes in a flag that a part is in lower case.
+# mtools sets a flag for a part in lower case.
 _SHORT_NAME = re.compile(
     r"(?:[A-Z0-9_-]{1,8}|[a-z0-9_-]{1,8})(?:\.(?:[A-Z0-9_-]{1,3}|[a-z0-9_-]{1,3}))?"
 )
 _FAT16_ROOT_ENTRIES = 512
 
-# Bytes of the smallest that can be made, by bytes of a sector: below, there are too few clusters.
+# The smallest that can be made, in bytes, by sector size: below, there are too few clusters.
 SMALLEST = {SECTOR: 5 * MIB, 4096: 17 * MIB}
 LARGEST = 1 << 40  # bytes: 2²⁸ clusters of 4 KiB
 _FAT32_FROM = 33 * MIB  # with sectors of 512 bytes; below, FAT32 would have too few clusters
 _LARGE_CLUSTERS_FROM = 261 * MIB  # 4 KiB as mkfs.fat takes them
-
-Source = bytes | Path  # what a file holds, or the host file that has it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fat:
     """A FAT file system to make: where in the image (bytes), what names it and what is in it.
 
-    The keys of `files` are paths like `EFI/BOOT/BOOTX64.EFI`; directories on the way are made.
-    `volume_id` has 32 bits, `label` at most 11 characters. `epoch` is in seconds and taken as
-    1980 when it is before, as 2107 when it is after. `what` is its name in messages.
+    The keys of `files` are paths like `EFI/BOOT/BOOTX64.EFI`, whose directories are made; the
+    values are the content of a file, or the host file that has it. `volume_id` has 32 bits, `label`
+    at most 11 characters. All files have the time `epoch`, in seconds, or the nearest time from
+    1980 to 2107. `what` is the name of the file system in messages.
     """
 
     offset: int
     size: int
-    files: Mapping[str, Source]
+    files: Mapping[str, bytes | Path]
     volume_id: int
     label: str
     epoch: int
@@ -109,44 +108,39 @@ def fat_problems(fat: Fat) -> list[str]:
     missing = (needed - geometry.clusters) * cluster
     if missing <= 0:
         return problems
-    return [
-        *problems,
-        f"the {fat.what} of {format_size(fat.size)} is too small for its files by "
-        f"{format_size(missing)}: take a larger --boot-size",
-    ]
+    fault = f"the {fat.what} of {format_size(fat.size)} is too small for its files by "
+    remedy = ": take a larger ", Setting("boot_size")
+    return [*problems, Message(f"{fault}{format_size(missing)}", *remedy)]
 
 
-def _long_name_problems(what: str, files: Mapping[str, Source], cluster: int) -> list[str]:
-    """Names that mtools finds no place for: to a directory it adds one cluster at a time."""
+def _long_name_problems(what: str, files: Mapping[str, bytes | Path], cluster: int) -> list[str]:
+    """Names that mtools finds no room for, since it adds one cluster at a time to a directory."""
     slots = cluster // _ENTRY
     directories = _directories(files)
-    problems = []
+    problems = list[str]()
     for directory, names in directories.items():
         used = 2
         order = sorted(names, key=lambda name: (posixpath.join(directory, name) in files, name))
         for name in order:
             if (needed := _entries(name)) > -used % slots + slots:
-                problems.append(
-                    f"the {what} cannot hold {posixpath.join(directory, name)!r} with clusters of "
-                    f"{cluster} bytes: take a --boot-size of {format_size(_LARGE_CLUSTERS_FROM)}, "
-                    "or a shorter name"
-                )
+                path, size = posixpath.join(directory, name), format_size(_LARGE_CLUSTERS_FROM)
+                fault = f"the {what} cannot hold {path!r} with clusters of {cluster} bytes: take "
+                remedy = Setting("boot_size", size)
+                problems.append(Message(fault, remedy, ", or a shorter name"))
             used += needed
     return problems
 
 
 def _root_problems(what: str, names: Collection[str]) -> list[str]:
-    """Why the root directory of a FAT16, which cannot grow, has no place for its names."""
+    """Why the root directory of a FAT16, which cannot grow, has no room for its names."""
     entries = 1 + sum(map(_entries, names))  # 1 for the label
     if entries <= _FAT16_ROOT_ENTRIES:
         return []
-    return [
-        f"the {what} has too many files beside each other at its top: take a --boot-size of "
-        f"{format_size(_FAT32_FROM)} or more"
-    ]
+    fault = f"the {what} has too many files beside each other at its top: take "
+    return [Message(fault, Setting("boot_size", format_size(_FAT32_FROM)), " or more")]
 
 
-def _length(source: Source) -> int:
+def _length(source: bytes | Path) -> int:
     """The bytes of a file; raises HostError."""
     if isinstance(source, bytes):
         return len(source)
@@ -158,7 +152,7 @@ def _length(source: Source) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Geometry:
-    """How mkfs.fat lays a FAT out: entries of so many bits, sectors per cluster, clusters."""
+    """How mkfs.fat lays a FAT out: bits of a table entry, sectors of a cluster, clusters."""
 
     bits: int
     cluster_sectors: int
@@ -166,7 +160,7 @@ class _Geometry:
 
     @staticmethod
     def of(size: int, sector: int) -> "_Geometry":
-        # What has 65525 clusters or more is a FAT32 to whoever reads it, what has fewer a FAT16.
+        # Readers take a FAT with 65525 clusters or more for a FAT32, one with fewer for a FAT16.
         if sector == 4096:
             bits, cluster = (
                 (32, 1) if size >= _LARGE_CLUSTERS_FROM else (16, 1 + (size > 256 * MIB))
@@ -185,7 +179,7 @@ class _Geometry:
         return _Geometry(bits, cluster, (sectors - _FATS * table) // cluster)
 
 
-def _directories(files: Mapping[str, Source]) -> dict[str, set[str]]:
+def _directories(files: Mapping[str, bytes | Path]) -> dict[str, set[str]]:
     """Every directory that the files need, and the names in it; the root is the empty string."""
     found: dict[str, set[str]] = {"": set()}
     for path in files:
@@ -227,7 +221,7 @@ def _fill(image: Path, fat: Fat) -> None:
                 source = files[path]
                 if isinstance(source, bytes):
                     here.write_bytes(source)
-                else:  # a name that mcopy will take it in by
+                else:  # mcopy gives a file the name of its source
                     here.symlink_to(source.absolute())
             if named:
                 target = f"::/{names.get(directory, '')}"
@@ -238,11 +232,11 @@ def _fill(image: Path, fat: Fat) -> None:
 
 
 def _rename(image: Path, fat: Fat, names: Mapping[str, str]) -> None:
-    """Give the files their own names in place of those that mtools was told, and look at all."""
+    """Give the files their own names in place of the stand-ins, and read all names again."""
     others = {
-        given: posixpath.basename(path)
-        for path, given in names.items()
-        if posixpath.basename(path) != posixpath.basename(given)
+        stand_in: posixpath.basename(path)
+        for path, stand_in in names.items()
+        if posixpath.basename(path) != posixpath.basename(stand_in)
     }
     try:
         put_names(image, fat.offset, others)
@@ -251,6 +245,4 @@ def _rename(image: Path, fat: Fat, names: Mapping[str, str]) -> None:
         raise HostError(f"filling the {fat.what}: {error}") from None
     if found != {*names}:
         wrong = ", ".join(map(repr, sorted(found ^ {*names})))
-        raise HostError(
-            f"filling the {fat.what}: mtools gave other names than it was told: {wrong}"
-        )
+        raise HostError(f"filling the {fat.what}: mtools gave other names than it should: {wrong}")

@@ -1,4 +1,4 @@
-"""Which names a FAT file system can hold, and how mtools is given those that it would change.
+"""Which names a FAT file system can hold, and stand-ins for names that mtools would change.
 
 Source: Microsoft's FAT specification (fatgen103), "Long Directory Entries" and "Name Limits and
 Character Sets"; mtools(1) for the rest.
@@ -14,19 +14,20 @@ _T = TypeVar("_T")
 
 _MAX_NAME = 255  # UTF-16 units
 _RESERVED = re.compile(r'["*/:<>?\\|\x00-\x1f\x7f]')
-# The names of DOS's devices, which mtools makes no files of.
+# Names of DOS devices: mtools makes no files with them.
 _DEVICES = re.compile(r"(?:con|prn|aux|nul|clock\$|(?:com|lpt)[0-9])", re.IGNORECASE)
-# What mtools keeps as it is: to others it gives a short name in code page 850 alone, or takes them
+# Names that mtools keeps. To others it gives only a short name, in code page 850, or it takes them
 # for patterns.
 _PLAIN = re.compile(r"[A-Za-z0-9 ._+=,;@~^%&'!#$(){}`-]+")
-_ALONE = "+=,;"  # characters that alone make a name that is no short one
+_ALONE = "+=,;"  # a name of one of these characters is stored as a long name
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def name_problems(what: str, paths: Iterable[str]) -> list[str]:
-    """One line for each name that the FAT `what` cannot hold, among the paths of its files.
+    """One line for each name that a FAT cannot hold, among the `paths` of its files.
 
-    Directories that differ by case alone are one, files that do are a problem.
+    `what` is the name of the FAT in messages. Two directories whose names differ by case alone are
+    one directory; two such files are a problem.
     """
     files = sorted(set(paths))
     problems = [
@@ -52,7 +53,10 @@ def name_problems(what: str, paths: Iterable[str]) -> list[str]:
 
 
 def with_one_case(files: Mapping[str, _T]) -> dict[str, _T]:
-    """The files with directories that differ by case alone made one, by the name sorted first."""
+    """The same files, with one spelling for directories whose names differ by case alone.
+
+    It is the spelling that sorts first.
+    """
     spelled: dict[str, str] = {}
     made = {}
     for path in sorted(files):
@@ -66,13 +70,13 @@ def with_one_case(files: Mapping[str, _T]) -> dict[str, _T]:
 
 
 def above(path: str) -> Iterator[str]:
-    """The directories that a path lies in, the nearest first; not the root."""
+    """The directories above a path, the nearest first, without the root."""
     while path := posixpath.dirname(path):
         yield path
 
 
 def fold(path: str) -> str:
-    """What is the same for names that differ by case alone: each character in upper case."""
+    """A key that is equal for names that differ by case alone: each character in upper case."""
     return "".join(upper if len(upper := char.upper()) == 1 else char for char in path)
 
 
@@ -82,11 +86,12 @@ def units(name: str) -> int:
 
 
 def stand_ins(paths: Iterable[str]) -> dict[str, str]:
-    """Paths for mtools in place of files and directories, by their own.
+    """Paths to give to mtools instead of those of files and directories: real path → stand-in.
 
-    Each is plain ASCII, has as many UTF-16 units, and gets a long name in the file system.
+    A stand-in is plain ASCII, has as many UTF-16 units as the real path, and mtools stores it as a
+    long name.
     """
-    given = {"": ""}
+    found = {"": ""}
     taken: dict[str, set[str]] = {}
     everything = {one for path in paths for one in (path, *above(path))}
     for path in sorted(everything, key=lambda path: (path.count("/"), not _is_plain(path), path)):
@@ -95,9 +100,9 @@ def stand_ins(paths: Iterable[str]) -> dict[str, str]:
         if not _is_plain(name):
             name = next(one for one in _candidates(units(name)) if fold(one) not in names)
         names.add(fold(name))
-        given[path] = posixpath.join(given[directory], name)
-    del given[""]
-    return given
+        found[path] = posixpath.join(found[directory], name)
+    del found[""]
+    return found
 
 
 def _fault(name: str) -> str:
@@ -120,7 +125,7 @@ def _is_plain(path: str) -> bool:
 
 
 def _candidates(length: int) -> Iterator[str]:
-    """Names of a length that are no short ones: of one character, or with letters of both cases."""
+    """Names of a length that mtools stores as long names."""
     if length == 1:
         yield from _ALONE
         return
@@ -130,7 +135,7 @@ def _candidates(length: int) -> Iterator[str]:
 
 
 def _crowded(what: str, files: Iterable[str]) -> list[str]:
-    """Directories with more names of one or two characters than there are others for."""
+    """Directories with more names of one or two characters than there are stand-ins for."""
     most = {1: len(_ALONE), 2: len(_LETTERS) ** 2}
     counts: dict[tuple[str, int], set[str]] = {}
     for path in {one for file in files for one in (file, *above(file))}:
