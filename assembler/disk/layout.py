@@ -1,4 +1,4 @@
-"""Where the partitions of a disk lie, and what they are called. All sizes are in bytes."""
+"""Where the partitions of a disk are, and their names. All sizes are in bytes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ class Partition:
 class Layout:
     """A whole disk: its size in bytes, and its partitions in the order of their numbers.
 
-    The root is the last: a machine can make it larger when its disk is.
+    The root is the last one, so that a machine can grow it after its disk has grown.
     """
 
     table: Table
@@ -65,9 +65,9 @@ class Layout:
 
     @property
     def core_area(self) -> tuple[int, int] | None:
-        """Where GRUB's core image for BIOS may lie: its start and size, None where nowhere.
+        """The start and size of the room for GRUB's core image for BIOS; None if there is none.
 
-        That is the BIOS boot partition, or the gap between an MBR and the first partition.
+        It is the BIOS boot partition, or the gap between an MBR and the first partition.
         """
         if self.bios_boot is not None:
             return self.bios_boot.start, self.bios_boot.size
@@ -88,7 +88,11 @@ class Layout:
         disk_guid: UUID | None = None,
         signature: int | None = None,
     ) -> "Layout":
-        """With other names and GUIDs for the partitions of the numbers given, and for the disk."""
+        """The same disk with other names and GUIDs.
+
+        `names` and `guids` are those of partitions, by their numbers. `disk_guid` and `signature`
+        (32 bits, in an MBR) are those of the disk; None keeps them.
+        """
         named = (
             replace(one, name=names.get(one.number, one.name), guid=guids.get(one.number, one.guid))
             for one in self.partitions
@@ -115,7 +119,7 @@ def make_layout(
 
     `boot_size` is that of the ESP or, where there is one, the partition for kernels, in bytes; the
     root has at least `root_size` bytes. Everything ends on a whole MiB. `seed` gives the GUID for
-    a name: the same name must give the same GUID. Raises RequestError when `boot_size` is needed
+    a name, always the same for the same name. Raises RequestError when `boot_size` is needed
     and not a whole number of MiB, and for a disk too large for an MBR.
     """
     if table.is_sized and (boot_size <= 0 or boot_size % _ALIGNMENT):
@@ -127,7 +131,7 @@ def make_layout(
     root_start = max([0 if table is Table.NONE else FIRST, *(end for *_, end in places)])
     root_end = root_start + round_up(root_size, _ALIGNMENT)
     places.append((table.root_name, root_type, root_start, root_end))
-    # An MBR leaves the same room: such a disk can be made a GPT one in place.
+    # An MBR leaves the same room, so that the disk can be converted to a GPT in place.
     size = root_end + (0 if table is Table.NONE else _BACKUP_TABLE)
     if table.is_mbr and size > _MAX_MBR:
         remedy = Setting("partition_table", Table.LEGACY_GPT)
@@ -148,7 +152,7 @@ def make_layout(
 
 
 def shape(table: Table, root_type: PartitionType = PartitionType.LINUX) -> Layout:
-    """The partitions of a disk, whose sizes and GUIDs are of no account."""
+    """The partitions of a disk by their kinds and numbers; their sizes and GUIDs are not real."""
     return make_layout(
         table, root_size=0, boot_size=_ALIGNMENT, seed=lambda _: UUID(int=0), root_type=root_type
     )

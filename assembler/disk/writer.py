@@ -1,7 +1,7 @@
 """Write a partition table into an image file, with libfdisk.
 
-The library takes a table as a script, the text that `sfdisk --dump` prints; unlike sfdisk it
-writes for any size of sector. Declarations: util-linux, libfdisk/src/libfdisk.h.in.
+The library takes a table as a script in the format of `sfdisk --dump`. Unlike sfdisk, it writes for
+any sector size. Declarations: util-linux, libfdisk/src/libfdisk.h.in.
 """
 
 import os
@@ -33,7 +33,7 @@ int fdisk_write_disklabel(struct fdisk_context *);
 """
 _SONAME = "libfdisk.so.1"
 _ACTIVE = 1  # DOS_FLAG_ACTIVE
-# Partition types in an MBR; that of the FAT is parted's, as nixpkgs has it.
+# Partition types in an MBR; that of the FAT is the one that parted sets, as nixpkgs does.
 _LINUX, _FAT32 = "83", "c"
 _PLAIN = string.ascii_letters + string.digits + " ._-"  # of a name that is written as it is
 _GPT_ENTRIES = 128 * 128  # bytes of the array of entries (UEFI specification 5.3.2)
@@ -79,7 +79,7 @@ def write_table(image: Path, layout: Layout) -> None:
 
 
 def problems() -> list[str]:
-    """What this host lacks to write partition tables, one line each."""
+    """One line if libfdisk cannot be loaded."""
     try:
         _load()
     except HostError as error:
@@ -106,8 +106,8 @@ def _script(layout: Layout) -> str:
     if layout.table.is_mbr:
         lines = ["label: dos", f"label-id: {layout.disk_signature:#010x}"]
     else:
-        # All that the protective MBR, the header and the entries leave, as tools have it that
-        # partition real disks.
+        # The usable blocks begin right after the header and its entries, as on disks that other
+        # tools have partitioned.
         first = 2 + _GPT_ENTRIES // layout.sector_size
         lines = ["label: gpt", f"label-id: {layout.disk_guid}", f"first-lba: {first}"]
     lines += [_line(layout, partition) for partition in layout.partitions]

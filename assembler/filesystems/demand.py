@@ -1,4 +1,7 @@
-"""How much room a Tree needs in an ext4, before a byte of it is written."""
+"""How much room a Tree needs, in the blocks of an ext4, before a byte of it is written.
+
+Other kinds of file systems need about as many blocks; `kind.Sizes` adds what they differ by.
+"""
 
 import stat
 from dataclasses import dataclass
@@ -23,7 +26,7 @@ _INDEX_ENTRIES = 500
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a Tree takes: `blocks` of 4096 bytes and `inodes`; `data` is what is copied, bytes."""
+    """What a Tree needs: `blocks` of 4096 bytes, `inodes`, and `data`: bytes that are copied."""
 
     blocks: int
     inodes: int
@@ -31,7 +34,7 @@ class Demand:
 
 
 def measure(tree: Tree) -> Demand:
-    """Count a Tree's inodes and blocks: exactly, but for the bounds on indexes and extents."""
+    """Count the inodes and blocks of a Tree; indexes and extents are counted by upper bounds."""
     inodes, blocks, data = 0, 0, 0
     groups: set[int] = set()
     pending = [tree.root]
@@ -54,7 +57,7 @@ def measure(tree: Tree) -> Demand:
 
 
 def data_bytes(node: Node) -> int:
-    """Bytes of host data that will be copied for a file."""
+    """Bytes of host data that are copied for a file."""
     if isinstance(node.data, Sparse):
         return sum(length for _, length in node.data.segments)
     return 0 if isinstance(node.data, bytes) else node.size
@@ -69,7 +72,7 @@ def node_blocks(node: Node) -> int:
     else:
         lengths = [node.size]
     data = [ceil_div(length, BLOCK) for length in lengths]
-    # A run of blocks is cut where an extent is full, and where it meets a group's metadata.
+    # A run of blocks is split where an extent is full, and at the metadata of a group.
     extents = sum(1 + 2 * (count // MAX_EXTENT + (count > 1)) for count in data)
     leaves = ceil_div(extents, EXTENTS_IN_BLOCK // 2) if extents > EXTENTS_IN_INODE else 0
     above = ceil_div(leaves, EXTENTS_IN_BLOCK // 2) if leaves > EXTENTS_IN_INODE else 0
@@ -86,7 +89,7 @@ def _directory_blocks(directory: Directory) -> int:
 
 
 def largest_paths(tree: Tree, count: int) -> list[tuple[int, bytes]]:
-    """The store paths (else the top directories) that take most, as (bytes, path)."""
+    """The largest store paths as (bytes, path), or top directories if there is no store."""
     base, top = (b"/", tree.root) if tree.store is None else (b"/nix/store/", tree.store)
     sizes = []
     for name, child in top.children.items():

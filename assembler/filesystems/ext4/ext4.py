@@ -1,8 +1,8 @@
 """One open ext4 file system: inodes, extents, directories and extended attributes.
 
-The structure is made by libext2fs. What its callers may lay out themselves is done here, since
-the library's own way is slow or scans what we already know: the fields of an inode and the
-entries of a directory block (Linux Documentation/filesystems/ext4/{inodes,directory}.rst).
+libext2fs makes the structure. Two things are laid out here, since the library is slow at them: the
+fields of an inode and the entries of a directory block (Linux
+Documentation/filesystems/ext4/{inodes,directory}.rst).
 """
 
 import os
@@ -28,7 +28,7 @@ from assembler.units import BLOCK
 _INODE = struct.Struct("<HHIIIIIHHIII60sIIIIHHHHHHHHIIIIIII")
 MAX_DIR_LINKS = 65000  # EXT4_LINK_MAX; beyond it (feature dir_nlink) the count is kept at 1
 
-# How many blocks to take from the bitmap at once; what is left of them is given back.
+# How many blocks to take from the bitmap at once; unused ones are released at the end.
 _RUN = 32768
 
 Extent = tuple[int, int]  # first physical block, number of blocks
@@ -45,7 +45,7 @@ class Attributes(NamedTuple):
 
 
 def split_time(seconds: int) -> tuple[int, int]:
-    """A time as an inode holds it: 32 bits that count as signed, and two bits of epoch above.
+    """A time as an inode holds it: 32 bits, read as signed, and two epoch bits above them.
 
     Linux fs/ext4/ext4.h, ext4_encode_extra_time.
     """
@@ -73,7 +73,7 @@ def pack_directory(entries: Iterable[tuple[bytes, int, int]]) -> list[bytearray]
 
 
 def _stretch(block: bytearray, last: int) -> None:
-    """Let the entry at `last` reach to the end of its block, as ext4 wants it."""
+    """Extend the entry at `last` to the end of its block, as ext4 requires."""
     struct.pack_into("<H", block, last + 4, DIR_SPACE - last)
 
 
@@ -142,7 +142,7 @@ class Ext4:
         return taken
 
     def release(self) -> None:
-        """Give unused blocks back, so that libext2fs itself finds some where it needs them."""
+        """Release unused blocks, so that libext2fs can allocate blocks of its own."""
         start, count = self._run
         if count:
             self._lib.ext2fs_block_alloc_stats_range(self._fs, start, count, -1)
@@ -202,7 +202,7 @@ class Ext4:
         self._lib.ext2fs_extent_free(self._extents[0])
 
     def _write_raw(self, ino: int) -> None:
-        """Write the inode that stands in our buffer."""
+        """Write the inode that is in the buffer."""
         write = self._lib.ext2fs_write_inode_full
         self._check(write(self._fs, ino, self._inode, lib.INODE_LARGE), "writing an inode")
 
@@ -222,7 +222,7 @@ class Ext4:
         self.write_inode(ino, about._replace(links=links), len(blocks) * BLOCK, mapped(physical))
 
     def forget_root_block(self) -> None:
-        """Give back the one block of the empty root directory, before it is written anew."""
+        """Release the block of the empty root directory, which is then written anew."""
         number = self._ffi.new("blk64_t *")
         root = lib.ROOT_INODE
         null = self._ffi.NULL
@@ -244,7 +244,7 @@ class Ext4:
         return int(ino[0])
 
     def set_xattrs(self, ino: int, xattrs: Iterable[tuple[str, bytes]]) -> None:
-        """Give an inode that is already written its extended attributes; raises HostError."""
+        """Set the extended attributes of an inode that is already written; raises HostError."""
         self.release()
         handle = self._ffi.new("struct ext2_xattr_handle **")
         self._check(self._lib.ext2fs_xattrs_open(self._fs, ino, handle), "opening xattrs")
@@ -256,7 +256,7 @@ class Ext4:
 
 
 def mapped(physical: Iterable[Extent], logical: int = 0) -> list[tuple[int, int, int]]:
-    """Physical extents one after another from block `logical` on, as `write_inode` takes them."""
+    """Map physical extents, one after another, from block `logical` on, for `write_inode`."""
     result = []
     for start, count in physical:
         result.append((logical, start, count))
@@ -265,7 +265,7 @@ def mapped(physical: Iterable[Extent], logical: int = 0) -> list[tuple[int, int,
 
 
 def split(extents: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Cut extents to the longest that ext4 can record."""
+    """Split extents that are longer than ext4 can record."""
     return [
         (logical + skip, physical + skip, min(MAX_EXTENT, count - skip))
         for logical, physical, count in extents

@@ -1,8 +1,8 @@
 """The part of libext2fs that the direct writer calls, through cffi without a compiler.
 
 Declarations follow e2fsprogs lib/ext2fs/ext2fs.h and ext2_fs.h, versions 1.47.0 to 1.47.2.
-`struct ext2_inode_large` is an on-disk format and `struct ext2fs_extent` an argument of two
-calls; every other type stays opaque, so that a new library version changes nothing here.
+Only two structures are declared: `struct ext2_inode_large`, an on-disk format, and
+`struct ext2fs_extent`, an argument of two calls. A new version of the library may change the rest.
 """
 
 from typing import Any

@@ -10,8 +10,8 @@ from assembler.host import process
 from assembler.host.scratch import scratch_directory
 from assembler.units import BLOCK, KIB, MIB
 
-# All that GRUB 2.06 reads and every kernel since 4.x writes; named one by one, because newer
-# releases of mke2fs turn on more (orphan_file, metadata_csum_seed).
+# The features that GRUB 2.06 reads and every kernel since 4.x writes. They are named one by one,
+# because newer releases of mke2fs turn on more (orphan_file, metadata_csum_seed).
 _FEATURES = (
     "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,"
     "large_file,huge_file,dir_nlink,extra_isize,metadata_csum"
@@ -33,7 +33,7 @@ _CONFIG = """\
 def options(
     *, size: int, inodes: int, label: str, uuid: UUID, hash_seed: UUID, offset: int = 0
 ) -> list[str]:
-    """The options of mke2fs for an ext4 of `size` bytes; for the rest see `make_ext4`."""
+    """The options of mke2fs for an ext4 of `size` bytes; see `make_ext4` for the arguments."""
     extended = (
         f"offset={offset},lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0,"
         f"hash_seed={hash_seed}"
@@ -59,8 +59,8 @@ def make_ext4(
 ) -> None:
     """Make an ext4 of `size` bytes at `offset` bytes in `image`, a file that is long enough.
 
-    The part of the file it takes must read as zeros. `inodes` are free afterwards; how many
-    blocks are, `assembler.filesystems.ext4.size` tells. `epoch` is in seconds. Raises HostError.
+    That part of the file must read as zeros. `inodes` are free afterwards; `size.py` computes how
+    many blocks are. `epoch` is in seconds. Raises HostError.
     """
     arguments = options(
         size=size, inodes=inodes, label=label, uuid=uuid, hash_seed=hash_seed, offset=offset
@@ -71,7 +71,7 @@ def make_ext4(
         process.run(
             ["mke2fs", *arguments, image, f"{size // KIB}k"],
             what="making an ext4 file system",
-            # mke2fs takes 0 for "the real time".
+            # mke2fs takes 0 as "the real time".
             env={"MKE2FS_CONFIG": str(config), "E2FSPROGS_FAKE_TIME": str(max(1, epoch))},
         )
 

@@ -1,13 +1,13 @@
 """How large an ext4 must be: what mke2fs leaves free, computed without running it.
 
-This holds for the file systems that `mke2fs.py` makes: 4096-byte blocks, 32768 blocks and at most
-32768 inodes to a group, 256-byte inodes, the features sparse_super, resize_inode, 64bit, flex_bg,
-extent and has_journal. The sums follow e2fsprogs 1.47:
+The sums are right for the file systems that `mke2fs.py` makes: 4096-byte blocks, 32768 blocks and
+at most 32768 inodes to a group, 256-byte inodes, and the features sparse_super, resize_inode,
+64bit, flex_bg, extent and has_journal. They follow e2fsprogs 1.47:
 lib/ext2fs/initialize.c (groups, inode tables, reserved descriptor blocks), lib/ext2fs/mkjournal.c
 and misc/mke2fs.c (journal, lost+found).
 
-`inodes` is everywhere the number that must be free once the file system is made; sizes are in
-4096-byte blocks unless a name says bytes.
+`inodes` is everywhere the number that must be free once the file system is made. Sizes are in
+4096-byte blocks, but those of `Ext4Sizes` are in bytes.
 """
 
 from assembler.filesystems.demand import Demand
@@ -30,12 +30,11 @@ _ROOT_DIRECTORY, _LOST_AND_FOUND, _RESIZE_INODE = 1, 4, 1
 # mke2fs drops a last group that would have fewer blocks than this left for data.
 _MIN_LAST_GROUP = 50
 
-# mke2fs refuses a journal of over half the blocks (figure_journal_size() in misc/util.c), and the
-# smallest has 1024: so 8 MiB is just too small, and sizes are whole MiB.
+# mke2fs refuses a journal of more than half the blocks (figure_journal_size() in misc/util.c), and
+# the smallest journal has 1024. So 8 MiB is just too small, and sizes are whole MiB.
 _SMALLEST = 9 * _BLOCKS_PER_MIB
 
-# Blocks of a file system, and the journal it gets from there down: the steps of
-# ext2fs_default_journal_size().
+# The fewest blocks of a file system for each size of journal, from ext2fs_default_journal_size().
 _JOURNAL_STEPS = (
     (32768 * 1024, 262144),
     (16384 * 1024, 131072),
@@ -77,9 +76,9 @@ def _with_spare(demand: Demand) -> int:
 
 
 def _largest_ext4(room: int, smallest: int, inodes: int) -> int:
-    """The most of `room` bytes that mke2fs can use: it leaves a last group of few blocks out.
+    """The largest size in `room` bytes that mke2fs uses whole: it drops a small last group.
 
-    0 when nothing from `smallest` on has room for so many inodes.
+    Returns 0 if no size from `smallest` on has room for so many inodes.
     """
     group = _BLOCKS_PER_GROUP * BLOCK
     for size in range(room, max(smallest, room - group) - MIB, -MIB):
@@ -92,7 +91,7 @@ def _largest_ext4(room: int, smallest: int, inodes: int) -> int:
 
 
 def inode_count(inodes: int) -> int:
-    """What mke2fs must be asked for (`-N`) so that `inodes` are free afterwards."""
+    """The number of inodes to ask mke2fs for (`-N`), so that `inodes` are free afterwards."""
     return inodes + _USED_INODES
 
 
@@ -107,7 +106,7 @@ def journal_blocks(fs_blocks: int) -> int:
 def overhead_blocks(fs_blocks: int, inodes: int) -> int:
     """Blocks that are not free right after mke2fs.
 
-    Raises ValueError where it makes no file system, or one whose groups are of another size.
+    Raises ValueError if mke2fs makes no such file system, or one with groups of another size.
     """
     kept = _kept_blocks(fs_blocks, inodes)
     groups = _groups(kept)
@@ -128,7 +127,7 @@ def free_after_mke2fs(fs_blocks: int, inodes: int) -> tuple[int, int]:
 
 def smallest_ext4(data_blocks: int, inodes: int) -> int:
     """The smallest whole number of MiB, in bytes, that has so many blocks and inodes free."""
-    # Whatever the groups, each has room for so many inodes, and the tables hold them all.
+    # Lower bounds that do not depend on the number of groups.
     tables = ceil_div(inode_count(inodes), _INODES_PER_BLOCK)
     groups = ceil_div(inode_count(inodes), _INODES_PER_GROUP)
     least = max(_SMALLEST, data_blocks + tables, (groups - 1) * _BLOCKS_PER_GROUP)
@@ -142,8 +141,8 @@ def smallest_ext4(data_blocks: int, inodes: int) -> int:
             free, wasted = 0, blocks
         if free >= data_blocks and not wasted:
             return size * MIB
-        # Every part of the overhead but the rounding of the inode tables, two blocks a group at
-        # most, and a dropped group only grows with the size: so at least the rest is missing.
+        # The overhead grows with the size, except for the rounding of the inode tables (two blocks
+        # a group at most) and a dropped group. So at least the rest is missing.
         missing = data_blocks - free - 2 * _groups(blocks) - wasted
         size += max(1, missing // _BLOCKS_PER_MIB)
 
@@ -153,7 +152,7 @@ def _groups(fs_blocks: int) -> int:
 
 
 def _inode_table_blocks(groups: int, inodes: int) -> int:
-    """Blocks of inode table in each group: the inodes shared out evenly, and rounded up."""
+    """Blocks of inode table in each group: an equal share of the inodes, rounded up."""
     per_group = ceil_div(inode_count(inodes), groups)
     if per_group > _INODES_PER_GROUP:
         raise ValueError(f"{groups} block groups cannot hold {inodes} inodes")
@@ -176,7 +175,7 @@ def _powers_below(base: int, limit: int) -> int:
 
 
 def _superblock_copy(fs_blocks: int) -> int:
-    """Blocks of a superblock copy: itself, the descriptors, and what they may grow into."""
+    """Blocks of a superblock copy: itself, the descriptors, and room for more of these."""
     descriptors = ceil_div(_groups(fs_blocks), _DESCRIPTORS_PER_BLOCK)
     grown = _MAX_BLOCKS_32
     if fs_blocks < _MAX_BLOCKS_32 // 1024:
@@ -186,7 +185,7 @@ def _superblock_copy(fs_blocks: int) -> int:
 
 
 def _kept_blocks(fs_blocks: int, inodes: int) -> int:
-    """The blocks without a last group that is too small for its own bookkeeping."""
+    """The blocks without the last group if that is too small for its own metadata."""
     groups = _groups(fs_blocks)
     last = fs_blocks - (groups - 1) * _BLOCKS_PER_GROUP
     own = 2 + _inode_table_blocks(groups, inodes)
@@ -198,6 +197,6 @@ def _kept_blocks(fs_blocks: int, inodes: int) -> int:
 
 
 def _journal_with_extents(fs_blocks: int) -> int:
-    """The journal, with the block that its extents take when they do not fit its inode."""
+    """The blocks of the journal, with one for its extents where they do not fit the inode."""
     journal = journal_blocks(fs_blocks)
     return journal + (ceil_div(journal, MAX_EXTENT) > EXTENTS_IN_INODE)

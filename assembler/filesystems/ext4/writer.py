@@ -1,7 +1,7 @@
 """The direct writer: ext4 with no VM and no privilege.
 
-mke2fs makes the file system, libext2fs the inodes, a process beside us copies the data, and
-e2fsck indexes the directories while the last of the data is still being copied.
+mke2fs makes the file system and libext2fs the inodes. Another process copies the data meanwhile.
+e2fsck indexes the directories before the last of the data is copied.
 """
 
 import os
@@ -27,8 +27,8 @@ from assembler.units import BLOCK, ceil_div
 # File types of directory entries: EXT2_FT_* in e2fsprogs lib/ext2fs/ext2_fs.h.
 _REGULAR, _DIRECTORY, _SYMLINK = 1, 2, 7
 
-# All that `e2fsck -fyD` may say of a file system that was right but for its missing indexes.
-# Its clock is set back (E2FSCK_TIME), so the write that libext2fs just made is in the future.
+# The output of `e2fsck -fyD` for a file system that lacks nothing but indexes. The clock of e2fsck
+# is set back (E2FSCK_TIME), so that the writes which libext2fs just made lie in its future.
 _EXPECTED = re.compile(
     rb"e2fsck \S+ \(.*\)|Pass \d.*|\s*|.*\*\*\*\*\* FILE SYSTEM WAS MODIFIED \*\*\*\*\*"
     rb"|.*: \d+/\d+ files .*|Superblock last write time .*|\(by less than a day.*|Fix\? yes"
@@ -77,9 +77,10 @@ class DirectWriter:
 
 
 def index_directories(image: Path, offset: int, epoch: int) -> None:
-    """Let e2fsck give directories of several blocks their hash index, and set the times.
+    """Run e2fsck to index directories of several blocks, and to set its times to `epoch`.
 
-    It is told to mend what it finds, but must find nothing: raises InternalError if it did.
+    `offset` is in bytes, `epoch` in seconds. e2fsck repairs what it finds, but it must find no
+    fault: raises InternalError if it does.
     """
     done = process.run(
         ["e2fsck", "-fyD", f"{image}?offset={offset}"],
@@ -190,7 +191,7 @@ class _Filler:
         self._sender.send(node, source, runs)
 
     def _put(self, data: bytes, physical: list[tuple[int, int]]) -> None:
-        """Write bytes that we hold ourselves to the extents given."""
+        """Write bytes that are in memory to extents."""
         view = memoryview(data)
         for start, count in physical:
             piece, view = view[: count * BLOCK], view[count * BLOCK :]

@@ -1,4 +1,4 @@
-"""The guestfs writer: any file system that the appliance's kernel can mount.
+"""The guestfs writer: makes any file system that the appliance's kernel can mount.
 
 The tree is on a second disk, as a tar archive in which everything has its owner already; the
 appliance makes the file system and unpacks the archive.
@@ -48,7 +48,7 @@ _COPIED = re.compile(r"assemble: copied (\d+)")
 class GuestfsWriter:
     """Writes a root file system of any kind in an appliance; see `protocol.Writer`.
 
-    `then` is called when the tree is in the image, which the appliance has mounted at TARGET.
+    `then` is called once the tree is in the image, while the appliance has it mounted at TARGET.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class GuestfsWriter:
 
 
 def _missing(kind: RootKind) -> str:
-    """Shell words that name the file systems of an appliance, and that `kind` is not among them."""
+    """Shell commands that report a file system the appliance lacks, and those that it has."""
     return (
         f'for one in {" ".join(ROOT_KINDS)}; do ! modprobe -q $one || others="$others $one"; done; '
         f'echo "the appliance has no {kind.name}; it has$others" >&2'
@@ -118,10 +118,10 @@ def _make(appliance: Appliance, kind: RootKind, target: RootFileSystem) -> None:
 
 
 def _unpack(appliance: Appliance, target: RootFileSystem, step: Step) -> None:
-    """Unpack the archive."""
+    """Unpack the archive; each second the appliance reports how much the file system holds."""
     done = 0
 
-    def heard(line: str) -> None:
+    def advance(line: str) -> None:
         nonlocal done
         if found := _COPIED.search(line):
             copied = min(int(found[1]), target.data)
@@ -139,12 +139,12 @@ def _unpack(appliance: Appliance, target: RootFileSystem, step: Step) -> None:
         "trap 'kill $watch' EXIT",
         *_UNPACK,
     ]
-    appliance.sh("\n".join(lines), what="unpacking the tree in the appliance", on_line=heard)
+    appliance.sh("\n".join(lines), what="unpacking the tree in the appliance", on_line=advance)
 
 
 def _check(appliance: Appliance, kind: RootKind, target: RootFileSystem) -> None:
-    """Unmount the file system and let its own checker read it."""
+    """Unmount the file system and run its own checker."""
     check = f"{kind.check} {device(target.partition)}"
-    output = "/run/assemble/output"  # the appliance hands on standard error only
+    output = "/run/assemble/output"  # only standard error reaches the host
     lines = [*UNMOUNT, f"{check} > {output} 2>&1 || {{ cat {output} >&2; exit 1; }}"]
     appliance.sh("\n".join(lines), what=f"checking {kind.name} in the appliance")
