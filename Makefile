@@ -1,9 +1,9 @@
 # make image                      the demo system as build/disk.raw
-# make image SYSTEM=/nix/store/…  one's own system
-# make boot [FIRMWARE=efi]        boots build/disk.raw on this terminal; it stays as it is
+# make image SYSTEM=/nix/store/…  your own system
+# make boot [FIRMWARE=efi]        boots build/disk.raw on this terminal, and does not change it
 # make test                       linters, tests, and boots in QEMU
 # make man                        man pages and completions below build/package/share
-# make clean                      takes away what all these made
+# make clean                      removes everything that these made
 
 SYSTEM ?=
 FIRMWARE ?= bios

@@ -2,17 +2,17 @@
 #
 #   (import ./nix/assemble-image.nix { inherit pkgs; }) { toplevel = config.system.build.toplevel; }
 #
-# gives a derivation whose output holds disk.raw. Its arguments have the names that nixpkgs'
-# make-disk-image has for them.
+# is a derivation whose output holds disk.raw. Its arguments have the names that they have in nixpkgs'
+# make-disk-image. See docs/nix.md.
 {
-  # nixpkgs, out of which come those of the following that are not given
+  # nixpkgs: the default of each of the following arguments comes from it
   pkgs ? null,
   # the command itself
   assemble ? "${pkgs.callPackage ./package.nix { }}/bin/assemble",
-  # what runs the build, and where it finds mkdir
+  # the shell that runs the build, and the directory of mkdir
   bash ? "${pkgs.bash}/bin/bash",
   searchPath ? "${pkgs.coreutils}/bin",
-  # the platform that builds
+  # the platform of the builder
   system ? pkgs.stdenv.hostPlatform.system,
 }:
 {
@@ -23,32 +23,32 @@
   diskSize ? "auto",
   additionalSpace ? "512M",
   bootSize ? "256M",
-  # legacy, legacy+boot, legacy+gpt, efi, efixbootldr, hybrid or none; null: what suits the boot loader
+  # legacy, legacy+boot, legacy+gpt, efi, efixbootldr, hybrid or none; null: the default of the command
   partitionTableType ? null,
-  # grub, systemd-boot or none; null: what the system is configured with
+  # grub, systemd-boot or none; null: the boot loader that the system is configured with
   bootLoader ? null,
   # bytes in a sector of the disk: 512 or 4096
   sectorSize ? 512,
   # signed EFI programs, such as a shim and the GRUB that it starts
   efiBinaries ? [ ],
-  # of the root file system; null: the one by which the system mounts it, or "nixos"
+  # label of the root file system; null: the label by which the system mounts it, or "nixos"
   label ? null,
-  # one's own files: [ { source; target; user; group; mode; xattrs; } ], all but two optional. What the
-  # sandbox forbids in a file, owners and setuid modes, belongs here.
+  # your own files: [ { source; target; user; group; mode; xattrs; } ]; only source and target are
+  # required. Owners and setuid modes, which the sandbox forbids in files, belong here.
   contents ? [ ],
-  # more store paths, with all that they refer to
+  # more store paths, each with its closure
   additionalPaths ? [ ],
   # { "1" = …; "2" = …; }: generations of the system profile
   generations ? { },
-  # root's channels, and what becomes /etc/nixos/configuration.nix
+  # root's channels, and the file for /etc/nixos/configuration.nix
   channel ? null,
   configFile ? null,
-  # further options of the command
+  # other options of the command
   extraArgs ? [ ],
 }:
 let
   size = value: if builtins.isInt value then "${toString value}M" else value;
-  given = option: value: if value == null then [ ] else [ option "${value}" ];
+  optional = option: value: if value == null then [ ] else [ option "${value}" ];
   profiles = map (number: generations.${number}) (builtins.attrNames generations);
 in
 derivation (
@@ -87,24 +87,24 @@ derivation (
       "--boot-size"
       (size bootSize)
     ]
-    ++ given "--label" label
-    ++ given "--partition-table" partitionTableType
-    ++ given "--boot-loader" bootLoader
+    ++ optional "--label" label
+    ++ optional "--partition-table" partitionTableType
+    ++ optional "--boot-loader" bootLoader
     ++ [
       "--sector-size"
       (toString sectorSize)
     ]
-    ++ builtins.concatMap (given "--efi-binary") efiBinaries
-    ++ builtins.concatMap (given "--additional-path") additionalPaths
+    ++ builtins.concatMap (optional "--efi-binary") efiBinaries
+    ++ builtins.concatMap (optional "--additional-path") additionalPaths
     ++ builtins.concatMap (number: [
       "--generation"
       "${number}=${generations.${number}}"
     ]) (builtins.attrNames generations)
-    ++ given "--channel" channel
-    ++ given "--configuration" configFile
+    ++ optional "--channel" channel
+    ++ optional "--configuration" configFile
     ++ extraArgs;
   }
-  # The image holds its own store: whoever has the image needs none of these paths. Nix 2.14 to 2.17
+  # The image holds its own store, so it needs none of these paths. Nix 2.14 to 2.17
   # refuse this without an experimental feature.
   // (
     if builtins.compareVersions builtins.nixVersion "2.18" < 0 then

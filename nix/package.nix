@@ -1,4 +1,4 @@
-# The command `assemble` and its two companions, out of nixpkgs: pkgs.callPackage ./package.nix { }
+# The three commands as a package of nixpkgs: pkgs.callPackage ./package.nix { }
 {
   lib,
   python3Packages,
@@ -17,7 +17,7 @@ python3Packages.buildPythonApplication {
   pname = project.name;
   inherit (project) version;
   pyproject = true;
-  # What the program consists of, without what is built beside it.
+  # The source of the program, without files that are built beside it.
   src = builtins.path {
     name = "assemble-source";
     path = ../.;

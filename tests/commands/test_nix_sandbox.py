@@ -211,6 +211,6 @@ def test_the_package_has_the_program_and_nothing_that_is_built_beside_it() -> No
         _PKGS + question,
     )
     assert json.loads(said) == {
-        "LICENSE": "regular", "README.md": "regular", "assembler": "directory",
-        "pyproject.toml": "regular", "setup.py": "regular",
+        "LICENSE": "regular", "README.md": "regular", "assemble_start.py": "regular",
+        "assembler": "directory", "pyproject.toml": "regular", "setup.py": "regular",
     }  # fmt: skip
