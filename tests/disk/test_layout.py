@@ -9,8 +9,8 @@ from assembler.disk.tables import PartitionType, Table
 from assembler.errors import RequestError
 from assembler.units import GIB, MIB, SECTOR
 
-# As nixpkgs' make-disk-image.nix has them: number, name, start and size in MiB. Its BIOS boot
-# partition of `hybrid` begins at 0 there, which parted makes 17 KiB.
+# Number, name, start and size in MiB, as in nixpkgs' make-disk-image.nix. There the BIOS boot
+# partition of `hybrid` begins at 0, and parted moves it to 17 KiB.
 PLACES = {
     Table.LEGACY: [(1, "primary", 1, 1024)],
     Table.LEGACY_BOOT: [(1, "primary", 1, 256), (2, "primary", 257, 1024)],

@@ -40,7 +40,7 @@ sector-size: {sector}
 """
 
 
-# A root of 65 MiB, 256 MiB to boot from; what `sfdisk --dump` prints of it.
+# What `sfdisk --dump` prints for a root of 65 MiB and a boot partition of 256 MiB.
 DUMPS = {
     Table.LEGACY: """\
 label: dos
@@ -93,7 +93,7 @@ ACTIVE = {
     Table.EFIXBOOTLDR: [0, 0, 0, 0],
     Table.HYBRID: [0, 0, 0, 0],
 }
-FREE = {  # what sgdisk finds left, in sectors, and in the largest segment
+FREE = {  # the free sectors that sgdisk reports, and the largest segment of them
     Table.LEGACY: "4029 free sectors (2.0 MiB) available in 2\nsegments, the largest of which is "
     "2015 (1007.5 KiB) in size.",
     Table.LEGACY_BOOT: "4029 free sectors (2.0 MiB) available in 2\nsegments, the largest of "
@@ -190,9 +190,9 @@ def test_a_partition_is_active_where_a_bios_wants_it(tmp_path: Path, table: Tabl
 def test_fdisk_reads_sectors_of_4096_bytes(tmp_path: Path) -> None:
     make(tmp_path / "disk.raw", new_layout(Table.EFI, 4096))
     columns = "Start,Sectors,Type-UUID,UUID,Name"
-    said = tool("fdisk", "-b", "4096", "-l", "-o", columns, "disk.raw", cwd=tmp_path)
-    assert "Disk identifier: 0F1E2D3C-4B5A-4697-8899-AABBCCDDEEFF\n" in said
-    assert [line.split() for line in said.splitlines()[-2:]] == [
+    listing = tool("fdisk", "-b", "4096", "-l", "-o", columns, "disk.raw", cwd=tmp_path)
+    assert "Disk identifier: 0F1E2D3C-4B5A-4697-8899-AABBCCDDEEFF\n" in listing
+    assert [line.split() for line in listing.splitlines()[-2:]] == [
         ["2048", "65536", ESP, UUID1, "ESP"],
         ["67584", "16640", ROOT, UUID2, "primary"],
     ]

@@ -1,4 +1,4 @@
-"""The bounds hold: what the kernel leaves free is what was asked for, and not much more."""
+"""The kernel leaves free at least the space that was asked for, and not much more."""
 
 import os
 from collections.abc import Callable
@@ -68,8 +68,8 @@ def test_what_is_left_free(kind: RootKind, content: Callable[[Path], Tree], tmp_
     left = []
 
     def look(appliance: Appliance) -> None:
-        said = appliance.sh(f"sync -f {TARGET}; stat -f -c '%a %S' {TARGET}", what="looking")
-        blocks, block = map(int, said.split())
+        printed = appliance.sh(f"sync -f {TARGET}; stat -f -c '%a %S' {TARGET}", what="looking")
+        blocks, block = map(int, printed.split())
         left.append(blocks * block)
 
     with GuestfsWriter(kind, Accelerator.TCG, look).write(

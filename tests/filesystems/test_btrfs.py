@@ -1,4 +1,4 @@
-"""What a tree may not have if it goes into subvolumes."""
+"""Trees that do not fit into subvolumes are refused."""
 
 from assembler.filesystems.btrfs import BTRFS
 from assembler.tree.tree import Tree, regular, symlink

@@ -1,4 +1,4 @@
-"""The direct writer, against e2fsck, debugfs, GRUB's ext2 driver and the kernel's ext4."""
+"""The direct writer: e2fsck, debugfs, GRUB and the kernel read what it writes."""
 
 import os
 import shlex
@@ -41,7 +41,7 @@ def debugfs(image: Path, *requests: str) -> str:
 
 @contextmanager
 def mounted(as_root: AsRoot, image: Path, directory: Path) -> Iterator[Path]:
-    """Mount the ext4 in an image with the kernel's driver; only root may."""
+    """Mount the ext4 in an image with the kernel's driver, which only root may do."""
     directory.mkdir(exist_ok=True)
     as_root("mount", "-o", f"loop,ro,noload,offset={OFFSET}", image, directory)
     try:
@@ -78,7 +78,7 @@ def test_holes_take_no_blocks(tmp_path: Path) -> None:
 
 
 def test_content_without_a_mount(tmp_path: Path) -> None:
-    """What debugfs dumps is the source: the proof for those who may not mount."""
+    """debugfs dumps the source again: a check that needs no mount."""
     source = tmp_path / "source"
     source.write_bytes(os.urandom(3 * MIB + 123))
     tree = Tree()
@@ -113,7 +113,7 @@ def test_grub_reads_it(tmp_path: Path) -> None:
 def test_same_tree_same_bytes_at_another_time(tmp_path: Path) -> None:
     tree = every_kind(tmp_path)
     write_image(tmp_path / "one", tree)
-    time.sleep(1.1)  # what the clock shows must not be seen
+    time.sleep(1.1)  # the time of the clock must not get into the image
     write_image(tmp_path / "two", tree)
     done = subprocess.run(["cmp", tmp_path / "one", tmp_path / "two"], capture_output=True)
     assert done.returncode == 0, done.stdout
@@ -151,7 +151,7 @@ def test_directory_of_100_000_entries(tmp_path: Path) -> None:
 
 
 def test_more_subdirectories_than_links(tmp_path: Path) -> None:
-    """Beyond 65,000 subdirectories (feature dir_nlink) a link count of 1 says "many"."""
+    """Beyond 65,000 subdirectories (feature dir_nlink) a link count is 1, for "many"."""
     tree = Tree()
     directory = tree.directory(b"/big")
     for index in range(65_100):
@@ -161,7 +161,7 @@ def test_more_subdirectories_than_links(tmp_path: Path) -> None:
 
 
 def test_fragmented_free_space(tmp_path: Path) -> None:
-    """Files of many groups are cut by group metadata and need extent blocks."""
+    """The metadata of block groups splits large files, which then need extent blocks."""
     source = tmp_path / "big"
     with source.open("wb") as file:
         file.write(os.urandom(MIB))

@@ -70,7 +70,7 @@ def boot_sector(image: Path) -> bytes:
 
 
 def check(image: Path, size: int) -> bytes:
-    """Cut the partition out of the image, as fsck.fat knows no offset, and check it."""
+    """Check a copy of the partition, since fsck.fat takes no offset."""
     with image.open("rb") as source, tempfile.NamedTemporaryFile() as target:
         os.copy_file_range(source.fileno(), target.fileno(), size, offset_src=OFFSET)
         return tool("fsck.fat", "-n", "-v", target.name)
@@ -185,7 +185,7 @@ def test_sectors_of_4096_bytes(tmp_path: Path, mib: int) -> None:
     match = re.search(rb"(\d+) data clusters \((\d+) bytes\)", check(image, size))
     assert match is not None
     clusters, room = int(match[1]), int(match[2])
-    # Who reads it tells the kind by the number of clusters alone (fatgen103, 3.5).
+    # Readers find the kind by the number of clusters alone (fatgen103, 3.5).
     assert (clusters >= 65525) == (b"FAT32" in boot_sector(image)) == (mib >= 261)
     assert clusters >= 4085
     assert boot_sector(image)[11:13] == (4096).to_bytes(2, "little")
@@ -223,5 +223,5 @@ def test_a_host_file_that_is_gone_is_told(tmp_path: Path) -> None:
 
 def test_the_uuid_is_what_blkid_says(tmp_path: Path) -> None:
     image = make(tmp_path / "disk.raw")
-    said = tool("blkid", "--probe", "--offset", str(OFFSET), "-o", "value", "-s", "UUID", image)
-    assert said.decode().strip() == fat().uuid == "1234-ABCD"
+    uuid = tool("blkid", "--probe", "--offset", str(OFFSET), "-o", "value", "-s", "UUID", image)
+    assert uuid.decode().strip() == fat().uuid == "1234-ABCD"

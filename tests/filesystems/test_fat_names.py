@@ -1,4 +1,4 @@
-"""Names arrive in a FAT as they are, or are refused before anything is written."""
+"""A FAT gets its names unchanged, or they are refused before anything is written."""
 
 import subprocess
 from collections.abc import Sequence
@@ -151,7 +151,7 @@ def test_directories_that_differ_by_case_alone_are_one(tmp_path: Path) -> None:
 
 
 def test_long_names_that_mtools_finds_no_place_for(tmp_path: Path) -> None:
-    """With clusters of 512 bytes, of 16 entries each: it adds one to a directory at a time."""
+    """mtools adds one cluster at a time to a directory; one of 512 bytes has 16 entries."""
     long = "n" * 255
     for others in (0, 9, 10, 14, 15):
         names = [*(f"d/F{n}" for n in range(others)), f"d/{long}"]

@@ -1,4 +1,4 @@
-"""Archives as GNU tar reads them."""
+"""GNU tar reads the archives."""
 
 import os
 import subprocess
@@ -23,12 +23,12 @@ NAMES = st.binary(min_size=1, max_size=255).filter(
 
 def listed(archive: Path, *options: str) -> list[str]:
     argv = ["tar", "--numeric-owner", "--full-time", "-tvvv", *options, "-f", archive]
-    said = output("env", "TZ=UTC", *argv).decode()
-    return [" ".join(line.split()) for line in said.splitlines()]
+    listing = output("env", "TZ=UTC", *argv).decode()
+    return [" ".join(line.split()) for line in listing.splitlines()]
 
 
 def unpack(archive: Path, top: Path) -> None:
-    """Unpack as the appliance does, but for what only root may do."""
+    """Unpack as the appliance does, without the parts that need root."""
     top.mkdir(exist_ok=True)
     quiet = ["--warning=no-timestamp", "--warning=no-unknown-keyword"]
     done = subprocess.run(["tar", "-xpP", *quiet, "-C", top, "-f", archive], capture_output=True)

@@ -15,7 +15,7 @@ from tests.support.trees import random_trees
 
 
 def shown(tree: Tree, top: Path) -> dict[bytes, object]:
-    """For each path of the tree what a directory shows; what else is there has None."""
+    """What a directory shows for each path of the tree, and None for each other path in it."""
     found: dict[bytes, object] = {}
     for holder, subdirectories, files in os.walk(bytes(top)):
         for name in (b"", *subdirectories, *files):
@@ -30,7 +30,7 @@ def shown(tree: Tree, top: Path) -> dict[bytes, object]:
 
 
 def wanted(tree: Tree) -> dict[bytes, object]:
-    """What `shown` must find."""
+    """What `shown` must return for a whole directory."""
     made: dict[bytes, object] = {}
     for path, node in tree.walk():
         if isinstance(node, Directory):

@@ -1,4 +1,4 @@
-"""The guestfs writer, in real appliances: what it makes is what the direct writer makes."""
+"""The guestfs writer makes, in real appliances, what the direct writer makes."""
 
 import subprocess
 import sys
@@ -72,7 +72,7 @@ def write(
 def read(
     as_root: AsRoot, image: Path, mounts: list[tuple[str, str]]
 ) -> tuple[dict[str, Any], list[set[str]]]:
-    """What the kernel of this host shows of an image, mounted with (place, options)."""
+    """What this host's kernel shows in an image that is mounted as (place, options) ask."""
     top = image.with_suffix(".mount")
     top.mkdir()
     commands = [f"mount -o loop,ro,{options} {image} {top}{place}" for place, options in mounts]
@@ -86,7 +86,7 @@ def read(
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
 def test_both_writers_give_one_result(kind: str, tmp_path: Path, as_root: AsRoot) -> None:
     tree = every_kind(tmp_path)
-    if kind == "xfs":  # which has no symlinks of 1024 bytes and more
+    if kind == "xfs":  # XFS has no symlinks of 1024 bytes or more
         links = tree.get(b"/links")
         assert isinstance(links, Directory)
         del links.children[b"4095"]

@@ -1,4 +1,4 @@
-"""Every kind of file system, by one table: what its own tools take and refuse."""
+"""Each kind of file system has a row in one table: what its own tools accept and refuse."""
 
 import subprocess
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from tests.support.trees import SEED
 
 @dataclass(frozen=True)
 class Row:
-    """What a kind must take and refuse."""
+    """What a kind accepts and refuses."""
 
     good_labels: tuple[str, ...]
     bad_labels: tuple[str, ...]
     long_symlink: str = ""  # why it cannot hold the longest symlink that a Tree can have
-    tools_cut: bool = False  # whether mke2fs cuts a label that is too long, and only warns
+    tools_cut: bool = False  # whether its mkfs only warns when it cuts a long label
 
 
 ROWS = {
@@ -70,7 +70,7 @@ def test_labels(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", ROOTS, ids=attrgetter("name"))
 def test_the_tools_write_the_labels_and_the_magic(kind: RootKind, tmp_path: Path) -> None:
-    """mkfs takes what is held possible, refuses what is not, and blkid finds all again."""
+    """mkfs agrees on good and bad labels, and blkid finds what it wrote."""
     image, row = tmp_path / "image", ROWS[kind.name]
     for label in row.good_labels:
         done = make(kind, image, label)
@@ -89,7 +89,7 @@ def test_the_tools_write_the_labels_and_the_magic(kind: RootKind, tmp_path: Path
 
 @pytest.mark.parametrize("kind", ROOTS, ids=attrgetter("name"))
 def test_its_checker_reads_it_and_finds_a_fault(kind: RootKind, tmp_path: Path) -> None:
-    """The command for the appliance, run here on a file that is whole, and on one that is not."""
+    """Runs the command for the appliance on a whole file, and on one that starts with zeros."""
     image = tmp_path / "image"
     assert make(kind, image, "x").returncode == 0
     check = f"PATH=/usr/sbin:/sbin:$PATH; {kind.check} {image}"
@@ -133,6 +133,6 @@ def test_xfs_and_long_symlinks() -> None:
 
 @pytest.mark.parametrize("name", ["", "vfat", "ext3", "EXT4"])
 def test_an_unknown_kind_is_refused(name: str) -> None:
-    """Once, a kind that was forgotten in one place was made as f2fs."""
+    """An unknown kind must never be made as another one."""
     with pytest.raises(RequestError, match="cannot be made: there are ext4, and with writer"):
         root_kind(name)
