@@ -29,7 +29,7 @@ from assembler.plan.plan import Plan, make_plan
 from assembler.plan.request import read_request, read_root, with_store_paths
 from assembler.root.build import scan_store
 from assembler.root.copies import copy_store
-from assembler.root.prepare import make_skeleton, obstacles, stamp
+from assembler.root.prepare import kind_problems, make_skeleton, stamp
 from assembler.root.skeleton import DATABASE
 from assembler.root.target import target_problems, unfinished
 from assembler.spec import RootSpec, Spec
@@ -159,7 +159,7 @@ def prepare(
     shown = progress or Progress(quiet=True)
     spec = with_store_paths(spec)
     problems = [*root_problems(spec), *target_problems(root, force=force)]
-    if problems := problems or obstacles(root):  # before an export is unpacked there
+    if problems := problems or kind_problems(root):  # before an export is unpacked there
         raise RequestError(problems)
     disk, tmp = Need(root, f"the disk of {root}"), temporary(temporary_directory())
     with scratch_directory() as scratch, unfinished(root) as resumed, watched(disk, tmp):

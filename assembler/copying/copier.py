@@ -10,10 +10,10 @@ from assembler.errors import HostError
 from assembler.host import process
 from assembler.host.progress import Step
 
-# While one waits for the disk that the store lies on, the other copies. Out of the page cache two
+# While one waits for the disk of the store, the other copies. If all data is in the page cache, two
 # are no faster than one, since the kernel lets one process at a time write to a file.
 _WORKERS = 2
-_PIECE = 8 << 20  # bytes: how finely a large file is shared out among the workers
+_PIECE = 8 << 20  # bytes of a large file that a worker gets at once
 _LONG_PIPE = 1 << 20  # bytes: the most that an ordinary user may ask for (pipe(7))
 _LONGEST = copy_worker.PACKET - copy_worker.HEADER.size
 
@@ -44,7 +44,7 @@ class Copier:
             os.close(requests)
             os.close(reports)
         os.set_blocking(self._reports, False)
-        if workers == 1:  # there may be much to do for one while others are free
+        if workers == 1:  # its work must not make us wait while others are free
             fcntl.fcntl(self._requests, fcntl.F_SETPIPE_SZ, _LONG_PIPE)
         self._packet = bytearray()
         self._report = b""  # the line that is not complete yet
@@ -124,7 +124,7 @@ class Copier:
         return bool(read)
 
     def _finish(self) -> None:
-        """Wait until the workers have done all; raises HostError when one failed."""
+        """Wait until the workers have finished; raises HostError when one failed."""
         os.close(self._requests)
         self._requests = -1
         os.set_blocking(self._reports, True)

@@ -6,8 +6,8 @@ packet holds whole records, a header (see HEADER) and the path of a file to read
 Standard output carries lines: the bytes copied since the last one, `=<name> <hash>` for a hash that
 is complete, or `!<message>` for what ended the worker.
 
-Between OPEN and CLOSE, which need a pipe of the worker's own, all that goes by is hashed: data is
-read for that and copied at once, while it is still in the page cache.
+Between OPEN and CLOSE, which need a pipe of the worker's own, all data is hashed, too: it is read
+for that and copied at once, while it is still in the page cache.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _PIECE = 1 << 18  # bytes: stays in the processor's cache between reading and ha
 
 _NO_FILE = "it is no longer a file"
 
-# What copy_file_range says where these two files can only be copied by other means.
+# Errors of copy_file_range for two files that can be copied by other means.
 _NO_SHARING = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
 
@@ -56,7 +56,7 @@ def copy_range(source: int, image: int, start: int, target: int, length: int) ->
     try:
         while done < length:
             n = os.copy_file_range(source, image, length - done, start + done, target + done)
-            if n == 0:  # the end of the file, or a file system that does not say what it lacks
+            if n == 0:  # the end of the file, or a file system that cannot do it
                 break
             done += n
     except OSError as error:
@@ -83,7 +83,7 @@ def send_range(source: int, image: int, start: int, target: int, length: int) ->
 
 
 def hash_range(digest: "_Hash | None", source: int, start: int, length: int) -> int:
-    """Let bytes of a file go into a hash, or just read them; returns how many there were."""
+    """Hash bytes of a file, or only read them; returns how many there were."""
     buffer = memoryview(bytearray(min(length, _PIECE)))
     done = 0
     while done < length:
@@ -97,14 +97,14 @@ def hash_range(digest: "_Hash | None", source: int, start: int, length: int) -> 
 
 
 def hash_zeros(digest: "_Hash", length: int) -> None:
-    """Let zeros go into a hash."""
+    """Hash `length` zeros."""
     zeros = memoryview(bytes(min(length, _PIECE)))
     for done in range(0, length, _PIECE):
         digest.update(zeros[: length - done])
 
 
 class CopyWorker:
-    """Does what records ask for; raises OSError with the name of the file that failed."""
+    """Carries out records; raises OSError with the name of the file that failed."""
 
     def __init__(self, image_path: str) -> None:
         self._image = os.open(image_path, os.O_WRONLY | os.O_CLOEXEC)
@@ -113,8 +113,8 @@ class CopyWorker:
         self._name = b""
         self._unreported = 0
 
-    def serve(self) -> None:
-        """Do all that standard input asks for until it ends."""
+    def run(self) -> None:
+        """Carry out all records on standard input until it ends."""
         while packet := os.read(0, PACKET):
             position = 0
             while position < len(packet):
@@ -132,7 +132,7 @@ class CopyWorker:
     def _do(self, what: int, text: bytes, start: int, target: int, length: int) -> None:
         digest = self._digest
         if what == OPEN:
-            import hashlib  # noqa: PLC0415 - takes 10 ms, which most workers can spare
+            import hashlib  # noqa: PLC0415 - it takes 10 ms, and few workers need it
 
             self._digest, self._name = hashlib.sha256(), text
             return
@@ -149,7 +149,7 @@ class CopyWorker:
                 os.write(1, b"=%s %s\n" % (self._name, digest.hexdigest().encode()))
                 self._digest = None
         if what == COPY:
-            # In pieces, so that what was read to be hashed is still in memory when it is copied.
+            # In pieces, so that data which was read to be hashed is in memory when it is copied.
             for skip in range(0, length, _REPORT):
                 piece = min(_REPORT, length - skip)
                 if digest is not None:
@@ -181,7 +181,7 @@ class CopyWorker:
 
 if __name__ == "__main__":
     try:
-        CopyWorker(sys.argv[1]).serve()
+        CopyWorker(sys.argv[1]).run()
     except BrokenPipeError:  # who asked has gone
         sys.exit(1)
     except OSError as failure:

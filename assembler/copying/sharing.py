@@ -24,7 +24,7 @@ class CopyMode(StrEnum):
 
 
 def copy_problems(root: Path, tree: Tree, mode: CopyMode) -> list[str]:
-    """Why a copy mode cannot be had for a tree in `root`: tried out with one of its files."""
+    """Why a tree cannot be copied to `root` in a copy mode; tries it with one of the files."""
     if mode not in (CopyMode.REFLINK, CopyMode.HARDLINK):
         return []
     found = _some_file(tree)
@@ -52,7 +52,7 @@ def copy_problems(root: Path, tree: Tree, mode: CopyMode) -> list[str]:
 
 
 def can_share(directory: Path, tree: Tree) -> bool:
-    """Whether files in a directory can share the data of a tree's store paths: tried out."""
+    """Whether files in a directory can share data of a tree's store paths; tries it with one."""
     found = _some_file(tree)
     if found is None or isinstance(found[0].data, Slice):
         return False
@@ -90,7 +90,7 @@ def clone(source: int, target: int) -> None:
 
 
 def shares(top: Directory | Node, target: bytes) -> bool:
-    """Whether any file at `target` is the very file that it would be copied from."""
+    """Whether a file at or below `target` is itself the file that it would be copied from."""
     return any(
         os.path.samestat(os.lstat(source), os.lstat(here))
         for here, node, source in files(top, target)
@@ -99,7 +99,10 @@ def shares(top: Directory | Node, target: bytes) -> bool:
 
 
 def link(node: Node, path: bytes, target: bytes) -> bool:
-    """Make `target` one more name of a host file; returns whether it could be taken as it is."""
+    """Make `target` one more name of the host file `path`, if that has the right metadata.
+
+    Returns whether it did.
+    """
     if not is_canonical(os.lstat(path), node.mode):
         return False
     try:

@@ -26,7 +26,7 @@ _GROUPS = {
     "utmp": 29, "adm": 55, "keys": 96, "users": 100, "input": 174, "kvm": 302, "render": 303,
     "sgx": 304, "shadow": 318, "nixbld": 30000, "nogroup": 65534,
 }  # fmt: skip
-_MAX_READ = 1 << 24  # bytes, far more than any list of users has
+_MAX_READ = 1 << 24  # bytes: far more than a list of users has
 _SYSUSERS = "etc/sysusers.d"
 _ALLOCATED = "-users-groups.json"
 _DOCUMENTS = (_ALLOCATED, "-userborn.json")
@@ -40,7 +40,7 @@ Ids = Mapping[str, int | None]  # by name; None: the machine chooses one at its 
 class Accounts:
     """The ids of users and groups by their names.
 
-    `whole` is false where those of the system are not known.
+    `whole` is false if the accounts of the system are not known.
     """
 
     users: Ids = field(default_factory=lambda: _USERS)
@@ -48,7 +48,7 @@ class Accounts:
     whole: bool = True
 
     def over(self, other: "Accounts") -> "Accounts":
-        """These, and those of `other` that have names which are missing here."""
+        """These accounts, and those of `other` whose names are missing here."""
         return Accounts(
             {**other.users, **self.users},
             {**other.groups, **self.groups},
@@ -57,10 +57,10 @@ class Accounts:
 
 
 def read_accounts(store: Store, infos: Iterable[PathInfo], system: str) -> Accounts:
-    """Those of the toplevel `system`, wherever its closure has them, over NixOS's fixed ones.
+    """The accounts of the toplevel `system`: those in files of its closure, and NixOS's fixed ones.
 
-    Raises RequestError for a file that is not what its name says, HostError for one that cannot
-    be read.
+    Raises RequestError for a file that has another form than NixOS gives it, HostError for one that
+    cannot be read.
     """
     found = Accounts()
     for path in nearest(infos, system, _DOCUMENTS)[:1]:
@@ -72,7 +72,7 @@ def read_accounts(store: Store, infos: Iterable[PathInfo], system: str) -> Accou
 
 
 def parse_database(text: str) -> dict[str, int]:
-    """Name → id out of a passwd or group file: passwd(5), group(5). Other lines are passed over."""
+    """Name → id in a passwd or group file: passwd(5), group(5). Ignores lines of other forms."""
     ids: dict[str, int] = {}
     for line in text.split("\n"):
         fields = line.split(":")
@@ -105,7 +105,7 @@ def _document(path: str, text: str) -> Accounts:
 
 
 def _entries(entries: list[dict[str, Any]], key: str) -> Iterator[tuple[str, int | None]]:
-    """Name and id of each; raises as json.loads and what is not as it should be."""
+    """Name and id of each entry; raises KeyError or TypeError for an entry of another form."""
     for entry in entries:
         name, number = entry["name"], entry.get(key)
         if not isinstance(name, str) or not (number is None or 0 <= number <= MAX_ID):
@@ -114,7 +114,7 @@ def _entries(entries: list[dict[str, Any]], key: str) -> Iterator[tuple[str, int
 
 
 def _allocate(ids: Ids, ranges: Mapping[str, range]) -> dict[str, int | None]:
-    """With an id for each that has none: the one that a machine without any users gives it.
+    """The ids, with one for each name that has none: what a machine without users would choose.
 
     Source: allocId in nixpkgs' nixos/modules/config/update-users-groups.pl.
     """
@@ -147,7 +147,7 @@ def _sysusers(text: str) -> Accounts:
 
 
 def _read(store: Store, path: str) -> str:
-    """A small file of the closure, empty where there is none; bytes that are not UTF-8 stay."""
+    """The text of a small file of the closure; empty if there is none."""
     try:
         with store.find(path).open("rb") as file:
             return file.read(_MAX_READ).decode(errors="surrogateescape")

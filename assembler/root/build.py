@@ -1,4 +1,4 @@
-"""Build the Tree out of the store paths and the staging directory, with their owners."""
+"""Build the Tree from the store paths and the staging directory, with their owners."""
 
 import os
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from assembler.tree.tree import Node, Sparse, Tree
 def scan_store(tree: Tree, scanner: Scanner, closure: Closure, files: ClosureFiles) -> Closure:
     """Add every store path of the closure; returns the closure with the sizes of all NARs.
 
-    Raises HostError for what cannot be read, RequestError where another size is registered.
+    Raises HostError for what cannot be read, RequestError if another size is registered.
     """
     sizes = {}
     for path in closure.paths:
@@ -31,12 +31,12 @@ def scan_store(tree: Tree, scanner: Scanner, closure: Closure, files: ClosureFil
 
 
 def add_staging(tree: Tree, scanner: Scanner, staging: Path, epoch: int) -> None:
-    """Add what was prepared there; owners and modes are the skeleton's, not the host's."""
+    """Add the staging directory; owners and modes are the skeleton's, not the host's."""
     scanner.add(str(staging), b"/", Metadata(mode=0o644, mtime=epoch))
     database = f"{skeleton.DATABASE}/db.sqlite".encode()
     node = tree.get(database)
     if isinstance(node, Node) and isinstance(node.data, Sparse):
-        # It gets its last bytes later, and they may be where there is a hole now.
+        # Its bytes change when the hashes are known: a hole may get data.
         tree.add(database, node._replace(data=node.data.path))
     for place in skeleton.DIRECTORIES:
         set_place(tree, place, epoch)
@@ -46,7 +46,7 @@ def add_staging(tree: Tree, scanner: Scanner, staging: Path, epoch: int) -> None
 
 
 def set_place(tree: Tree, place: skeleton.Place, epoch: int) -> None:
-    """Make a directory, or give the one that is there the owner and mode named."""
+    """Make a directory, or set owner and mode of the one that is there."""
     directory = tree.directory(place.path.encode())
     directory.mode, directory.uid, directory.gid = place.mode, place.uid, place.gid
     directory.mtime = epoch
@@ -59,10 +59,10 @@ def build_tree(
     boot_files: Mapping[str, Node],
     epoch: int,
 ) -> None:
-    """Complete a tree that holds the store paths already; they take longest to read.
+    """Complete a tree that has the store paths already; they take longest to read.
 
-    `staging` is the root as prepared, `boot_files` are by their paths, `epoch` is the time of
-    all that is not in the store.
+    `staging` is the prepared root, `boot_files` has nodes by their paths, `epoch` is the time of
+    everything outside the store.
     """
     add_staging(tree, scanner, staging, epoch)
     for path, node in boot_files.items():

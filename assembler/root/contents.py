@@ -24,7 +24,7 @@ from assembler.tree.xattrs import read_xattrs
 from assembler.units import NAME_MAX
 
 _KEYS = frozenset(("source", "target", "user", "group", "mode", "xattrs"))
-# What a row may not touch, nor what is below: why.
+# Places that a row may not touch, with everything below: why.
 _TAKEN = {
     STORE: Message("is in the store: use ", Setting("additional_paths")),
     "/nix/var/nix": Message(
@@ -44,7 +44,7 @@ _HIDES = "cannot be seen in the machine, which mounts a file system of its own t
 def read_contents(file: Path, store: Store, accounts: Accounts) -> list[Row]:
     """Read a JSON list of rows; raises RequestError with every problem in it.
 
-    `accounts` are those of the system, which the contents' own passwd and group come before.
+    `accounts` are those of the system; the contents' own passwd and group files override them.
     """
     named = Setting("contents", file)
     if fault := input_fault(file):
@@ -77,7 +77,7 @@ def _database(store: Store, rows: Sequence[Row]) -> Accounts:
         try:
             content = read_target(rows, store, path) or b""
         except (RequestError, HostError):
-            content = b""  # told with the row itself
+            content = b""  # the row itself is reported
         return parse_database(content.decode(errors="surrogateescape"))
 
     return Accounts(read("/etc/passwd"), read("/etc/group"))
@@ -90,18 +90,18 @@ class _Reader:
         self.problems: list[tuple[int, str]] = []  # by the numbers of the rows
         self._store = store
 
-    def _tell(self, number: int, problem: str) -> None:
+    def _report(self, number: int, problem: str) -> None:
         self.problems.append((number, row_message(number, problem)))
 
     def place(self, number: int, raw: Mapping[str, Any]) -> list[Row]:
-        """What one JSON row puts where, as root's: several Rows when its source is a pattern."""
+        """The Rows, owned by root, of one JSON row: several if its source is a pattern."""
         before = len(self.problems)
         unknown = sorted(set(raw) - _KEYS)
         if unknown:
-            self._tell(number, f"unknown key {', '.join(unknown)}")
+            self._report(number, f"unknown key {', '.join(unknown)}")
         source, target = raw.get("source"), raw.get("target")
         if not _is_name(source) or not _is_name(target):
-            self._tell(number, "needs a source and a target, both file names")
+            self._report(number, "needs a source and a target, both file names")
             return []
         into = "*" in source
         target = self._target(number, target, into)
@@ -110,39 +110,39 @@ class _Reader:
             place = posixpath.join(target, posixpath.basename(found)) if into else target
             for taken, fault in _TAKEN.items():
                 if _reaches(place, found, taken):
-                    self._tell(number, Message(f"the target {place} ", fault))
+                    self._report(number, Message(f"the target {place} ", fault))
             if place.startswith(_BELOW_HIDDEN) or (place in _HIDDEN and not _is_empty(found)):
-                self._tell(number, f"the target {place} {_HIDES}")
+                self._report(number, f"the target {place} {_HIDES}")
             rows.append(Row(found, place, number=number))
         return rows if len(self.problems) == before else []
 
     def complete(
         self, number: int, raw: Mapping[str, Any], rows: Sequence[Row], known: Accounts
     ) -> list[Row]:
-        """The Rows of one JSON row with all that it says of them."""
+        """The Rows of one JSON row with owner, mode and xattrs."""
         uid = self._id(number, raw.get("user"), "user", known.users, whole=known.whole)
         gid = self._id(number, raw.get("group"), "group", known.groups, whole=known.whole)
         mode = self._mode(number, raw.get("mode"))
         xattrs, problems = read_xattrs(raw.get("xattrs", {}))
         for problem in problems:
-            self._tell(number, problem)
+            self._report(number, problem)
         for row in rows:
             if xattrs and os.path.islink(row.source):
-                self._tell(number, f"{row.source} is a symlink, which has no xattrs")
+                self._report(number, f"{row.source} is a symlink, which has no xattrs")
         return [replace(row, uid=uid, gid=gid, mode=mode, xattrs=xattrs) for row in rows]
 
     def compare(self, rows: Iterable[Row]) -> None:
-        """Tell of targets that two rows have, or two files that one pattern finds."""
+        """Report a target of two rows, or of two files that one pattern finds."""
         seen: dict[str, Row] = {}
         for row in rows:
             other = seen.setdefault(row.target, row)
             if other.number != row.number:
                 fault = f"row {other.number} has the target {row.target}, too"
-                self._tell(row.number, f"{fault}: leave one of them out")
+                self._report(row.number, f"{fault}: leave one of them out")
             elif other is not row:
                 both = f"{other.source} and {row.source}"
                 fault = f"its pattern finds {both}, two sources for the target {row.target}"
-                self._tell(row.number, f"{fault}: leave one of them out")
+                self._report(row.number, f"{fault}: leave one of them out")
 
     def _sources(self, number: int, source: str) -> list[str]:
         """The host paths that a source names; `*` is a pattern, as in nixpkgs."""
@@ -150,24 +150,24 @@ class _Reader:
             found = self._matches(source) if "*" in source else [self._host(source)]
         except RequestError as error:
             for problem in error.problems:
-                self._tell(number, f"the source {problem}")
+                self._report(number, f"the source {problem}")
             return []
         found = [path for path in found if os.path.lexists(path)]
         if not found:
-            self._tell(number, f"the source {source} does not exist")
+            self._report(number, f"the source {source} does not exist")
         for path in found:
             try:
                 fault = _source_fault(path)
             except OSError as error:
                 fault = f"cannot read {reason(error)}"
             if fault:
-                self._tell(number, fault)
+                self._report(number, fault)
         return found
 
     def _host(self, source: str) -> str:
-        """Where a source lies: store paths in the store given, others as they stand.
+        """Where a source is on this host; the files of a store path are in `self._store`.
 
-        As nixpkgs has it, a link to a directory stands for what is in the directory.
+        As in nixpkgs, a link to a directory stands for the directory.
         """
         if source.startswith(f"{STORE}/"):
             return str(locate(self._store, source))
@@ -180,7 +180,7 @@ class _Reader:
             return sorted(glob.glob(pattern))
         host = str(locate(self._store, head))
         found = sorted(glob.glob(glob.escape(host) + pattern[len(head) :]))
-        # On the way there may be links, which the image follows in its own way.
+        # The image may follow links on the way to other places than the host.
         names = (head + path.removeprefix(host) for path in found)
         return [str(self._store.host(locate_link(self._store, name))) for name in names]
 
@@ -188,60 +188,60 @@ class _Reader:
         """The target as an absolute path; with `into` it may be the root itself."""
         clean = "/" + posixpath.normpath("/" + target).lstrip("/")
         if ".." in target.split("/"):
-            self._tell(number, f"the target {target} leaves the root or goes through ..")
+            self._report(number, f"the target {target} leaves the root or goes through ..")
         elif clean == "/" and not into:
-            self._tell(number, "the target is the root itself")
+            self._report(number, "the target is the root itself")
         elif any(len(os.fsencode(part)) > NAME_MAX for part in target.split("/")):
-            self._tell(number, f"the target {target} has a name of over 255 bytes")
+            self._report(number, f"the target {target} has a name of over 255 bytes")
         return clean
 
-    def _id(self, number: int, given: object, what: str, known: Ids, *, whole: bool) -> int:
-        """A uid or gid by number or name; root's when none is given."""
-        if given is None or given == "":
+    def _id(self, number: int, raw: object, what: str, known: Ids, *, whole: bool) -> int:
+        """A uid or gid from its number or name; root's if there is none."""
+        if raw is None or raw == "":
             return 0
-        if isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= MAX_ID:
-            return given
+        if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw <= MAX_ID:
+            return raw
         found = None
-        if isinstance(given, str):
-            found = known[given] if given in known else parse_id(given)
+        if isinstance(raw, str):
+            found = known[raw] if raw in known else parse_id(raw)
         if found is not None:
             return found
         file, key = {"user": ("/etc/passwd", "uid"), "group": ("/etc/group", "gid")}[what]
-        if isinstance(given, str) and given in known:
-            self._tell(
+        if isinstance(raw, str) and raw in known:
+            self._report(
                 number,
-                f"the {what} {given!r} gets its number at the first boot: set "
-                f"users.{what}s.{given}.{key} in the system's configuration",
+                f"the {what} {raw!r} gets its number at the first boot: set "
+                f"users.{what}s.{raw}.{key} in the system's configuration",
             )
-        elif not isinstance(given, str) or re.fullmatch("-?[0-9]+", given):
+        elif not isinstance(raw, str) or re.fullmatch("-?[0-9]+", raw):
             fault = f"a {what} is a name or a whole number from 0 to {MAX_ID}, not"
-            self._tell(number, f"{fault} {json.dumps(given)}")
+            self._report(number, f"{fault} {json.dumps(raw)}")
         elif whole:
-            self._tell(
+            self._report(
                 number,
-                f"unknown {what} {given!r}: give its number, or put {file} among the contents",
+                f"unknown {what} {raw!r}: give its number, or put {file} among the contents",
             )
         return 0
 
-    def _mode(self, number: int, given: object) -> Mode | None:
-        """What a row says of permission bits, None for nothing."""
-        if given is None or given == "":
+    def _mode(self, number: int, raw: object) -> Mode | None:
+        """The permission bits of a row; None if it has none."""
+        if raw is None or raw == "":
             return None
         try:
-            if isinstance(given, str):
-                return parse_mode(given)
+            if isinstance(raw, str):
+                return parse_mode(raw)
         except ValueError:
             pass
-        self._tell(
+        self._report(
             number,
-            f"the mode {given!r} is neither a string of octal digits nor one of changes "
+            f"the mode {raw!r} is neither a string of octal digits nor one of changes "
             "as chmod takes them, such as u=rw,go=r",
         )
         return None
 
 
 def _source_fault(path: str) -> str:
-    """Why what is at a host path cannot be copied; empty where it can. Raises OSError."""
+    """Why a host file cannot be copied; empty if it can. Raises OSError."""
     status = os.lstat(path)
     kind = stat.S_IFMT(status.st_mode)
     if kind not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
@@ -251,24 +251,24 @@ def _source_fault(path: str) -> str:
     return kernel_fault(path, status)
 
 
-def _is_name(given: object) -> TypeGuard[str]:
-    """Whether something from JSON can be a path: not empty, no NUL, no half of a surrogate pair."""
+def _is_name(raw: object) -> TypeGuard[str]:
+    """Whether a JSON value can be a path: not empty, no NUL, no half of a surrogate pair."""
     try:
-        return isinstance(given, str) and given != "" and b"\0" not in os.fsencode(given)
+        return isinstance(raw, str) and raw != "" and b"\0" not in os.fsencode(raw)
     except UnicodeEncodeError:
         return False
 
 
 def _is_empty(source: str) -> bool:
-    """Whether a source is an empty directory, as places to mount something are."""
+    """Whether a source is an empty directory, as mount points are."""
     try:
         return not os.path.islink(source) and not os.listdir(source)
-    except OSError:  # a file, or what is told as unreadable
+    except OSError:  # a file, or unreadable, which is reported elsewhere
         return False
 
 
 def _reaches(target: str, source: str, taken: str) -> bool:
-    """Whether a source put at this target would be, or bring, something at or below a path."""
+    """Whether a source at this target would put something at or below the path `taken`."""
     if f"{target}/".startswith(f"{taken}/"):
         return True
     return taken.startswith(f"{target}/") and os.path.lexists(source + taken[len(target) :])

@@ -1,20 +1,20 @@
-"""Garbage-collector roots for what no profile keeps: additional paths, the build-time closure."""
+"""Garbage-collector roots for paths that no profile keeps: additional ones, and build inputs."""
 
 from collections.abc import Iterable, Sequence
 
 from assembler.store.registration import PathInfo, requisites
 
-# Nix takes every symlink below gcroots that leads to a store path for a root.
+# For Nix, every symlink below gcroots that leads to a store path is a root.
 DIRECTORY = "/nix/var/nix/gcroots/assemble"
 
 
 def gc_roots(infos: Sequence[PathInfo], kept: Iterable[str]) -> dict[str, str]:
-    """Symlink → target, so that a collection in the machine deletes nothing of a closure.
+    """Symlink → target: the roots for which a collection in the machine deletes nothing.
 
-    `kept` are the store paths that other roots, such as the system profile, keep alive with all
-    they refer to. Of the rest, what nothing else in the rest refers to gets a link. Outputs
-    are of these unless another path refers to them: a derivation refers to its inputs' derivations
-    but not to their outputs, and keeps those only where `keep-outputs` is set.
+    Other roots, such as the system profile, keep the store paths `kept` and everything to which
+    they refer. Each remaining path gets a link unless another remaining path refers to it. So
+    outputs of derivations get links, too: a derivation refers to the derivations of its inputs,
+    but not to their outputs, which Nix would keep only with `keep-outputs`.
     """
     alive = requisites(infos, kept)
     rest = [info for info in infos if info.path not in alive]

@@ -1,4 +1,4 @@
-"""Put the rows of contents into the Tree, and tell where they contradict it or each other."""
+"""Put the rows of contents into the Tree; reports where they contradict it or each other."""
 
 import filecmp
 import os
@@ -19,14 +19,15 @@ def add_contents(tree: Tree, scanner: Scanner, rows: Sequence[Row], epoch: int) 
     """Put the rows into the tree, parents before children; `epoch` is the time of every file.
 
     A directory that the tree has already is filled; it gets the owner, mode and xattrs of the row
-    that names it. A file that a row names is the row's, whatever else brings it. Of what rows bring
-    in directories, the row with the nearest target decides over owner and mode, and the bytes must
-    be the same. Raises RequestError where they are not, and where a target cannot be.
+    whose target it is. A file that is the target of a row comes from that row, even if the
+    directory of another row has it, too. If directories of two rows have one file, its bytes must
+    be equal, and it gets owner and mode from the row with the nearest target. Raises RequestError
+    if the bytes differ, and for a target that cannot be.
     """
     placer = _Placer(tree, {row.target: row for row in rows})
     for row in sorted(rows, key=lambda row: row.target):
         if row.target.split("/")[1] == _RESERVED:
-            placer.tell(row, f"{row.target}: /{_RESERVED} is the file system's own")
+            placer.report(row, f"{row.target}: /{_RESERVED} is the file system's own")
             continue
         metadata = Metadata(
             uid=row.uid, gid=row.gid, changes=row.mode or (), mtime=epoch, xattrs=row.xattrs
@@ -35,33 +36,33 @@ def add_contents(tree: Tree, scanner: Scanner, rows: Sequence[Row], epoch: int) 
             placer.place(row, scanner.read(row.source, metadata))
         except RequestError as error:
             for problem in error.problems:
-                placer.tell(row, problem)
+                placer.report(row, problem)
     if placer.problems:
         raise RequestError(placer.problems)
 
 
 class _Meeting(NamedTuple):
-    """Where a row brings something to what is there already."""
+    """A place to which a row puts something, perhaps where something is already."""
 
     path: bytes
     holder: Directory  # of both
-    found: Directory | Node  # what the row brings; a Node with its host path
+    found: Directory | Node  # what the row puts there; a Node with its host path
 
 
 class _Placer:
-    """Puts what rows bring into a tree; gathers in `problems` what cannot be there."""
+    """Puts the files of rows into a tree; `problems` has a line for each that cannot be there."""
 
     def __init__(self, tree: Tree, rows: dict[str, Row]) -> None:
         self.problems: list[str] = []
         self._tree = tree
         self._rows = rows  # by target
 
-    def tell(self, row: Row, problem: str) -> None:
+    def report(self, row: Row, problem: str) -> None:
         """Add to `problems` what is wrong with a row."""
         self.problems.append(row.message(problem))
 
     def place(self, row: Row, found: Directory | Node) -> None:
-        """Put what a row brings at its target; raises RequestError where that cannot be."""
+        """Put a row's source at its target; raises RequestError if that cannot be."""
         above, _, name = os.fsencode(row.target).rpartition(b"/")
         self._check_way(row)
         holder = self._tree.directory(above)
@@ -77,7 +78,7 @@ class _Placer:
             self._put(row, _Meeting(path, holder, found))
 
     def _check_way(self, row: Row) -> None:
-        """Raise RequestError where another row puts a file on the way to a target."""
+        """Raise RequestError if another row puts a file on the way to a target."""
         for above in _parents(row.target):
             path = os.fsencode(above)
             other = self._rows.get(above) or self._bringer(row, path)
@@ -88,7 +89,7 @@ class _Placer:
                 )
 
     def _merge(self, row: Row, target: bytes, into: Directory, found: Directory) -> None:
-        """Put what a row's directory holds into one that is there."""
+        """Put the entries of a row's directory into one that is there."""
         pending = [(target, into, found)]
         while pending:
             above, into, found = pending.pop()
@@ -103,19 +104,19 @@ class _Placer:
                     self._put(row, _Meeting(path, into, named), counted=True)
 
     def _put(self, row: Row, meeting: _Meeting, *, counted: bool = False) -> None:
-        """Put a file, or what there is no directory for; hard links may be `counted` already."""
+        """Put a file or a new directory; names of hard links may be `counted` already."""
         path, holder, found = meeting
         name = path.rpartition(b"/")[2]
         existing = holder.children.get(name)
         if existing is not None and (fault := self._clash(row, meeting, existing)):
-            self.tell(row, fault)
+            self.report(row, fault)
         elif counted:
             self._tree.put(holder, name, found)
         else:
             self._tree.add(path, found)
 
     def _clash(self, row: Row, meeting: _Meeting, existing: Directory | Node) -> str:
-        """Why what a row brings cannot take the place of what is there; empty where it can."""
+        """Why a row's file cannot replace what is there; empty if it can."""
         path, holder, found = meeting
         other = self._bringer(row, path)
         if other is None:
@@ -140,7 +141,7 @@ class _Placer:
         )
 
     def _bringer(self, row: Row, path: bytes) -> Row | None:
-        """The row that brought what is at a path, before `row` did, None for the system itself."""
+        """The row, other than `row`, that has put something at a path; None for the system."""
         target = os.fsdecode(path)
         for above in _parents(row.target):
             other = self._rows.get(above)
@@ -156,20 +157,20 @@ def _parents(target: str) -> Iterator[str]:
 
 
 def _take_over(existing: Directory, found: Directory) -> None:
-    """Let a directory have the owner, mode and time of another."""
+    """Give a directory the owner, mode and time of another."""
     existing.uid, existing.gid, existing.mode = found.uid, found.gid, found.mode
     existing.mtime = found.mtime
 
 
 def _is_same_at_sight(one: Node, other: Node) -> bool:
-    """Whether two nodes are the same without a look at files: one link, or nothing."""
+    """Whether two nodes are equal without reading files: the same symlink, or two empty files."""
     if one.kind != other.kind or one.size != other.size:
         return False
     return one.size == 0 or (one.kind == stat.S_IFLNK and one.data == other.data)
 
 
 def _is_same(one: Node, other: Node) -> bool:
-    """Whether two nodes that tell their host paths have one content; raises HostError."""
+    """Whether two nodes, which have their host paths, have one content; raises HostError."""
     if _is_same_at_sight(one, other):
         return True
     if one.kind != other.kind or one.size != other.size or one.kind == stat.S_IFLNK:

@@ -33,7 +33,7 @@ def channel_problems(channel: str, store: Store) -> list[str]:
         return True
 
     named = Setting("channel", channel)
-    # A nixpkgs tree has a directory nixos, too, which would be taken for nixpkgs.
+    # A nixpkgs tree has a directory nixos, too, which Nix would take for nixpkgs.
     if has("default.nix"):
         why = " is a Nix expression itself, as a nixpkgs tree is: it should be a directory that "
         return [Message(named, why, "holds the tree as nixos/")]
@@ -70,13 +70,13 @@ def make_skeleton(
     )
     configuration = [] if wanted.configuration is None else [skeleton.CONFIGURATION]
     files = [*skeleton.FILES, *configuration, *links]
-    if problems := obstacles(root, places, files):
+    if problems := kind_problems(root, places, files):
         raise RequestError(problems)
     if programs.shell is None:
         log.warning("%s has no shell: there will be no /bin/sh", wanted.system)
     try:
         for place in places:
-            _claim(inside(root, place.path), place)
+            _make_place(inside(root, place.path), place)
         for path, content in skeleton.FILES.items():
             put_file(inside(root, path), content)
         if wanted.configuration is not None:
@@ -91,9 +91,9 @@ def make_skeleton(
 
 
 def stamp(root: Path, paths: Iterable[str], epoch: int) -> None:
-    """Give what was made in `root`, and the database, the time that it has in an image.
+    """Set the time of what was made in `root`, and of the database, to what it is in an image.
 
-    What belongs to somebody else keeps its time. Raises HostError.
+    Files of other users keep their time. Raises HostError.
     """
     database = [f"{skeleton.DATABASE}/{name}" for name in ("db.sqlite", "schema")]
     for path in (*paths, *database):
@@ -105,16 +105,16 @@ def stamp(root: Path, paths: Iterable[str], epoch: int) -> None:
             raise HostError(f"cannot prepare {root}: {reason(error)}") from None
 
 
-def obstacles(
+def kind_problems(
     root: Path,
     places: Sequence[skeleton.Place] = skeleton.DIRECTORIES,
     others: Iterable[str] = skeleton.FILES,
 ) -> list[str]:
-    """One line for each thing in `root` that is no directory, or one, and should not be so."""
+    """One line for each path in `root` that should be a directory and is not, or the reverse."""
     lines = []
     for place in places[1:]:
         directory = inside(root, place.path)
-        # A symlink is none either: it might lead out of the root.
+        # A symlink to a directory is refused, too: it may lead out of the root.
         if os.path.lexists(directory) and not _is_directory(directory):
             lines.append(f"{directory} is not a directory")
     for path in others:
@@ -128,20 +128,20 @@ def _is_directory(path: Path) -> bool:
 
 
 def _put_link(link: Path, target: str) -> None:
-    """Make a symlink in place of what was there."""
+    """Make a symlink; replaces what was there."""
     link.unlink(missing_ok=True)
     link.symlink_to(target)
 
 
 def _forget_roots(directory: Path) -> None:
-    """Take away the roots of the closure that was here before."""
+    """Remove the roots of an earlier closure."""
     for link in directory.iterdir() if directory.is_dir() else ():
         if link.is_symlink():
             link.unlink()
 
 
 def _copy_file(source: Path, target: Path, epoch: int) -> None:
-    """Copy a file of any size to where all may read it, whatever was there."""
+    """Copy a file so that all may read it; replaces what was there."""
     target.unlink(missing_ok=True)
     shutil.copyfile(source, target)
     target.chmod(0o644)
@@ -159,8 +159,8 @@ def _warn_of_generations(root: Path, known: Set[str]) -> None:
                     log.warning("%s stays, but %s is not in the closure", link, target)
 
 
-def _claim(directory: Path, place: skeleton.Place) -> None:
-    """Have a directory, with its owner and mode as far as its owner and we allow."""
+def _make_place(directory: Path, place: skeleton.Place) -> None:
+    """Make a directory unless it is there; sets owner and mode where this process may."""
     directory.mkdir(exist_ok=True)
     if os.geteuid() == 0:
         os.chown(directory, place.uid, place.gid)

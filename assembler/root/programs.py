@@ -1,4 +1,4 @@
-"""The programs outside the store that a system wants: /bin/sh and /usr/bin/env."""
+"""The programs that a system has outside the store: /bin/sh and /usr/bin/env."""
 
 import json
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ _NIXOS_INIT = "org.nixos.nixos-init.v1"  # nixpkgs: nixos/modules/system/activat
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """What `/bin/sh` and `/usr/bin/env` lead to; None where the system has none."""
+    """Targets of `/bin/sh` and `/usr/bin/env`; None if the system has none."""
 
     shell: str | None
     env: str | None
 
 
 def program_paths(infos: Sequence[PathInfo], profiles: Sequence[str]) -> list[str]:
-    """The store paths in which the machine's programs are looked for; `profiles` name its own.
+    """The store paths among which the machine's programs are; `profiles` are the machine's own.
 
-    What a closure has only to build these is left out, such as another shell or GRUB.
+    Store paths that are there only to build those, such as another shell or GRUB, are left out.
     """
     if any(is_derivation(info.path) for info in infos):
         return sorted(requisites(infos, profiles))
@@ -32,11 +32,11 @@ def program_paths(infos: Sequence[PathInfo], profiles: Sequence[str]) -> list[st
 
 
 def find_programs(store: Store, system: str, paths: Sequence[str]) -> Programs:
-    """What a system wants: what its bootspec names, else the toplevel's own or the closure's.
+    """The programs that a system's bootspec names, else the toplevel's own, else the closure's.
 
-    A bootspec that tells of the programs of NixOS's stage 2 and names no shell is that of a system
-    without one. For older systems that is one whose closure has none: NixOS takes bashInteractive;
-    plain bash is the next best. Raises RequestError where a program that is named is missing.
+    If the bootspec has the section for NixOS's stage 2 and no shell in it, the system has no shell.
+    The bootspecs of older systems lack the section: their shell is bashInteractive, as NixOS has
+    it, or else plain bash. Raises RequestError if a program that is named is missing.
     """
     named = _named(store, system)
     if named is None:
@@ -54,17 +54,17 @@ def find_programs(store: Store, system: str, paths: Sequence[str]) -> Programs:
 
 
 def _named(store: Store, system: str) -> dict[str, Any] | None:
-    """What the bootspec tells of programs; None if nothing, as in older systems."""
+    """The section of the bootspec with programs; None if there is none, as in older systems."""
     try:
         document = json.loads(store.read(f"{system}/boot.json"))
     except (OSError, ValueError, RecursionError, RequestError):
-        return None  # whoever boots the system tells what is wrong with it
+        return None  # the boot loader reports what is wrong with it
     found = document.get(_NIXOS_INIT) if isinstance(document, dict) else None
     return found if isinstance(found, dict) else None
 
 
 def _fault(store: Store, program: object, paths: Sequence[str]) -> str:
-    """Why a link cannot lead to a program; empty where it can, as outside the store."""
+    """Why a link cannot lead to a program; empty if it can, as to any outside the store."""
     if not isinstance(program, str) or not program.startswith("/") or not program.isprintable():
         return "is not an absolute path"
     if not program.startswith(f"{STORE}/"):
@@ -81,7 +81,7 @@ def _find_program(
 ) -> str | None:
     """A program, all links followed: the toplevel's own, else that of one of the store paths.
 
-    Packages whose names start as `packages` say come first, in that order.
+    Packages whose names start with one of `packages` come first, in that order.
     """
 
     def rank(path: str) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""One row of contents: what it is, and which row an image has a file from."""
+"""A row of contents, and from which row an image has a file."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ from assembler.store.paths import AbsentError, Store, follow, store_path_of
 from assembler.tree.modes import Mode
 from assembler.tree.tree import Xattrs
 
-_MAX_READ = 1 << 24  # bytes, far more than any file has that is looked into
+_MAX_READ = 1 << 24  # bytes: far more than the files have that are read
 
 
 def row_message(number: int, text: str) -> Message:
@@ -21,14 +21,14 @@ def row_message(number: int, text: str) -> Message:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One source for one target; a directory is taken with all below it."""
+    """One source for one target; a directory with everything below it."""
 
     source: str  # on this host
     target: str  # in the image: absolute, normalised
     uid: int = 0
     gid: int = 0
     mode: Mode | None = None  # None: as the source has it
-    xattrs: Xattrs = ()  # of the source itself, not of what is below a directory
+    xattrs: Xattrs = ()  # of the source itself, not of files below a directory
     number: int = field(default=0, compare=False)  # in the list of rows, from 1
 
     def message(self, text: str) -> Message:
@@ -37,7 +37,7 @@ class Row:
 
     @property
     def has_directory_mode(self) -> bool:
-        """Whether the row says what mode a directory has."""
+        """Whether the row sets the mode of directories."""
         return any("D" in change.kinds for change in self.mode or ())
 
     def reaches(self, path: str) -> bool:
@@ -57,9 +57,9 @@ class Row:
 
 
 def rows_with(rows: Sequence[Row], path: str) -> list[Row]:
-    """The rows that put something at the image's absolute `path`: itself or in a directory.
+    """The rows that put something at the image's absolute `path`, alone or with a directory.
 
-    The one that the image has it from, whose target is the nearest, comes first.
+    The row from which the image has it comes first: the one with the nearest target.
     """
     found = [row for row in rows if row.source_of(path) is not None]
     return sorted(found, key=lambda row: len(row.target), reverse=True)
@@ -82,12 +82,12 @@ def read_target(rows: Sequence[Row], store: Store, path: str) -> bytes | None:
             return None  # a directory on the way to a target
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), here)
 
-    def stray(here: str) -> str:
+    def fault(here: str) -> str:
         top = store_path_of(here)
         return "" if top is None or store.knows(top) else "not in the closure"
 
     try:
-        real = follow(path, link, stray)
+        real = follow(path, link, fault)
         file = store.host(real)
         if store_path_of(real) is None:
             file = Path(next((row.source_of(real) or "" for row in rows_with(rows, real)), ""))

@@ -1,7 +1,7 @@
-"""What a NixOS root holds before its first boot, besides the store paths.
+"""What a NixOS root has before its first boot, besides the store paths.
 
-Owners and modes are those that nixos-install and Nix's own installer leave; what is missing
-here, the activation script of the system makes at every boot.
+Owners and modes are those that nixos-install and Nix's own installer set. The activation script of
+the system makes everything else at every boot.
 """
 
 from collections.abc import Sequence
@@ -66,8 +66,8 @@ DIRECTORIES = (
     Place("/var/tmp", 0o1777),
 )
 
-# Directories that exist only where something is put into them. An empty .nix-defexpr would keep
-# nix-env from making the links in it; its mode is what nixos-install gives it.
+# Directories that exist only if something is put into them. With an empty .nix-defexpr, nix-env
+# would not make the links in it; nixos-install gives it this mode.
 ROOTS_DIRECTORIES = (Place(gcroots.DIRECTORY),)
 CHANNEL_DIRECTORIES = (Place("/root/.nix-defexpr", 0o700),)
 CONFIGURATION_DIRECTORIES = (Place("/etc/nixos"),)
@@ -75,7 +75,7 @@ SOME_DIRECTORIES = (*ROOTS_DIRECTORIES, *CHANNEL_DIRECTORIES, *CONFIGURATION_DIR
 
 
 def some_directories(*, roots: bool, channel: bool, configuration: bool) -> list[Place]:
-    """Those of SOME_DIRECTORIES that there are reasons for."""
+    """Those of SOME_DIRECTORIES into which something is put."""
     made: list[Place] = []
     made += ROOTS_DIRECTORIES if roots else ()
     made += CHANNEL_DIRECTORIES if channel else ()
@@ -86,7 +86,7 @@ def some_directories(*, roots: bool, channel: bool, configuration: bool) -> list
 # Directories that exist only where the boot loader puts files into them.
 BOOT_DIRECTORIES = (Place("/boot/grub", 0o700),)
 
-# Path → the file's content: empty, but its presence tells tools that this is NixOS.
+# Path → the file's content. Tools know NixOS by this file, though it is empty.
 FILES = {"/etc/NIXOS": b""}
 
 
@@ -94,7 +94,7 @@ ProfileGeneration = tuple[int, str]  # its number and the toplevel's store path
 
 
 class RootRequest(Protocol):
-    """What a root is to have besides a closure; `spec.RootSpec` is one."""
+    """What the user wants in a root besides a closure; `spec.RootSpec` is one."""
 
     @property
     def system(self) -> str:
@@ -124,7 +124,7 @@ class RootRequest(Protocol):
 def current_generation(system: str, generations: Sequence[ProfileGeneration]) -> int:
     """Which generation of the system profile `system` is: the last that has its path.
 
-    Where none has, it comes after them all, as `nix-env --set` would number it.
+    If none has, its number is the next, as with `nix-env --set`.
     """
     own = [number for number, path in generations if path == system]
     return max(own) if own else max((number for number, _ in generations), default=0) + 1
@@ -146,7 +146,7 @@ def links(
     """
     current = current_generation(system, generations)
     made = {
-        # These two dangle until the activation script has made what they lead to.
+        # The activation script makes the targets of these two.
         "/nix/var/nix/gcroots/booted-system": "/run/booted-system",
         "/nix/var/nix/gcroots/current-system": "/run/current-system",
         "/nix/var/nix/gcroots/profiles": "/nix/var/nix/profiles",

@@ -11,8 +11,8 @@ from assembler.root import skeleton
 
 UNFINISHED = ".prepare-root-unfinished"
 
-# What an installer may have put into a new root before: boot partitions that it mounted, and what
-# nixos-generate-config wrote. And mkfs makes a lost+found, in each file system that is mounted.
+# An installer may have mounted boot partitions in a new root, and nixos-generate-config may have
+# written to it. And mkfs makes a lost+found, in each file system that is mounted.
 _OTHERS = frozenset(("boot", "efi", "etc/nixos"))
 _LOST = "lost+found"
 
@@ -20,10 +20,10 @@ _FORCE = (Setting("force"), " fills it all the same")
 
 
 def target_problems(root: Path, *, force: bool) -> list[str]:
-    """Why `prepare-root` should not fill `root`; `force` lets any directory pass.
+    """Why `prepare-root` should not fill `root`; with `force` it may fill any directory.
 
-    Filled are a directory without files, but for what an installer puts there, and one that
-    was prepared before, wholly or in part.
+    Without, it fills a directory that has no files but those that an installer puts there, and
+    one that was prepared before, wholly or in part.
     """
     if not os.path.isdir(root):
         return [f"{root} is not a directory"]
@@ -52,9 +52,9 @@ def _is_prepared(root: Path) -> bool:
 
 
 def _find_other(root: Path) -> Path | None:
-    """Something in `root` that is no directory, or a directory that cannot be looked into.
+    """A file in `root`, or a directory that cannot be read; None if there are neither.
 
-    Empty directories may be where file systems are mounted, as subvolumes of a btrfs often are.
+    Empty directories may be mount points, as of the subvolumes of a btrfs.
     """
     pending = [root]
     while pending:
@@ -74,27 +74,25 @@ def _find_other(root: Path) -> Path | None:
 
 @contextmanager
 def unfinished(root: Path) -> Iterator[bool]:
-    """Have `root` marked as unfinished for as long as it is being filled, and when that fails.
+    """Mark `root` as unfinished until the block has ended well; yields whether it was so before.
 
-    Gives whether it was marked before.
-
-    The mark is the first thing made and the last that goes, so that whenever a run is killed,
-    the next one knows the directory for its own. A new mark goes, too, where the block fails before
-    anything else was made. Raises HostError.
+    The mark is made first and removed last, so that after a run was killed, the next one knows
+    that it may go on. A new mark is removed, too, if the block fails before anything else was made.
+    Raises HostError.
     """
     mark = root / UNFINISHED
-    with _telling(root):
+    with _failing(root):
         before = _state(root)
         if is_new := UNFINISHED not in os.listdir(root):
             mark.touch(exist_ok=False)
     try:
         yield not is_new
     except AssembleError:
-        with _telling(root):
+        with _failing(root):
             if is_new and _state(root) == before:
                 mark.unlink()
         raise
-    with _telling(root):
+    with _failing(root):
         about = os.stat(root)
         mark.unlink()
         with suppress(PermissionError):
@@ -102,14 +100,14 @@ def unfinished(root: Path) -> Iterator[bool]:
 
 
 def _state(root: Path) -> tuple[set[str], int]:
-    """What tells whether anything was made: the names in `root`, and when its store changed."""
+    """What changes if anything is made: the names in `root`, and the time of its store."""
     store = root / "nix/store"
     changed = store.stat().st_mtime_ns if store.is_dir() else 0
     return {*os.listdir(root)} - {UNFINISHED}, changed
 
 
 @contextmanager
-def _telling(root: Path) -> Iterator[None]:
+def _failing(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

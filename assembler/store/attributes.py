@@ -1,9 +1,9 @@
-"""Registrations in JSON: what structured attributes hold, and what `nix path-info --json` prints.
+"""Registrations in JSON: structured attributes, and what `nix path-info --json` prints.
 
 Sources: "Advanced attributes" (exportReferencesGraph, __structuredAttrs) and "Store object info"
 (protocols/json) in the Nix manual. Old releases of Nix make a list of objects, each with its
-`path`; newer ones an object whose keys are the paths. The newest leave the store directory out of
-paths and take hashes apart.
+`path`; newer ones an object whose keys are the paths. The newest write paths without the store
+directory, and hashes as objects.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ _INFO = "info"  # the key below which the newest `nix path-info --json` has its 
 
 
 def parse_json(content: bytes, source: str) -> list[PathInfo]:
-    """Read every graph in a JSON document; `source` is what messages call it.
+    """Read every graph in a JSON document, which messages call `source`.
 
     Raises RequestError with every problem.
     """
@@ -54,7 +54,7 @@ Graph = list[tuple[object, object]]  # path, its fields
 
 
 def _graphs(document: object) -> Iterator[Graph]:
-    """The graphs that a document is, or that it has below keys of its own."""
+    """The graphs in a document: itself, or the values of its keys."""
     if (graph := _graph(document)) is not None:
         yield graph
         return
@@ -65,7 +65,7 @@ def _graphs(document: object) -> Iterator[Graph]:
 
 
 def _graph(value: object) -> Graph | None:
-    """The graph that a value is, or None when it is something else."""
+    """A value as a graph, or None if it is something else."""
     if isinstance(value, list) and any(map(_is_registered, value)):
         return [(one.get("path"), one) if isinstance(one, dict) else (one, None) for one in value]
     if isinstance(value, dict) and value:
@@ -99,11 +99,13 @@ def _path_info(path: object, fields: object) -> PathInfo:
     if not isinstance(path, str) or not is_store_path(_absolute(path)):
         raise ValueError(f"{path!r} is not a store path")
     if not isinstance(fields, dict) or fields.get("valid") is False:
-        raise ValueError(f"{path} is not valid in the store that was asked")
+        raise ValueError(f"{path} is not valid in its store")
     if fields.get("storeDir", STORE) != STORE:
         raise ValueError(f"{path} is for another store, {fields['storeDir']}")
     references = fields.get("references")
-    if not isinstance(references, list):  # without them a collection would take what is needed
+    if not isinstance(
+        references, list
+    ):  # without them a garbage collection would delete what is needed
         raise ValueError(f"{path} has no list of references")
     for reference in references:
         if not isinstance(reference, str) or not is_store_path(_absolute(reference)):
@@ -131,5 +133,5 @@ def _hash(value: object) -> str:
 
 
 def _absolute(path: str) -> str:
-    """A store path as an absolute path, from that or from its name in the store."""
+    """The absolute path of a store path, from that or from its name in the store."""
     return path if path.startswith("/") else f"{STORE}/{path}"

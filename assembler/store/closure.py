@@ -14,11 +14,11 @@ from assembler.store.sources import ReceivingStore, read_source
 
 @dataclass(frozen=True, slots=True)
 class Closure:
-    """Store paths in order, closed under references (`problems` says where they are not)."""
+    """Store paths in order, closed under references (`problems` lists what is missing)."""
 
     infos: tuple[PathInfo, ...]
-    vouched: frozenset[str] = frozenset()  # paths whose hash is the word of the live store
-    hashed: frozenset[str] = frozenset()  # paths whose hash we made ourselves, of their files
+    from_store: frozenset[str] = frozenset()  # paths whose hash the live store gave
+    hashed: frozenset[str] = frozenset()  # paths whose hash was made from their files
 
     @property
     def paths(self) -> list[str]:
@@ -27,7 +27,7 @@ class Closure:
 
     @classmethod
     def merge(cls, infos: Iterable[PathInfo]) -> "Closure":
-        """One closure out of several sources; raises RequestError where they disagree."""
+        """One closure from several sources; raises RequestError if they disagree."""
         merged: dict[str, PathInfo] = {}
         problems = []
         for info in infos:
@@ -62,27 +62,29 @@ class Closure:
         return all(info.nar_size is not None for info in self.infos)
 
     def with_dummies(self) -> "Closure":
-        """With zeros for the hashes that are unknown: in a database they take as much room."""
+        """With zeros for unknown hashes: a database with them has the same size."""
         infos = (info._replace(nar_hash=info.nar_hash or "0" * 64) for info in self.infos)
         return replace(self, infos=tuple(infos))
 
     def to_hash(self, check: bool | None) -> frozenset[str]:
-        """The paths to hash while their files are read.
+        """The paths to hash while their files are copied.
 
-        Always those whose hash is unknown; with `check` all, with None those that the live store
-        does not vouch for. Those that were hashed before are not read again.
+        Those whose hash is unknown; with `check` True all, with None also those whose hash is not
+        from the live store. Paths that were hashed before are not hashed again.
         """
         return frozenset(
             info.path
             for info in self.infos
             if info.path not in self.hashed
             and (
-                info.nar_hash is None or check or (check is None and info.path not in self.vouched)
+                info.nar_hash is None
+                or check
+                or (check is None and info.path not in self.from_store)
             )
         )
 
     def with_sizes(self, sizes: Mapping[str, int]) -> "Closure":
-        """With the NAR sizes that the files have; raises RequestError where others are registered.
+        """With the NAR sizes of the files; raises RequestError if others are registered.
 
         `sizes` has bytes for every path.
         """
@@ -98,9 +100,9 @@ class Closure:
         return replace(self, infos=tuple(infos))
 
     def with_hashes(self, hashes: Mapping[str, str]) -> "Closure":
-        """With hashes that were found; raises RequestError where others are registered.
+        """With the hashes of files; raises RequestError if others are registered.
 
-        `hashes` has a hexadecimal SHA-256 for the paths that were hashed.
+        `hashes` has a hexadecimal SHA-256 for each path that was hashed.
         """
         problems = [
             f"{info.path} does not match its registration: expected sha256:{info.nar_hash}, "
@@ -142,12 +144,12 @@ def read_closure(
     *,
     build_dependencies: bool = False,
 ) -> Closure:
-    """The closure of `system` and the `additional` paths; exports leave their files to `files`.
+    """The closure of `system` and the `additional` paths; `files` gets the files of exports.
 
-    With no `sources`, the live store is asked; it is asked too for additional paths that no
-    source registers, and for the `build_dependencies` of the system where the sources lack any.
-    Raises RequestError for a source that is none and for a derivation
-    that the store lacks, HostError when Nix fails.
+    Without `sources` it comes from the live store. So do additional paths that no source
+    registers, and with `build_dependencies` what the sources lack of those. Raises RequestError
+    for a file that is no source and for a derivation that the store lacks, HostError when Nix
+    fails.
     """
     problems: list[str] = []
     infos: list[PathInfo] = []
@@ -162,21 +164,21 @@ def read_closure(
     wanted = [path for path in additional if path not in known]
     if not sources:
         wanted.insert(0, system)
-    vouched: list[PathInfo] = []
+    asked: list[PathInfo] = []
     try:
         if wanted:
-            vouched += live.query(store, wanted)
+            asked += live.query(store, wanted)
     except RequestError as error:
         problems += error.problems
     try:
         if build_dependencies:
-            vouched += buildtime.complete([*infos, *vouched], store, files, system)
+            asked += buildtime.complete([*infos, *asked], store, files, system)
     except RequestError as error:
         problems += error.problems
     if problems:
         raise RequestError(list(dict.fromkeys(problems)))
-    closure = Closure.merge([*infos, *vouched])
-    # Of files that an export brought, the store can say nothing.
-    by_store = {info.path for info in vouched} - files.held - files.unpacked
-    hashed = files.unpacked - files.held
-    return replace(closure, vouched=frozenset(by_store), hashed=frozenset(hashed))
+    closure = Closure.merge([*infos, *asked])
+    # The store's hashes are not for files from exports.
+    from_store = {info.path for info in asked} - files.in_exports - files.unpacked
+    hashed = files.unpacked - files.in_exports
+    return replace(closure, from_store=frozenset(from_store), hashed=frozenset(hashed))

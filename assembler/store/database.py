@@ -1,4 +1,4 @@
-"""The Nix database of the image, made by Nix and then freed of the host's traces."""
+"""The Nix database of the image: Nix makes it, and we remove what varies between hosts."""
 
 import shutil
 import sqlite3
@@ -17,7 +17,7 @@ from assembler.store.registration import PathInfo, format_registration
 SCHEMA = "10"  # nix/var/nix/db/schema, the same from Nix 2.0 to this day
 
 _Record = tuple[object, ...]
-# All that the database says of a closure; no source that lacks derivers shall make a difference.
+# Everything in the database about a closure. Derivers are left out: only some sources know them.
 _PATHS = """select path, hash, narSize, registrationTime, coalesce(deriver, '')
     from ValidPaths order by path"""
 _REFERENCES = """select p.path, r.path from Refs left join ValidPaths p on p.id = referrer
@@ -29,9 +29,9 @@ _OUTPUTS = """select p.path, o.id, o.path from DerivationOutputs o
 def make_database(infos: Sequence[PathInfo], store: Store, target: Path, epoch: int) -> None:
     """Write `db.sqlite` and `schema` for `infos` into the directory `target`.
 
-    All paths get the registration time `epoch` (seconds). Of the files in `store` only
-    derivations are read. Raises RequestError for one that is none, HostError when Nix or SQLite
-    fails, InternalError when what Nix made is not the closure.
+    All paths get the registration time `epoch` (seconds). Derivations are read from `store`; raises
+    RequestError for a file that is none. Raises HostError when Nix or SQLite fails, InternalError
+    when the database is not about this closure.
     """
     with scratch_directory() as scratch:
         scratch_store = StoreRoot(Path(scratch))
@@ -58,14 +58,14 @@ def make_database(infos: Sequence[PathInfo], store: Store, target: Path, epoch: 
 
 
 def put_file(path: Path, content: bytes) -> None:
-    """Write a file that all may read, whatever the umask, in place of what was at `path`."""
+    """Write a file that all may read, whatever the umask; replaces what was at `path`."""
     path.unlink(missing_ok=True)
     path.write_bytes(content)
     path.chmod(0o644)
 
 
 def _copy_derivations(paths: Sequence[str], store: Store, scratch: StoreRoot) -> None:
-    """Put derivations where Nix, which registers their outputs with them, will read them."""
+    """Copy derivations to a scratch store, where Nix reads their outputs to register them."""
     scratch.host(STORE).mkdir(parents=True)
     for path in paths:
         shutil.copyfile(store.host(path), scratch.host(path))
@@ -74,7 +74,7 @@ def _copy_derivations(paths: Sequence[str], store: Store, scratch: StoreRoot) ->
 def _normalise(
     database: Path, infos: Sequence[PathInfo], outputs: Mapping[str, Mapping[str, str]], epoch: int
 ) -> None:
-    """Set what varies between runs, fold the journal in, and compare with the closure.
+    """Set what varies between runs, merge the journal, and compare with the closure.
 
     `outputs` has, for each derivation, output name → store path.
     """
@@ -99,7 +99,7 @@ def _normalise(
 
 
 def _compare(found: Iterable[_Record], expected: Iterable[_Record]) -> None:
-    """Raise InternalError at the first row that is not what it should be."""
-    for row, wanted in zip_longest(found, expected):
-        if row != wanted:
-            raise InternalError(f"the Nix database has {row}, where the closure has {wanted}")
+    """Raise InternalError at the first row that differs."""
+    for row, should in zip_longest(found, expected):
+        if row != should:
+            raise InternalError(f"the Nix database has {row}, where the closure has {should}")

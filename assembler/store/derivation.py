@@ -15,15 +15,15 @@ _HEAD = re.compile(rf'(?:Derive\(|DrvWithVersion\("[^"\\]+",)\[({_OUTPUT}(?:,{_O
 
 
 def is_derivation(path: str) -> bool:
-    """Whether Nix takes a store path for a derivation: it goes by the name."""
+    """Whether Nix treats a store path as a derivation: its name ends in .drv."""
     return path.endswith(SUFFIX)
 
 
 def read_outputs(store: Store, path: str) -> dict[str, str]:
     """Output name → store path, for the derivation at a store path.
 
-    An output whose path is not known before it is built (of a floating content-addressed
-    derivation) is left out, as Nix does. Raises RequestError for what is no derivation.
+    Leaves out outputs whose path is known only after the build (of floating content-addressed
+    derivations), as Nix does. Raises RequestError for a file that is no derivation.
     """
     try:
         if store.link(path) is not None:

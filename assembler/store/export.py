@@ -29,13 +29,13 @@ def is_export(start: bytes) -> bool:
 
 
 class Receiver(nar.Sink, Protocol):
-    """Takes the files of an export, and is told of which store path they were."""
+    """Takes the files of an export, and after each NAR the store path that it is."""
 
     def begin(self, stream: Stream, /) -> None:
         """A NAR comes next."""
 
     def end(self, stream: Stream, /) -> None:
-        """The NAR has ended; which store path it is comes later."""
+        """The NAR has ended; its store path comes later."""
 
     def finish(self, path: str) -> tuple[str | None, int | None]:
         """The NAR that was read is this store path.
@@ -45,10 +45,10 @@ class Receiver(nar.Sink, Protocol):
 
 
 def read_export(stream: Stream, name: str, receiver: Receiver) -> list[PathInfo]:
-    """Read an export, giving its files to `receiver`.
+    """Read an export, which messages call `name`, and pass its files to `receiver`.
 
-    `name` is what messages call it. Raises RequestError, with the byte and the store path, for an
-    export that is cut short or wrong; what reading and the receiver raise passes through.
+    Raises RequestError, with the byte and the store path, for an export that is cut short or wrong;
+    OSError when it cannot be read; and what the receiver raises.
     """
     infos: list[PathInfo] = []
     try:
@@ -82,7 +82,7 @@ def _take_info(stream: Stream, receiver: Receiver) -> PathInfo:
         stream.expect(_EMPTY, "the deriver")
     else:
         _take_path(stream)
-    # Nix 1 could sign an export, and Nix still passes over such a signature.
+    # Nix 1 could sign an export, and Nix still ignores such a signature.
     if stream.looking_at(_MORE):
         stream.expect(_MORE, "a signature")
         stream.string("a signature", _SIGNATURE_MAX)

@@ -1,33 +1,31 @@
-"""From what a user names to a store path: `./result`, a profile, or the path itself.
+"""Find the store path that a user means: by `./result`, a profile, or the path itself.
 
 Links are followed one by one until one leads to a store path, as Store::followLinksToStore in Nix's
-src/libstore/store-api.cc does. A store path that is a link is taken for what it is.
+src/libstore/store-api.cc does. A store path that is itself a link is not followed.
 """
 
 import os
 
-from assembler.store.paths import STORE, StoreRoot, is_store_path, store_path_of
-
-_MAX_LINKS = 64
+from assembler.store.paths import MAX_LINKS, STORE, StoreRoot, is_store_path, store_path_of
 
 
 def to_store_path(path: str, store: StoreRoot) -> str:
-    """The store path that `path` is or leads to; else `path` itself: `link_fault` tells why.
+    """The store path that `path` is or leads to; else `path` itself: `link_fault` gives the reason.
 
-    Where a store lies in a directory, what is there comes before what the host has.
+    If the store is in a directory, a path in that directory comes before the same path of the host.
     """
     ends = _trail(path, store)[-1]
     return ends if is_store_path(ends) else path
 
 
 def link_fault(path: str, store: StoreRoot) -> str:
-    """Why `path` is no store path and leads to none; empty where it does."""
+    """Why `path` neither is nor leads to a store path; empty if it does."""
     *before, ends = _trail(path, store)
     if is_store_path(ends):
         return ""
     if not path:
         return "it is empty"
-    if len(before) == _MAX_LINKS:
+    if len(before) == MAX_LINKS:
         return "it is a link that leads back to itself"
     leads = f"it leads to {ends}, which" if before else "it"
     if top := store_path_of(ends):
@@ -38,9 +36,9 @@ def link_fault(path: str, store: StoreRoot) -> str:
 
 
 def _trail(path: str, store: StoreRoot) -> list[str]:
-    """A path and what it leads to, link by link; paths in the store's directory are without it."""
+    """A path and its targets, link by link; paths in the store's directory are without it."""
     trail = [_placed(os.path.abspath(path), store)] if path else [""]
-    while len(trail) <= _MAX_LINKS and not is_store_path(trail[-1]):
+    while len(trail) <= MAX_LINKS and not is_store_path(trail[-1]):
         here = _host(trail[-1], store)
         if not os.path.islink(here):
             break
@@ -50,7 +48,7 @@ def _trail(path: str, store: StoreRoot) -> list[str]:
 
 
 def _placed(path: str, store: StoreRoot) -> str:
-    """The path as the machine will see it, where it lies in the store's directory."""
+    """The path as the machine will see it, if it is in the store's directory."""
     for root in (os.fspath(store.root), os.path.realpath(store.root)):
         if root != "/" and path.startswith(f"{root}/"):
             return path.removeprefix(root)

@@ -31,7 +31,7 @@ def nix_store(
             ["nix-store", "--store", store.uri, *arguments],
             what=what,
             input=input,
-            # A user without an entry in /etc/passwd (a container's, a sandbox's) has no name else.
+            # In a container or a sandbox, the user may have no entry in /etc/passwd.
             env={"HOME": home, "USER": "nobody"},
             remedy=_REMEDY if store.root == Path("/") else "",
         )
@@ -49,9 +49,9 @@ def query(
 ) -> list[PathInfo]:
     """The registration of the closure of `paths`.
 
-    With `include_outputs` the valid outputs of every derivation in it, and what they refer to,
-    belong to the closure, too. Raises RequestError when the store has no database or does not
-    know a path, HostError when Nix cannot tell.
+    With `include_outputs` the closure has the valid outputs of every derivation, too, with
+    everything to which they refer. Raises RequestError when the store has no database or does not
+    know a path, HostError when Nix fails.
     """
     _require_database(store)
     question = ["--requisites", *(["--include-outputs"] if include_outputs else []), *paths]
@@ -71,15 +71,15 @@ def query(
 
 
 def deriver(store: StoreRoot, path: str) -> str | None:
-    """The derivation that built a store path, as far as the store knows; it need not be there.
+    """The derivation that built a store path, if the store knows it; it may be gone.
 
     Raises as `query`.
     """
     _require_database(store)
     if invalid(store, [path]):
         raise RequestError(f"{path} is unknown to Nix's database")
-    said = nix_store(store, ["--query", "--deriver", path], what=_ASKED).decode().strip()
-    return said if is_store_path(said) else None  # nix-store says "unknown-deriver"
+    printed = nix_store(store, ["--query", "--deriver", path], what=_ASKED).decode().strip()
+    return printed if is_store_path(printed) else None  # nix-store may print "unknown-deriver"
 
 
 def invalid(store: StoreRoot, paths: Sequence[str]) -> list[str]:
@@ -89,7 +89,7 @@ def invalid(store: StoreRoot, paths: Sequence[str]) -> list[str]:
 
 
 def has_database(store: StoreRoot) -> bool:
-    """Whether Nix can be asked of a store; the host's own may be behind a daemon."""
+    """Whether Nix can query a store; the host's own may be behind a daemon."""
     return store.root == Path("/") or os.path.isfile(store.host(_DATABASE))
 
 

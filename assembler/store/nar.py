@@ -1,4 +1,4 @@
-"""NAR, Nix's archive format: taken apart as it arrives, and the framing of one that is written.
+"""NAR, Nix's archive format: reads one as it arrives, and makes the framing to write one.
 
 Source: "Nix Archive (NAR) format" in the Nix manual, and libutil/archive.cc in Nix. Everything is
 strings: a 64-bit little-endian length, the bytes, and zeros up to a multiple of 8.
@@ -51,7 +51,7 @@ def symlink(target: bytes) -> bytes:
 
 
 class Sink(Protocol):
-    """What is told of a NAR, in its order; `name` is empty for the top."""
+    """Takes the entries of a NAR, in its order; `name` is empty for the top."""
 
     def enter(self, name: bytes) -> None:
         """A directory begins."""
@@ -69,10 +69,10 @@ class Sink(Protocol):
 def read_nar(stream: Stream, sink: Sink) -> None:
     """Take one NAR from the stream, in the only form that Nix writes.
 
-    Raises StreamError at the first byte that is not as it must be.
+    Raises StreamError at the first byte that is wrong.
     """
     stream.expect(HEADER, "a NAR")
-    last: list[bytes] = []  # of each directory that we are in, the name of its latest entry
+    last: list[bytes] = []  # for each open directory the name of its latest entry
     name = b""
     while True:
         if _take_node(stream, sink, name):

@@ -16,12 +16,12 @@ from assembler.errors import RequestError, reason
 from assembler.host.regular import read_file
 
 STORE = "/nix/store"
-_ABOVE_STORE = ("/nix", STORE)  # directories in any image, whatever is on this host
+_ABOVE_STORE = ("/nix", STORE)  # directories of every image
 
 # Nix's base-32 alphabet leaves out e, o, t and u; names follow `checkName` in Nix's
 # src/libstore/path.cc.
 _STORE_PATH = re.compile(r"/nix/store/[0-9a-df-np-sv-z]{32}-[0-9A-Za-z+\-._?=]{1,211}")
-_MAX_LINKS = 64
+MAX_LINKS = 64
 
 
 def is_store_path(path: str) -> bool:
@@ -42,16 +42,16 @@ class AbsentError(RequestError):
 
 
 class Store(Protocol):
-    """Where the files of store paths can be looked at. Paths are the image's, absolute."""
+    """Gives access to the files of store paths. Paths are absolute paths in the image."""
 
     def knows(self, path: str) -> bool:
-        """Whether the files of a store path may be looked at: not of those outside the closure."""
+        """Whether the files of a store path may be read: those outside the closure may not."""
 
     def link(self, path: str) -> str | None:
-        """The target of the symlink at `path`, None where something else is; raises OSError."""
+        """The target of the symlink at `path`, None for something else; raises OSError."""
 
     def fault(self, path: str) -> str:
-        """Why nothing can be read at `path`, its last link not followed; empty when it can."""
+        """Why `path` cannot be read, without following it as a link; empty if it can."""
 
     def host(self, path: str) -> Path:
         """Where `path` lies on this host; the last link is not followed."""
@@ -59,8 +59,8 @@ class Store(Protocol):
     def resolve(self, path: str) -> str:
         """Follow every symlink as the image will see it.
 
-        Raises AbsentError where nothing is there, RequestError where a link leads out of the
-        closure, since other files of this host are not read.
+        Raises AbsentError if nothing is there, RequestError if a link leads out of the closure,
+        since other files of this host are not read.
         """
         return resolve(self, path)
 
@@ -68,7 +68,7 @@ class Store(Protocol):
         """Whether there is a regular file at `path`, no link followed."""
 
     def find(self, path: str) -> Path:
-        """Where on this host lies what `path` leads to; raises as `resolve`."""
+        """Where on this host the target of `path` is; raises as `resolve`."""
         return self.host(self.resolve(path))
 
     def read(self, path: str) -> bytes:
@@ -99,7 +99,7 @@ class StoreRoot(Store):
         return f"local?root={quote(os.fsencode(self.root))}"
 
     def knows(self, _path: str) -> bool:
-        """Whether the files of a store path may be looked at: here all may."""
+        """Whether the files of a store path may be read: here all may."""
         return True
 
     def host(self, path: str) -> Path:
@@ -107,7 +107,7 @@ class StoreRoot(Store):
         return inside(self.root, path)
 
     def fault(self, path: str) -> str:
-        """Why nothing can be read at `path`; empty when it can."""
+        """Why `path` cannot be read; empty if it can."""
         try:
             self.host(path).lstat()
         except OSError as error:
@@ -119,7 +119,7 @@ class StoreRoot(Store):
         return os.path.isfile(self.host(path)) and not os.path.islink(self.host(path))
 
     def link(self, path: str) -> str | None:
-        """The target of the symlink at `path`, None where something else is; raises OSError."""
+        """The target of the symlink at `path`, None for something else; raises OSError."""
         try:
             return os.readlink(self.host(path))
         except OSError as error:
@@ -133,61 +133,62 @@ def resolve(store: Store, path: str) -> str:
 
     Raises as `Store.resolve`.
     """
-    real = follow(path, store.link, partial(_stray, store.knows))
+    real = follow(path, store.link, partial(_fault, store.knows))
     if store_path_of(real) is None:
         raise RequestError(f"{path} leads to {real}, which is not in a store path")
     return real
 
 
 def locate(store: Store, path: str) -> Path:
-    """Where on this host the image's `path` lies, which a user names.
+    """Where on this host a path is that a user names.
 
-    Links are followed as the image will follow them, a last one only to a directory. From a path
-    of the closure they may lead only to paths of the closure. There may be nothing. Raises
-    RequestError.
+    Follows links as the image will; `path` itself is followed only to a directory. From a path of
+    the closure, links may lead only to paths of the closure. There may be nothing at the place.
+    Raises RequestError.
     """
     here = locate_link(store, path)
-    with suppress(RequestError):  # a link that leads anywhere else is taken as it is
-        real = follow(here, store.link, partial(_stray, _reach(store, path)))
+    with suppress(RequestError):  # a link that leads anywhere else is not followed
+        real = follow(here, store.link, partial(_fault, _reach(store, path)))
         if store_path_of(real) is not None and not store.is_file(real):
             return store.host(real)
     return store.host(here)
 
 
 def locate_link(store: Store, path: str) -> str:
-    """A path that a user names with the links on the way followed, as `locate`, but not the last.
+    """A path that a user names, after following the links on the way but not the path itself.
 
     Raises RequestError.
     """
     above, _, name = posixpath.normpath(path).rpartition("/")
     with suppress(AbsentError):
-        return f"{follow(above, store.link, partial(_stray, _reach(store, path)))}/{name}"
+        return f"{follow(above, store.link, partial(_fault, _reach(store, path)))}/{name}"
     return path
 
 
 def _reach(store: Store, path: str) -> Callable[[str], bool]:
-    """Where links may lead from a path that a user names.
+    """Whether links may lead to a store path, when they start at a path that a user names.
 
-    From a path of the closure into the closure, from any other anywhere in the store.
+    From a path of the closure they may lead into the closure, from any other into the store.
     """
     top = store_path_of(path)
     return store.knows if top is not None and store.knows(top) else lambda _path: True
 
 
-def _stray(knows: Callable[[str], bool], path: str) -> str:
-    """Why nothing is read at an absolute path without links; empty where it may."""
+def _fault(knows: Callable[[str], bool], path: str) -> str:
+    """Why an absolute path without links must not be read; empty if it may."""
     top = store_path_of(path)
     if top is None:
         return "" if path in _ABOVE_STORE else f"outside {STORE}"
     return "" if knows(top) else "not in the closure"
 
 
-def follow(path: str, link: Callable[[str], str | None], stray: Callable[[str], str]) -> str:
+def follow(path: str, link: Callable[[str], str | None], fault: Callable[[str], str]) -> str:
     """Follow every symlink of an absolute `path`.
 
-    `link` gives the target of one, else None. `stray` is asked before, for every path on the way,
-    why nothing may be read there. Raises AbsentError when something on the way is absent (`link`
-    raises OSError) or the links go round, RequestError when there is a reason not to read.
+    `link` returns the target of a link, and None for anything else. `fault` is called first, for
+    every path on the way: it returns why the path must not be read, or an empty string. Raises
+    AbsentError when something on the way is absent (`link` raises OSError) or when links lead back
+    to themselves, RequestError when `fault` returns a reason.
     """
     pending = [part for part in reversed(path.split("/")) if part]
     done: list[str] = []
@@ -198,9 +199,9 @@ def follow(path: str, link: Callable[[str], str | None], stray: Callable[[str], 
             done = done[:-1] if part == ".." else done
             continue
         here = "/" + "/".join([*done, part])
-        if fault := stray(here):
+        if why := fault(here):
             whole = "/".join([here, *reversed(pending)])
-            raise RequestError(f"{path} {f'leads to {whole}, which is' if links else 'is'} {fault}")
+            raise RequestError(f"{path} {f'leads to {whole}, which is' if links else 'is'} {why}")
         try:
             target = None if here in _ABOVE_STORE else link(here)
         except OSError as error:
@@ -211,7 +212,7 @@ def follow(path: str, link: Callable[[str], str | None], stray: Callable[[str], 
             done.append(part)
             continue
         links += 1
-        if links > _MAX_LINKS:
+        if links > MAX_LINKS:
             raise AbsentError(f"{path}: too many levels of symbolic links")
         if target.startswith("/"):
             done = []

@@ -1,4 +1,4 @@
-"""A closure's registration: what the Nix database has to know of every store path."""
+"""A closure's registration: what the Nix database needs to know of every store path."""
 
 import base64
 import re
@@ -17,8 +17,8 @@ _MAX_NUMBER = (1 << 63) - 1  # an integer column of SQLite
 class PathInfo(NamedTuple):
     """One valid store path, as the table ValidPaths has it.
 
-    Its deriver is left out: only some sources know it, and one closure must give one image. Some
-    know neither hash nor size: what is None is found out when the files are read.
+    The deriver is left out: only some sources know it, and one closure must give one image. Some
+    sources know neither hash nor size: they are None until the files are read.
     """
 
     path: str
@@ -41,9 +41,9 @@ def requisites(infos: Iterable[PathInfo], paths: Iterable[str]) -> set[str]:
 
 
 def nearest(infos: Iterable[PathInfo], path: str, suffix: str | tuple[str, ...]) -> list[str]:
-    """The store paths whose names end so, sorted, of all those that are nearest to `path`.
+    """Of the store paths whose names end in `suffix`, those nearest to `path`, sorted.
 
-    The distance is in references. There may be none.
+    The distance is counted in references. There may be none.
     """
     references = {info.path: info.references for info in infos}
     seen, layer = {path}, [path]
@@ -56,7 +56,7 @@ def nearest(infos: Iterable[PathInfo], path: str, suffix: str | tuple[str, ...])
 
 
 def parse_hash(text: str) -> str:
-    """A SHA-256 as Nix writes it, made hexadecimal: [sha256:]hex or base-32, or SRI.
+    """Convert a SHA-256 to hexadecimal from any form that Nix writes: [sha256:]hex, base-32, SRI.
 
     Raises ValueError. Base-32 is Nix's own, least significant digit last (libutil/hash.cc).
     """

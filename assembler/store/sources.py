@@ -1,4 +1,4 @@
-"""Closure sources: what a `--closure` is, told by its content, and what it registers."""
+"""Closure sources: find out from a file's content what it is, and read its registration."""
 
 import codecs
 import os
@@ -19,8 +19,8 @@ from assembler.store.stream import Stream
 
 STANDARD_INPUT = Path("-")
 _READ = os.O_RDONLY | os.O_CLOEXEC
-_START = 64  # bytes that tell what a file is
-# What compressed files start with (magic(5)), and what takes them apart.
+_START = 64  # bytes at the start of a file that identify it
+# First bytes of compressed files (magic(5)), and the programs that decompress them.
 _COMPRESSED = {
     b"\x1f\x8b": "gzip",
     b"\xfd7zXZ\0": "xz",
@@ -28,31 +28,30 @@ _COMPRESSED = {
     b"BZh": "bzip2",
 }
 
-# Makes the receiver of an export's files out of the path at which they can be read again, by
-# position; None for a pipe, where they cannot.
+# Returns a receiver for an export; the path allows reading it again, None means a pipe.
 Receive = Callable[[Path | None], Receiver]
 
 
 class ReceivingStore(Store, Protocol):
-    """Where the files of a closure are, those of exports among them."""
+    """A Store that also takes the files of exports."""
 
     @property
-    def held(self) -> set[str]:
-        """The store paths whose files are in an export that stays as it is."""
+    def in_exports(self) -> set[str]:
+        """The store paths whose files are in an export file."""
 
     @property
     def unpacked(self) -> set[str]:
-        """The store paths that were unpacked, and hashed, while an export was read."""
+        """The store paths that were unpacked from a pipe, and hashed."""
 
     def receive(self, path: Path | None) -> Receiver:
-        """Who takes the files of an export; see `Receive`."""
+        """A receiver for an export; see `Receive`."""
 
 
 def read_source(source: Path, receive: Receive) -> list[PathInfo]:
     """Read a closureInfo directory, a registration, a graph, structured attributes or an export.
 
-    `-` is standard input. Raises RequestError for what is none of these, or wrong, and HostError
-    for what cannot be read.
+    `-` is standard input. Raises RequestError for a file that is none of these, or wrong, and
+    HostError for one that cannot be read.
     """
     if source == STANDARD_INPUT:
         name, file = "standard input", Path(f"/proc/{os.getpid()}/fd/0")
@@ -79,7 +78,7 @@ def read_source(source: Path, receive: Receive) -> list[PathInfo]:
 
 
 def brings_files(source: Path) -> bool:
-    """Whether a source is, or may turn out to be, an export, which has the files in it."""
+    """Whether a source is an export, which has files in it, or a pipe, which may be one."""
     if source == STANDARD_INPUT:
         return True
     if os.path.isdir(source):
@@ -90,17 +89,17 @@ def brings_files(source: Path) -> bool:
         with source.open("rb") as file:
             return is_export(file.read(_START))
     except OSError:
-        return False  # told when it is read
+        return False  # reading it reports the error
 
 
 @contextmanager
 def _opened(source: Path, file: Path) -> Iterator[int]:
-    """A file descriptor for a source, closed in the end unless it is standard input."""
+    """A file descriptor for a source, closed at the end unless it is standard input."""
     if source == STANDARD_INPUT:
         yield 0
         return
     try:
-        # What is in a directory is no pipe that somebody writes to for us.
+        # A pipe in a closureInfo directory would have no writer.
         handle = os.open(file, _READ) if file == source else open_regular(file)
     except OSError as error:
         raise RequestError(f"cannot read the closure {file}: {error.strerror}") from None
@@ -111,10 +110,10 @@ def _opened(source: Path, file: Path) -> Iterator[int]:
 
 
 def _lasting(handle: int, source: Path, file: Path) -> Path | None:
-    """Where all processes of ours can open once more what is open as `handle`; None for nowhere.
+    """A path at which each of our processes can open the file `handle` again; None for none.
 
-    /dev/stdin and the like mean something else in each process, and a file may be given to us
-    that we may not open ourselves, or that has no name any more.
+    /dev/stdin and the like are another file in each process. A file may also be passed to us open,
+    though we may not open it ourselves, or though it has no name any more.
     """
     candidates = [Path(os.path.realpath(file)), *([file] if source == STANDARD_INPUT else [])]
     for candidate in candidates:
@@ -128,7 +127,7 @@ def _lasting(handle: int, source: Path, file: Path) -> Path | None:
 
 
 def _refuse(start: bytes, name: str) -> None:
-    """Raise RequestError for a file, of which this is the start, that need not be read."""
+    """Raise RequestError for a file whose `start` shows that it is no source."""
     for magic, program in _COMPRESSED.items():
         if start.startswith(magic):
             how = f"{name} is compressed: let `{program} -dc` write it to "
@@ -142,7 +141,7 @@ def _refuse(start: bytes, name: str) -> None:
 
 
 def _parse(content: bytes, name: str) -> list[PathInfo]:
-    """The registration that a text is."""
+    """Read a registration in JSON or in lines."""
     if content.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"["):
         return parse_json(content, name)
     try:
@@ -151,7 +150,7 @@ def _parse(content: bytes, name: str) -> list[PathInfo]:
         raise RequestError(f"{name} is not a registration: it is not text") from None
     if not text:
         raise RequestError(f"{name} is not a registration: it is empty")
-    # Second in a registration is a hash, in a graph the deriver, which may be empty.
+    # The second line of a registration is a hash, that of a graph a deriver, which may be empty.
     second = text.split("\n", 2)[1:2] or ["none"]
     graph = second[0] == "" or second[0].startswith(STORE)
     return registration.parse(text, name, hashes=not graph)

@@ -1,4 +1,4 @@
-"""Bytes that arrive once, in order, with their place in the file that they come from."""
+"""Read bytes in order, each once, and keep their position in the file."""
 
 import fcntl
 import os
@@ -11,22 +11,22 @@ from typing import Protocol
 from assembler.errors import AssembleError
 
 _PIECE = 1 << 18  # bytes read at once, at most
-_FIRST = 1 << 14  # bytes read at once after data was gone past: more of it may follow soon
+_FIRST = 1 << 14  # bytes read at once after a seek: another may follow soon
 _PIPE = 1 << 20  # bytes: the most that an ordinary user may ask for (pipe(7))
-_SEEK_FROM = 1 << 15  # bytes from which on it is cheaper to go past data than to read it
+_SEEK_FROM = 1 << 15  # bytes from which on it is cheaper to seek than to read
 _U64 = struct.Struct("<Q")
 
 
 class StreamError(AssembleError):
-    """The stream is not what it should be: `what`, at byte `position`."""
+    """The bytes at `position` are wrong."""
 
     def __init__(self, what: str, position: int) -> None:
         super().__init__(f"byte {position} {what}")
-        self.what, self.position = what, position
+        self.position = position
 
 
 class Digest(Protocol):
-    """What hashlib makes."""
+    """A hash of hashlib."""
 
     def update(self, data: memoryview, /) -> None:
         """Take in more bytes."""
@@ -38,23 +38,23 @@ class Digest(Protocol):
 class Stream:
     """Reads from a file descriptor, which it does not close.
 
-    A regular file is read from its present position, and data that nobody wants is gone past; a
-    pipe is read through. Numbers and strings are as Nix serialises them (see nar.py).
+    A regular file is read from its present position, and `skip` seeks in it; a pipe is read whole.
+    Numbers and strings are as Nix serialises them (see nar.py).
     """
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
         self._buffer = b""
         self._start = 0  # where in the stream the buffer starts
-        self._taken = 0  # how much of the buffer is behind us
-        self._hashed = 0  # how much of it went into the digest, or need not
+        self._taken = 0  # how much of the buffer was taken
+        self._hashed = 0  # how much of it is hashed, or need not be
         self._next = _PIECE  # how much to read at once
         self._digest: Digest | None = None
         self._end: int | None = None  # of a regular file
         status = os.fstat(handle)
         if stat.S_ISREG(status.st_mode):
             self._start, self._end = os.lseek(handle, 0, os.SEEK_CUR), status.st_size
-        else:  # a pipe: the larger, the less often whoever writes waits for us
+        else:  # a pipe: the larger it is, the less often the writer waits
             with suppress(OSError):
                 fcntl.fcntl(handle, fcntl.F_SETPIPE_SZ, _PIPE)
 
@@ -73,17 +73,17 @@ class Stream:
         return StreamError(what, self.position)
 
     def hash_into(self, digest: Digest | None) -> None:
-        """Let all that is taken from here on go into `digest` as well; with None no more."""
+        """Hash everything that is taken from here on with `digest`; with None stop that."""
         self._flush_digest()
         self._digest = digest
 
     def peek(self, length: int) -> bytes:
-        """The next `length` bytes, or fewer at the end; they are not taken."""
+        """The next `length` bytes, or fewer at the end, without taking them."""
         self._fill(length)
         return self._buffer[self._taken : self._taken + length]
 
     def rest(self) -> bytes:
-        """Take all that is left."""
+        """Take all remaining bytes."""
         parts = [self._buffer[self._taken :]]
         while part := os.read(self._handle, _PIECE):
             parts.append(part)
@@ -95,7 +95,7 @@ class Stream:
         return self._buffer.startswith(expected, self._taken)
 
     def expect(self, expected: bytes, what: str) -> None:
-        """Take these bytes; raises StreamError, saying `what` should be there."""
+        """Take these bytes; raises StreamError with `what` should be there."""
         if not self.looking_at(expected):
             if len(self._buffer) - self._taken < len(expected):
                 raise self._cut_short(what)
@@ -128,7 +128,7 @@ class Stream:
         return text
 
     def pieces(self, length: int) -> Iterator[memoryview]:
-        """Take `length` bytes piece by piece; each piece is good until the next is asked for."""
+        """Take `length` bytes in pieces; each piece is valid until the next one is taken."""
         while length:
             if self._taken == len(self._buffer):
                 self._fill(1)
@@ -140,7 +140,7 @@ class Stream:
             yield piece
 
     def skip(self, length: int) -> None:
-        """Go past `length` bytes."""
+        """Skip `length` bytes."""
         buffered = len(self._buffer) - self._taken
         if self._end is None or self._digest is not None or length < buffered + _SEEK_FROM:
             for _ in self.pieces(length):

@@ -9,9 +9,9 @@ _MTIME_NS = NIX_MTIME * 10**9
 
 
 def is_canonical(status: os.stat_result, mode: int) -> bool:
-    """Whether a file looks as in Nix's store, with the permission bits `mode`.
+    """Whether a file has the metadata of a file in Nix's store, with the permission bits `mode`.
 
-    Only root can give files away, so that for others the owner is as good as root.
+    Only root can change owners, so for another user any owner will do.
     """
     return (
         (stat.S_ISLNK(status.st_mode) or stat.S_IMODE(status.st_mode) == mode)
@@ -21,7 +21,7 @@ def is_canonical(status: os.stat_result, mode: int) -> bool:
 
 
 def make_canonical(path: str | int, mode: int) -> None:
-    """Give a file or directory, by its path or its file descriptor, mode, time and owner."""
+    """Set mode, time and owner of a file or directory: a path or a file descriptor."""
     if os.geteuid() == 0:
         os.chown(path, 0, 0)
     os.chmod(path, mode)
@@ -29,17 +29,17 @@ def make_canonical(path: str | int, mode: int) -> None:
 
 
 def make_link_canonical(path: str) -> None:
-    """Give a symlink its time and owner."""
+    """Set time and owner of a symlink."""
     if os.geteuid() == 0:
         os.lchown(path, 0, 0)
     os.utime(path, (NIX_MTIME, NIX_MTIME), follow_symlinks=False)
 
 
 def mend(path: str, top: Directory | Node) -> bool:
-    """Whether what is at `path` has the names, sizes and link targets of a store path.
+    """Compare what is at `path` with a store path; returns whether they are equal.
 
-    Modes, times and owners that differ are set right; nothing else is touched. File data is not
-    read.
+    Names, sizes and link targets are compared; file data is not read. If they are equal, sets
+    modes, times and owners that differ.
     """
     pending = [(path, top)]
     wrong: list[tuple[str, int]] = []
@@ -70,9 +70,9 @@ def mend(path: str, top: Directory | Node) -> bool:
 
 
 def put_in_place(made: str, target: str, *, directory: bool) -> None:
-    """Rename a store path that is whole to its name in the store."""
+    """Rename a complete store path to its name in the store."""
     if directory:
-        os.chmod(made, 0o755)  # a directory is moved only by who may write to it
+        os.chmod(made, 0o755)  # a directory can be moved only if it is writable
     os.rename(made, target)
     if directory:
         os.chmod(target, 0o555)

@@ -1,4 +1,4 @@
-"""Where the files of a closure are: in a store, in an export that stays as it is, or unpacked."""
+"""Where the files of a closure are: in a store, in an export file, or unpacked from a pipe."""
 
 import errno
 import os
@@ -15,25 +15,25 @@ from assembler.tree.tree import Directory, Node, parts, source_of, start_of
 
 
 class ClosureFiles(Store):
-    """The files of store paths, wherever they are; a `Store` (store/paths.py).
+    """The files of store paths, from a store and from exports; a `Store` (store/paths.py).
 
-    `base` has what no export brought. What of an export is needed as a file of the host is taken
-    out below `scratch`, which is a directory, and so are exports that arrive by a pipe, unless
-    they are to be unpacked into `unpack`/nix/store.
+    The store `base` has every store path that no export has. Files of an export file stay in it;
+    one that is needed as a file of the host is extracted into the directory `scratch`. An export
+    that arrives by a pipe is unpacked, into `unpack`/nix/store or into `scratch`.
     """
 
     def __init__(self, base: StoreRoot, scratch: Path, unpack: Path | None = None) -> None:
         self.base = base
-        self.closure: Set[str] | None = None  # store paths to which links may lead; None: to any
-        self.trees: dict[str, Directory | Node] = {}  # store path → what an export holds
+        self.closure: Set[str] | None = None  # where links may lead; None: to any store path
+        self.trees: dict[str, Directory | Node] = {}  # of export files, by store path
         self._ranges: dict[str, Range] = {}
         self._unpacked = StoreRoot(unpack or scratch / "unpacked")
-        self._restorer: Restorer | None = None  # of all exports that come by pipes
-        self._taken_out = scratch / "taken-out"
-        self._whole: set[str] = set()  # what was taken out with all that is below it
+        self._restorer: Restorer | None = None  # for all exports that arrive by pipes
+        self._extracted = scratch / "extracted"
+        self._whole: set[str] = set()  # paths that were extracted with everything below
 
     def receive(self, path: Path | None) -> Receiver:
-        """Who takes the files of an export, which can be read again at `path`, or only once."""
+        """The receiver for an export; `path` allows reading it again, None means a pipe."""
         if path is not None:
             return Indexer(os.fspath(path), self.trees, self._ranges)
         if self._restorer is None:
@@ -41,24 +41,24 @@ class ClosureFiles(Store):
         return self._restorer
 
     @property
-    def held(self) -> set[str]:
-        """The store paths whose files are in an export that stays as it is."""
+    def in_exports(self) -> set[str]:
+        """The store paths whose files are in an export file."""
         return {*self.trees}
 
     @property
     def unpacked(self) -> set[str]:
-        """The store paths that were unpacked, and hashed, while an export was read."""
+        """The store paths that were unpacked from a pipe, and hashed."""
         return set() if self._restorer is None else self._restorer.paths
 
     def knows(self, path: str) -> bool:
-        """Whether the files of a store path may be looked at: not of those outside the closure."""
+        """Whether the files of a store path may be read: those outside the closure may not."""
         return self.closure is None or path in self.closure
 
     def _root(self, path: str) -> StoreRoot:
         return self._unpacked if store_path_of(path) in self.unpacked else self.base
 
     def _node(self, path: str) -> Directory | Node | None:
-        """What of an export is at a path below a store path that it holds; None for nothing."""
+        """What an export file has at a path, which is at or below one of its store paths."""
         top = store_path_of(path) or ""
         node: Directory | Node | None = self.trees[top]
         for name in parts(os.fsencode(path.removeprefix(top))):
@@ -67,25 +67,25 @@ class ClosureFiles(Store):
             node = node.children.get(name)
         return node
 
-    def _is_held(self, path: str) -> bool:
+    def _is_in_export(self, path: str) -> bool:
         return store_path_of(path) in self.trees
 
     def fault(self, path: str) -> str:
         """Why nothing can be read at `path`; empty when it can."""
-        if not self._is_held(path):
+        if not self._is_in_export(path):
             return self._root(path).fault(path)
         return "" if self._node(path) is not None else os.strerror(errno.ENOENT)
 
     def is_file(self, path: str) -> bool:
         """Whether there is a regular file at `path`, no link followed."""
-        if not self._is_held(path):
+        if not self._is_in_export(path):
             return self._root(path).is_file(path)
         node = self._node(path)
         return isinstance(node, Node) and node.kind == stat.S_IFREG
 
     def link(self, path: str) -> str | None:
         """The target of the symlink at `path`, None where something else is; raises OSError."""
-        if not self._is_held(path):
+        if not self._is_in_export(path):
             return self._root(path).link(path)
         node = self._node(path)
         if node is None:
@@ -95,27 +95,27 @@ class ClosureFiles(Store):
         return os.fsdecode(node.target)
 
     def host(self, path: str) -> Path:
-        """Where `path` lies on this host, taken out of its export if need be.
+        """Where `path` is on this host; extracts it from an export file.
 
-        There may be nothing. Raises HostError when the disk is full.
+        There may be nothing at that place. Raises HostError when the disk is full.
         """
-        if not self._is_held(path):
+        if not self._is_in_export(path):
             return self._root(path).host(path)
-        target = self._taken_out / path.lstrip("/")
+        target = self._extracted / path.lstrip("/")
         node = self._node(path)
         if node is not None and path not in self._whole:
             try:
-                for directory in reversed(target.parents):  # mkdir stumbles over very many
+                for directory in reversed(target.parents):  # parents=True fails for very many
                     directory.mkdir(exist_ok=True)
-                _take_out(node, target)
+                _extract(node, target)
             except OSError as error:
-                raise HostError(f"taking files out of the export: {reason(error)}") from None
+                raise HostError(f"extracting files from the export: {reason(error)}") from None
             self._whole.add(path)
         return target
 
 
-def _take_out(top: Directory | Node, target: Path) -> None:
-    """Make files out of what an export holds, with their modes; some may have been made before."""
+def _extract(top: Directory | Node, target: Path) -> None:
+    """Make host files, with their modes, of what an export file has; skips those that exist."""
     directories = []
     pending: list[tuple[Directory | Node, Path]] = [(top, target)]
     while pending:

@@ -1,15 +1,15 @@
-"""Permission bits as a row of contents gives them: octal, or changes as chmod and rsync take them.
+"""Permission bits in a row of contents: octal, or changes in the syntax of chmod and rsync.
 
-Source: "File permissions" in the manual of GNU coreutils, and `--chmod` in rsync(1), which adds D
-and F before what is for directories and for files alone.
+Source: "File permissions" in the manual of GNU coreutils, and `--chmod` in rsync(1), where D and F
+restrict a change to directories and to files.
 """
 
 import re
 from typing import NamedTuple
 
-_UMASK = 0o022  # for changes that name nobody: nixpkgs' builders have this one
+_UMASK = 0o022  # of nixpkgs' builders; for changes that name no class of users
 _ALL = 0o7777
-_SPECIAL = 0o6000  # setuid and setgid, which chmod leaves to a directory unless they are named
+_SPECIAL = 0o6000  # setuid and setgid: a directory keeps them unless they are named
 _EXECUTE = 0o111
 _WHO = {"u": 0o4700, "g": 0o2070, "o": 0o1007, "a": _ALL}
 _WHAT = {"r": 0o444, "w": 0o222, "x": _EXECUTE, "X": 0, "s": _SPECIAL, "t": 0o1000}
@@ -22,19 +22,19 @@ class Change(NamedTuple):
     """One change of a mode."""
 
     kinds: str  # D for directories, F for files
-    who: int  # the bits of those it is for; 0 where nobody is named
+    who: int  # the bits of the classes of users that are named; 0 for none
     operator: str  # - + or =
     bits: int
-    copied: int = 0  # whose permissions are copied: three bits of the mode as it was
-    search: bool = False  # X: execute what is a directory or can be executed by anybody
-    mentioned: int = 0  # the bits that it sets or clears in directories, too
+    copied: int = 0  # u, g or o whose permissions are copied: three bits of the old mode
+    search: bool = False  # X: for directories, and for files that someone may execute
+    named: int = 0  # the special bits among these change in directories, too
 
 
 Mode = tuple[Change, ...]
 
 
 def parse_mode(text: str) -> Mode:
-    """The changes that a text names; raises ValueError for what is neither octal nor symbolic."""
+    """Parse a mode; raises ValueError if it is neither octal nor symbolic."""
     changes: list[Change] = []
     for clause in text.split(","):
         found = _CLAUSE.fullmatch(clause)
@@ -42,7 +42,7 @@ def parse_mode(text: str) -> Mode:
             raise ValueError(clause)
         kinds, digits, who, symbols = found[1] or "DF", found[2], found[3] or "", found[4] or ""
         if digits is not None:
-            changes.append(Change(kinds, _ALL, "=", _octal(digits), mentioned=_ALL))
+            changes.append(Change(kinds, _ALL, "=", _octal(digits), named=_ALL))
         for operator, what in _CHANGE.findall(symbols):
             changes.append(_change(kinds, who, operator, what))
     return tuple(changes)
@@ -57,22 +57,22 @@ def _change(kinds: str, names: str, operator: str, what: str) -> Change:
     if what.isdigit():
         if names:
             raise ValueError(what)
-        return Change(kinds, _ALL, operator, _octal(what), mentioned=_ALL)
+        return Change(kinds, _ALL, operator, _octal(what), named=_ALL)
     bits = 0
     for letter in what:
         bits |= _WHAT[letter]
-    return Change(kinds, who, operator, bits, search="X" in what, mentioned=bits & (who or _ALL))
+    return Change(kinds, who, operator, bits, search="X" in what, named=bits & (who or _ALL))
 
 
 def _octal(digits: str) -> int:
-    """Permission bits; raises ValueError for more than there are."""
+    """Permission bits; raises ValueError above 7777."""
     if len(digits.lstrip("0")) > len("7777"):
         raise ValueError(digits)
     return int(digits, 8)
 
 
 def apply(mode: Mode, bits: int, *, directory: bool) -> int:
-    """The permission bits of a file or directory that has `bits`, after the changes."""
+    """Apply the changes to the permission bits of a file or directory."""
     for change in mode:
         if ("D" if directory else "F") not in change.kinds:
             continue
@@ -82,7 +82,7 @@ def apply(mode: Mode, bits: int, *, directory: bool) -> int:
             value = sum(each for each in (0o444, 0o222, _EXECUTE) if each & copied)
         if change.search and (directory or bits & _EXECUTE):
             value |= _EXECUTE
-        kept = _SPECIAL & ~change.mentioned if directory else 0
+        kept = _SPECIAL & ~change.named if directory else 0
         value &= (change.who or ~_UMASK) & ~kept
         match change.operator:
             case "+":

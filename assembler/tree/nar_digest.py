@@ -1,4 +1,4 @@
-"""The hash of a store path's NAR, made of what a writer comes across while it writes the path."""
+"""The hash of a store path's NAR, made while a writer goes through the files of the path."""
 
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -9,16 +9,16 @@ from assembler.tree.tree import Directory, Node
 
 
 class Consumer(Protocol):
-    """Takes the framing of a NAR in order; its owner adds the data of files in between."""
+    """Takes the framing of a NAR in order; the caller adds the data of files in between."""
 
     def literal(self, data: bytes) -> None:
-        """Bytes that are given."""
+        """Take the next bytes of the NAR."""
 
 
 def begin(consumer: Consumer, name: bytes, node: Directory | Node, *, top: bool) -> None:
-    """All that comes before the data of a file or the entries of a directory; a symlink whole.
+    """Pass on what precedes the data of a file or the entries of a directory; a symlink whole.
 
-    `top` says that the node is the store path itself, not an entry of a directory.
+    `top`: the node is the store path itself, not an entry of a directory.
     """
     consumer.literal(nar.HEADER if top else nar.entry(name))
     if isinstance(node, Directory):
@@ -30,7 +30,7 @@ def begin(consumer: Consumer, name: bytes, node: Directory | Node, *, top: bool)
 
 
 def end(consumer: Consumer, node: Directory | Node, *, top: bool) -> None:
-    """All that comes after what `begin` began."""
+    """Pass on what follows the data of a file or the entries of a directory."""
     if isinstance(node, Directory):
         consumer.literal(nar.END)
     elif node.kind == stat.S_IFREG:

@@ -41,7 +41,7 @@ def _padded(length: int) -> int:
 
 
 class Range(NamedTuple):
-    """Where in a host file a NAR lies: offset and length in bytes."""
+    """Where a NAR is in a host file: offset and length in bytes."""
 
     file: str
     start: int
@@ -58,10 +58,10 @@ class Range(NamedTuple):
 
 
 class Indexer:
-    """Turns the NARs of an export into Trees, whose data stays where it is.
+    """Makes Trees of the NARs in an export file; the data of files stays in that file.
 
-    A `Receiver` (store/export.py). `trees` has what each store path holds, `ranges` where its NAR
-    is; `path` is the host file that the export is read from.
+    A `Receiver` (store/export.py). Fills `trees` and `ranges`, by store path: its files, and where
+    its NAR is. `path` is the export file on the host.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class Indexer:
         self._end = stream.position
 
     def finish(self, path: str) -> tuple[str | None, int]:
-        """The NAR was this path: its size is known.
+        """The NAR was this store path; returns its hash, if it is known, and its size.
 
-        Its hash is not known yet, unless another export had the path, which must have the same:
-        raises RequestError where it has not.
+        If another export has the path, too, both are hashed. Raises RequestError if the hashes
+        differ.
         """
         assert self._top is not None
         here = Range(self._path, self._start, self._end - self._start)
@@ -112,7 +112,7 @@ class Indexer:
         self._open.pop()
 
     def regular(self, name: bytes, size: int, stream: Stream, *, executable: bool) -> None:
-        """A file: its bytes are what comes next."""
+        """A file; its bytes come next in the stream."""
         mode = 0o555 if executable else 0o444
         data: Data = Slice(self._path, stream.position)
         self._add(name, Node(stat.S_IFREG, mode, size, data))

@@ -19,15 +19,15 @@ from assembler.store.paths import STORE
 from assembler.store.stream import Stream
 from assembler.tree.canonical import make_canonical, make_link_canonical, put_in_place
 
-UNFINISHED = ".unfinished"  # what in a store is not whole yet
+UNFINISHED = ".unfinished"  # in a store: what is not complete yet
 
 
 class Restorer:
     """Writes the store paths of an export into `root`/nix/store, with Nix's modes and times.
 
-    A `Receiver` (store/export.py). A path has its name only when it is whole; one that is there
-    already stays where it has the same hash. `paths` are those that arrived. Raises HostError when
-    the disk is full.
+    A `Receiver` (store/export.py). A store path gets its name only when it is complete; one that
+    is there already stays if it has the same hash. `paths` has the store paths of the export.
+    Raises HostError when the disk is full.
     """
 
     def __init__(self, root: Path) -> None:
@@ -112,12 +112,12 @@ class Restorer:
             make_link_canonical(self._path(name))
 
     def _path(self, name: bytes) -> str:
-        """Where the entry `name` of the directory we are in goes; the top has no name."""
+        """Where to make the entry `name` of the present directory; the top has no name."""
         return os.path.join(self._above[-1], os.fsdecode(name) or "top")
 
 
 def _has_hash(path: Path, digest: str) -> bool:
-    """Whether what is at `path` has this hash; what Nix cannot read has none."""
+    """Whether what is at `path` has this hash; not if Nix cannot read it."""
     try:
         return nar_hash(path) == digest
     except HostError:

@@ -27,10 +27,10 @@ _MAX_FILE = ((1 << 32) - 1) * BLOCK  # bytes: a logical block has 32 bits in an 
 
 
 class Metadata:
-    """How a scanned inode will look in the image, whatever the host shows.
+    """The metadata that scanned inodes get in the image, instead of the host's.
 
-    With no `mode`, the permission bits are those that Nix leaves in its store: 0555 for
-    directories and what is executable, else 0444. With `changes` they are the host's, changed so.
+    Permission bits are `mode`; without it, the host's after `changes`; without both, those of a
+    file in Nix's store: 0555 for directories and executable files, else 0444.
     """
 
     __slots__ = ("changes", "gid", "mode", "mtime", "uid", "xattrs")
@@ -64,7 +64,7 @@ STORE_METADATA = Metadata()
 class Scanner:
     """Adds host directories to one Tree.
 
-    Hard links are kept across all that it adds with one Metadata object.
+    Files that it adds with one Metadata object stay hard links of each other.
     """
 
     def __init__(self, tree: Tree) -> None:
@@ -75,7 +75,7 @@ class Scanner:
     def add(self, source: str, target: bytes, metadata: Metadata = STORE_METADATA) -> None:
         """Add the file, symlink or directory tree at host path `source` as `target`.
 
-        The metadata's xattrs are those of `source` itself, not of what is below it. Raises
+        The metadata's xattrs are for `source` itself, not for what is below it. Raises
         RequestError for what no image can hold (devices, sockets, files of over 16 TiB), HostError
         for what cannot be read.
         """
@@ -86,9 +86,9 @@ class Scanner:
             self.tree.add(target, found)
 
     def read(self, source: str, metadata: Metadata = STORE_METADATA) -> Directory | Node:
-        """What `add` would put into the tree; names of hard links in a directory are counted.
+        """Scan `source` as `add` does, without putting it into the tree; raises as `add`.
 
-        Raises as `add`.
+        Names of hard links inside a directory are counted already.
         """
         try:
             status = os.lstat(source)
@@ -123,7 +123,7 @@ class Scanner:
         return top
 
     def _merge(self, target: bytes, into: Directory, found: Directory) -> None:
-        """Move what `found` holds into a directory that exists; its own attributes stay."""
+        """Move the entries of `found` into a directory that exists, which keeps its attributes."""
         pending = [(target.rstrip(b"/"), into, found)]
         while pending:
             path, into, found = pending.pop()
@@ -184,7 +184,7 @@ class Scanner:
     def _group(self, status: os.stat_result, about: Metadata) -> int:
         """The hard-link group of a host inode; a new one when ext4 could not hold more names.
 
-        What is added with other metadata is another inode in the image.
+        With other metadata it is another inode in the image.
         """
         key = status.st_dev, status.st_ino, about
         group = self._groups.get(key)
@@ -194,7 +194,7 @@ class Scanner:
 
 
 def _check(source: str, status: os.stat_result) -> None:
-    """Raise RequestError where a file that a user names cannot be copied."""
+    """Raise RequestError if a file that a user names cannot be copied."""
     if not os.access(source, os.R_OK):
         raise RequestError(f"{source} may not be read")
     if fault := kernel_fault(source, status):

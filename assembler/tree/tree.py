@@ -41,8 +41,8 @@ class Slice(NamedTuple):
     start: int
 
 
-# Where the bytes come from: bytes are the content itself, or the target of a symlink; the others
-# are a host file, a host file with holes, and part of a host file.
+# The content itself, or the target of a symlink; else where it is read from: a host file, a host
+# file with holes, or part of a host file.
 Data = bytes | HostPath | Sparse | Slice
 
 
@@ -94,7 +94,7 @@ class Node(NamedTuple):
 
 
 class Directory:
-    """A directory and what it holds; `source` is the host directory its files come from."""
+    """A directory with its entries; files that are LIKE_NODE come from the directory `source`."""
 
     __slots__ = ("children", "gid", "mode", "mtime", "source", "uid", "xattrs")
 
@@ -114,7 +114,7 @@ class Directory:
 
 
 def regular(content: bytes, mode: int = 0o644, *, mtime: int = NIX_MTIME) -> Node:
-    """A root-owned file with the content given."""
+    """A root-owned file with this content."""
     return Node(stat.S_IFREG, mode, len(content), content, mtime=mtime)
 
 
@@ -129,10 +129,10 @@ def parts(path: bytes) -> list[bytes]:
 
 
 class Tree:
-    """All inodes below the image's root directory. Paths in it are absolute bytes."""
+    """All inodes of the image. Paths are absolute paths in the image, as bytes."""
 
     def __init__(self, *, mtime: int = NIX_MTIME) -> None:
-        self.mtime = mtime  # of directories that are made on the way to something
+        self.mtime = mtime  # of directories that are made because a path needs them
         self.root = Directory(mtime=mtime)
         self.names: list[int] = [0]  # how many names each hard-link group has
 
@@ -157,19 +157,19 @@ class Tree:
         return here
 
     def add(self, path: bytes, node: Node | Directory) -> None:
-        """Put `node` at `path`, in place of what was there."""
+        """Put `node` at `path`; replaces what was there."""
         above, _, name = path.rstrip(b"/").rpartition(b"/")
         self.put(self.directory(above), name, node)
         if isinstance(node, Node) and node.group:
             self.names[node.group] += 1
 
     def put(self, directory: Directory, name: bytes, node: Node | Directory) -> None:
-        """Put `node`, its names counted already, in place of what `directory` has as `name`."""
+        """Put `node` into `directory` as `name`; the names of a hard link are counted already."""
         self.remove(directory, name)
         directory.children[name] = node
 
     def remove(self, directory: Directory, name: bytes) -> None:
-        """Take away what `directory` has as `name`, if there is such, with all below it."""
+        """Remove the entry `name` of `directory`, if there is one, with everything below it."""
         pending = [directory.children.pop(name, None)]
         while pending:
             gone = pending.pop()

@@ -1,22 +1,25 @@
-"""Extended attributes as a row of contents gives them."""
+"""Extended attributes in a row of contents."""
 
 import base64
 
 from assembler.tree.tree import Xattrs
 
-# They have one block, with a header and an entry for each, names and values being padded to
-# 4 bytes (Linux Documentation/filesystems/ext4/attributes.rst).
+# All are in one block, with a header and an entry for each; names and values are padded to 4 bytes
+# (Linux Documentation/filesystems/ext4/attributes.rst).
 _ROOM, _ENTRY = 4096 - 32 - 4, 16 + 3 + 3
 _XATTR_NAME_MAX = 255  # bytes: linux/limits.h
 _SPACES = ("user", "security", "trusted")
 
 
-def read_xattrs(given: object) -> tuple[Xattrs, list[str]]:
-    """Name → text, `0x…` hexadecimal or `0s…` base64, as getfattr(1); and what is wrong with it."""
-    if not isinstance(given, dict):
+def read_xattrs(raw: object) -> tuple[Xattrs, list[str]]:
+    """Parse name → value: text, `0x…` hexadecimal or `0s…` base64, as getfattr(1) prints them.
+
+    Returns the attributes, and a line for each problem.
+    """
+    if not isinstance(raw, dict):
         return (), ["xattrs is not an object"]
     found, problems = [], []
-    for name, value in sorted(given.items()):
+    for name, value in sorted(raw.items()):
         try:
             found.append((name, _value(name, value)))
         except ValueError as error:
@@ -28,7 +31,7 @@ def read_xattrs(given: object) -> tuple[Xattrs, list[str]]:
 
 
 def _value(name: str, value: object) -> bytes:
-    """The bytes of an attribute; raises ValueError for one that cannot be."""
+    """The bytes of an attribute; raises ValueError for a bad name or value."""
     space, _, rest = name.partition(".")
     if space not in _SPACES:
         raise ValueError("its name starts with none of user., security., trusted.")

@@ -190,7 +190,7 @@ def test_a_system_in_an_export_is_read_without_unpacking_it(tmp_path: Path) -> N
     export.write_bytes(nix_store(root, "--export", *[info.path for info in infos]))
     files = ClosureFiles(StoreRoot(tmp_path / "empty"), tmp_path)
     read_source(export, files.receive)
-    assert files.held == {info.path for info in infos}
+    assert files.in_exports == {info.path for info in infos}
     assert read_generations(files, [(1, system)], EPOCH) == read_generations(
         source, [(1, system)], EPOCH
     )

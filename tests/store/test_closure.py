@@ -145,11 +145,11 @@ def test_what_one_source_does_not_know_another_does() -> None:
 
 def test_which_paths_are_read_to_be_hashed() -> None:
     infos = (UNKNOWN, PathInfo(B, HASH, 1, ()), PathInfo(C, HASH, 1, ()))
-    closure = Closure(infos, vouched=frozenset([B]))
+    closure = Closure(infos, from_store=frozenset([B]))
     assert closure.to_hash(None) == {A, C}
     assert closure.to_hash(True) == {A, B, C}
     assert closure.to_hash(False) == {A}
-    hashed = Closure(infos[1:], vouched=frozenset([B]), hashed=frozenset([C]))
+    hashed = Closure(infos[1:], from_store=frozenset([B]), hashed=frozenset([C]))
     assert hashed.to_hash(None) == frozenset()
     assert hashed.to_hash(True) == {B}
 

@@ -162,8 +162,8 @@ def test_a_place_that_may_not_be_written_is_told(
     system: System, export: Path, tmp_path: Path
 ) -> None:
     files = from_export(export, tmp_path)
-    (tmp_path / "taken-out").mkdir(mode=0o500)
-    with pytest.raises(HostError, match=r"taking files out of the export: .*Permission denied"):
+    (tmp_path / "extracted").mkdir(mode=0o500)
+    with pytest.raises(HostError, match=r"extracting files from the export: .*Permission denied"):
         files.host(system.paths[0])
 
 
@@ -217,7 +217,7 @@ def test_what_an_export_holds_is_hashed_whatever_else_knows_it(
     files = ClosureFiles(StoreRoot(system.root), tmp_path)
     closure = read_closure([two], files.base, system.toplevel, [system.toplevel], files)
     assert closure.to_hash(None) == {shell}
-    assert closure.vouched == {*system.paths} - {shell}
+    assert closure.from_store == {*system.paths} - {shell}
     with pytest.raises(RequestError, match=f"expected sha256:{right}, got sha256:{wrong}"):
         closure.with_hashes({shell: wrong})
 
