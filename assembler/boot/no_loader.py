@@ -12,6 +12,7 @@ class NoLoader(BootLoader):
     """No boot loader: something else starts the disk."""
 
     name: ClassVar[str] = "none"
+    installers: ClassVar[tuple[str, ...]] = ("no-bootloader", "true")
     boots: ClassVar[bool] = False
 
     @classmethod

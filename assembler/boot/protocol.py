@@ -99,6 +99,7 @@ class BootLoader(Protocol):
     """
 
     name: ClassVar[str]  # as the user chooses it
+    installers: ClassVar[tuple[str, ...]] = ()  # names of the programs with which NixOS installs it
     boots: ClassVar[bool] = True  # whether the disk boots
     is_made_here: ClassVar[bool] = False  # whether its files are made without an appliance
     takes_efi_programs: ClassVar[bool] = False  # whether the user can give it EFI programs
@@ -111,6 +112,11 @@ class BootLoader(Protocol):
     def disk_problems(cls, table: Table, sector_size: int) -> list[str]:
         """Why it cannot boot a disk with this partition table and bytes in a sector."""
         return no_boot_partition(cls.name, table)
+
+    @classmethod
+    def installer_problems(cls, installer: Installer) -> list[str]:
+        """Why it cannot be had from the installer that the system has."""
+        return []
 
     @classmethod
     def expects(cls, store: Store, installer: Installer) -> Expected:

@@ -9,10 +9,12 @@ from typing import ClassVar, Self
 
 from assembler.appliance.mounts import DISK, TARGET, device
 from assembler.appliance.session import Appliance
+from assembler.boot.installer import SWITCH, Installer
 from assembler.boot.mounts.volumes import Role, Volume
+from assembler.boot.no_loader import NoLoader
 from assembler.boot.protocol import BootLoader, BootTarget
 from assembler.disk.layout import Layout
-from assembler.errors import HostError
+from assembler.errors import HostError, Message, Setting
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,21 @@ class SystemInstaller(BootLoader):
     has_installer: ClassVar[bool] = True
 
     system: str  # the toplevel
+
+    @classmethod
+    def installer_problems(cls, installer: Installer) -> list[str]:
+        """Why the system's own installer would leave a disk that does not boot."""
+        if not installer.has_switch:
+            why = f"the system has no {SWITCH} to run"
+        elif installer.loader == NoLoader.name:
+            why = "the system is configured without a boot loader"
+        elif not installer.starts_disk:
+            why = f"what {installer.loader} installs does not start a disk"
+        else:
+            return []
+        own, grub = Setting("boot_loader", cls.name), Setting("boot_loader", "grub")
+        or_none = ", or none if something else starts the disk"
+        return [Message(own, f": {why}: take ", grub, or_none)]
 
     @classmethod
     def find(cls, target: BootTarget) -> Self:

@@ -1,15 +1,21 @@
 """What a system decides of a request that its user left open: boot loader and partition table."""
 
+import logging
 from dataclasses import dataclass, field, replace
 
-from assembler.boot.installer import Installer, read_installer
+from assembler.boot.find_installer import read_installer
+from assembler.boot.installer import Installer
 from assembler.boot.loaders import LOADERS
+from assembler.boot.no_loader import NoLoader
 from assembler.boot.protocol import Expected
 from assembler.disk.tables import FOR_EFI_ALONE, Table
 from assembler.errors import Message, Setting
 from assembler.root.skeleton import current_generation
 from assembler.spec import Spec
 from assembler.store.paths import Store
+from assembler.units import SECTOR
+
+log = logging.getLogger(__name__)
 
 _EFI_ONLY = ("aarch64-linux",)
 
@@ -36,10 +42,10 @@ class Resolution:
 
     def problems(self) -> list[str]:
         """Why the system does not go with what was asked for."""
-        problems = []
         table = self.spec.table
-        if self.asked.boot_loader is not None or self.asked.partition_table is not Table.NONE:
-            problems += self.installer.problems(self.asked.boot_loader)
+        problems = self.spec.loader_type.installer_problems(self.installer)
+        if self.asked.boot_loader is None and self.asked.partition_table is not Table.NONE:
+            problems += loader_problems(self.installer)
         if self.architecture in _EFI_ONLY and table.boots_bios:
             why = (
                 f" is for BIOS, which no machine for {self.architecture} has: take {FOR_EFI_ALONE}"
@@ -48,8 +54,9 @@ class Resolution:
         return problems + self.spec.boot_problems() + self.expected.problems(table)
 
     def warn(self) -> None:
-        """Tell where another boot loader is taken than the system is configured with."""
-        self.installer.warn(self.asked.boot_loader, self.spec.loader)
+        """Warn where another boot loader is taken than the system is configured with."""
+        if warning := other_loader(self.installer, self.asked.boot_loader, self.spec.loader):
+            log.warning("%s", warning)
 
 
 def resolve(asked: Spec, store: Store, architecture: str) -> Resolution:
@@ -72,3 +79,57 @@ def resolve(asked: Spec, store: Store, architecture: str) -> Resolution:
         elif architecture in _EFI_ONLY and spec.loader_type.boots:
             spec = replace(spec, partition_table=Table.EFI)
     return Resolution(asked, spec, architecture, installer, expected)
+
+
+def loader_problems(installer: Installer) -> list[str]:
+    """Why the boot loader that a system is configured with is not made here, and what else is."""
+    if not installer.loader or installer.loader in LOADERS:
+        return []
+    why = f"the system is configured with the boot loader {installer.loader}, which is not made "
+    grub, system = Setting("boot_loader", "grub"), Setting("boot_loader", "system")
+    if not installer.starts_disk:
+        return [Message(why, "here: take ", grub, ", or none if something else starts the disk")]
+    if installer.program:
+        own = f", which runs the system's own installer ({installer.program}), or grub"
+        return [Message(why, "here: take ", system, own)]
+    return [Message(why, "here: take ", grub)]
+
+
+def other_loader(installer: Installer, asked: str | None, taken: str) -> str:
+    """A warning if the boot loader `taken` is not the one that a system is configured with.
+
+    `asked` is the one that the user named, None where the closure decided. Empty if there is
+    nothing to warn of.
+    """
+    own = LOADERS.get(installer.loader)
+    if own is None and not installer.loader:
+        return ""
+    made = own is not None and own.is_made_here
+    if taken == NoLoader.name and asked is None and made:
+        return _no_loader(installer.loader)
+    if not LOADERS[taken].is_made_here or installer.loader == taken:
+        return ""
+    if own is not NoLoader and asked is not None:
+        why = (
+            f" is taken, but the system is configured with {installer.loader}, which its first "
+            "rebuild installs"
+        )
+        return Message(Setting("boot_loader", taken), why)
+    if own is NoLoader and asked is None:
+        why = (
+            "the system is configured without a boot loader: it gets GRUB, whose menu no rebuild "
+            "will change; "
+        )
+        return Message(why, Setting("boot_loader", NoLoader.name), " leaves GRUB out")
+    return ""
+
+
+def _no_loader(configured: str) -> str:
+    """The warning for a bare file system, which gets no boot loader unless one is asked for."""
+    why = (
+        f"a bare file system gets no boot loader, though the system is configured with "
+        f"{configured}: something else has to start it"
+    )
+    if LOADERS[configured].disk_problems(Table.NONE, SECTOR):
+        return why
+    return Message(f"{why}; ", Setting("boot_loader", configured), " writes its menu")

@@ -1,12 +1,13 @@
 """The boot loader that a system is configured with is told by what would install it."""
 
 import json
-import logging
 from pathlib import Path
 
 import pytest
 
-from assembler.boot.installer import Installer, read_installer
+from assembler.boot.find_installer import read_installer
+from assembler.boot.installer import Installer
+from assembler.boot.system import SystemInstaller
 from assembler.store.paths import StoreRoot
 from tests.support.systems import store_path
 
@@ -133,22 +134,6 @@ def test_files_outside_the_store_are_not_read(store: StoreRoot, tmp_path: Path) 
     assert read_installer(store, TOPLEVEL) == Installer("hook", program)
 
 
-def test_what_is_not_made_here_is_refused_by_name() -> None:
-    program = store_path(5, "limine-install.sh")
-    [problem] = Installer("limine", program).problems(None)
-    assert problem == (
-        "the system is configured with the boot loader limine, which is not made here: take "
-        f"--boot-loader system, which runs the system's own installer ({program}), or grub"
-    )
-    [problem] = Installer("init-script", program).problems(None)
-    assert problem.endswith("take --boot-loader grub, or none if something else starts the disk")
-    [problem] = Installer("lanzaboote").problems(None)
-    assert problem.endswith("which is not made here: take --boot-loader grub")
-    for one in (Installer("grub"), Installer("none"), Installer()):
-        assert not one.problems(None)
-    assert not Installer("limine", program).problems("grub")
-
-
 @pytest.mark.parametrize(
     ("installer", "fault"),
     [
@@ -160,40 +145,6 @@ def test_what_is_not_made_here_is_refused_by_name() -> None:
     ],
 )
 def test_the_systems_own_installer_must_be_able_to(installer: Installer, fault: str) -> None:
-    advice = "take --boot-loader grub, or none if something else starts the disk"
-    expected = [f"--boot-loader system: {fault}: {advice}"] if fault else []
-    assert installer.problems("system") == expected
-
-
-@pytest.mark.parametrize(
-    ("loader", "asked", "taken", "expected"),
-    [
-        ("grub", None, "grub", ""),
-        ("grub", "systemd-boot", "systemd-boot", "--boot-loader systemd-boot is taken, but"),
-        ("limine", "grub", "grub", "is configured with limine, which its first rebuild installs"),
-        ("limine", "system", "system", ""),
-        ("limine", None, "grub", ""),
-        ("systemd-boot", "none", "none", ""),
-        (
-            "systemd-boot",
-            None,
-            "none",
-            "configured with systemd-boot: something else has to start it",
-        ),
-        ("grub", None, "none", "; --boot-loader grub writes its menu"),
-        ("none", None, "grub", "configured without a boot loader: it gets GRUB"),
-        ("none", "grub", "grub", ""),
-        ("", "systemd-boot", "systemd-boot", ""),
-    ],
-)
-def test_another_boot_loader_is_obeyed_with_one_warning(
-    loader: str,
-    asked: str | None,
-    taken: str,
-    expected: str,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        Installer(loader).warn(asked, taken)
-    assert len(caplog.messages) == bool(expected)
-    assert expected in "".join(caplog.messages)
+    advice = "take boot_loader grub, or none if something else starts the disk"
+    expected = [f"boot_loader system: {fault}: {advice}"] if fault else []
+    assert SystemInstaller.installer_problems(installer) == expected

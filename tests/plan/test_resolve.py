@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from assembler.boot.installer import Installer
 from assembler.disk.tables import Table
-from assembler.plan.resolve import Resolution, resolve
+from assembler.plan.resolve import Resolution, loader_problems, other_loader, resolve
 from assembler.spec import RootSpec, Spec
 from assembler.store.paths import StoreRoot
 from tests.support.builders import SCRIPT, add_builder, builder
@@ -58,8 +59,9 @@ def test_what_does_not_go_with_the_systems_boot_loader(tmp_path: Path) -> None:
         "efi or efixbootldr, or boot_loader grub"
     ]
     refused = look(tmp_path / "b", "limine")
-    assert refused.problems() == refused.installer.problems(None) != []
+    assert refused.problems() == loader_problems(refused.installer) != []
     assert not look(tmp_path / "c", "limine", partition_table=Table.NONE).problems()
+    assert not look(tmp_path / "d", "limine", boot_loader="grub").problems()
 
 
 def test_a_machine_that_has_no_bios(tmp_path: Path) -> None:
@@ -90,3 +92,50 @@ def test_systemd_boot_has_the_partitions_that_its_installer_writes_to(
     assert found.spec.table is taken
     assert len(found.problems()) == bool(problem)
     assert problem in "".join(found.problems())
+
+
+def test_what_is_not_made_here_is_refused_by_name() -> None:
+    program = store_path(5, "limine-install.sh")
+    [problem] = loader_problems(Installer("limine", program))
+    assert problem == (
+        "the system is configured with the boot loader limine, which is not made here: take "
+        f"boot_loader system, which runs the system's own installer ({program}), or grub"
+    )
+    [problem] = loader_problems(Installer("init-script", program))
+    assert problem.endswith("take boot_loader grub, or none if something else starts the disk")
+    [problem] = loader_problems(Installer("lanzaboote"))
+    assert problem.endswith("which is not made here: take boot_loader grub")
+    for one in (Installer("grub"), Installer("none"), Installer()):
+        assert not loader_problems(one)
+
+
+@pytest.mark.parametrize(
+    ("loader", "asked", "taken", "expected"),
+    [
+        ("grub", None, "grub", ""),
+        ("grub", "systemd-boot", "systemd-boot", "boot_loader systemd-boot is taken, but"),
+        ("limine", "grub", "grub", "is configured with limine, which its first rebuild installs"),
+        ("limine", "system", "system", ""),
+        ("limine", None, "grub", ""),
+        ("systemd-boot", "none", "none", ""),
+        (
+            "systemd-boot",
+            None,
+            "none",
+            "configured with systemd-boot: something else has to start it",
+        ),
+        ("grub", None, "none", "; boot_loader grub writes its menu"),
+        ("none", None, "grub", "configured without a boot loader: it gets GRUB"),
+        ("none", "grub", "grub", ""),
+        ("", "systemd-boot", "systemd-boot", ""),
+    ],
+)
+def test_another_boot_loader_is_obeyed_with_one_warning(
+    loader: str,
+    asked: str | None,
+    taken: str,
+    expected: str,
+) -> None:
+    warning = other_loader(Installer(loader), asked, taken)
+    assert bool(warning) == bool(expected)
+    assert expected in warning

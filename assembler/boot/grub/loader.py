@@ -34,6 +34,7 @@ class GrubLoader(BootLoader):
     """GRUB, with its modules or with signed programs, and the menu of the system."""
 
     name: ClassVar[str] = "grub"
+    installers: ClassVar[tuple[str, ...]] = ("install-grub.sh", _BUILDER)
     is_made_here: ClassVar[bool] = True
     takes_efi_programs: ClassVar[bool] = True
     names_its_partition: ClassVar[bool] = False

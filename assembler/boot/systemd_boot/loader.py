@@ -32,6 +32,11 @@ class SystemdBoot(BootLoader):
     """systemd-boot, with its program, its settings and the generations that it lists."""
 
     name: ClassVar[str] = "systemd-boot"
+    installers: ClassVar[tuple[str, ...]] = (
+        "install-systemd-boot.sh",
+        "systemd-boot-builder.py",
+        "gummiboot-builder.py",
+    )
     is_made_here: ClassVar[bool] = True
     starts_by_bios: ClassVar[bool] = False
 
