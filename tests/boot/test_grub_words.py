@@ -14,7 +14,7 @@ from assembler.boot.grub.words import (
     serial_console,
     setting,
 )
-from assembler.check.grub.script import Command, parse
+from assembler.check.grub.script import Command, parse, pieces
 from tests.support.boots import script_check
 from tests.support.kernel_parameters import BY_GRUB
 
@@ -30,8 +30,10 @@ def arguments(line: str) -> list[str]:
     [command] = parse(line)
     assert isinstance(command, Command)
     assert command.block is None
-    assert command.words[0] == ("linux",)
-    texts = ("".join(piece for piece in word if isinstance(piece, str)) for word in command.words)
+    assert command.words[0] == "linux"
+    texts = (
+        "".join(piece for piece in pieces(word) if isinstance(piece, str)) for word in command.words
+    )
     return [*texts][1:]
 
 
