@@ -63,7 +63,7 @@ def test_boots_to_a_root_shell(image: Path, demo_system: str, firmware: Firmware
 
 
 def test_the_booted_system_is_whole(image: Path, demo_system: str) -> None:
-    with Machine(image, script=CHECK_SCRIPT.encode()) as machine:
+    with Machine(image, script=CHECK_SCRIPT.encode(), processors=2) as machine:
         machine.wait_for(r"^demo: ready", timeout=BOOT_SECONDS)
         status = machine.wait_for(r"^demo: exit (\d+)$", timeout=SCRIPT_SECONDS)[1]
         machine.wait_off(timeout=30)
