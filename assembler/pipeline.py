@@ -1,4 +1,4 @@
-"""The story of an image, in order."""
+"""The story of an image, and the story of a prepared root: each step in order."""
 
 import os
 import sys
@@ -9,10 +9,9 @@ from pathlib import Path
 from assembler.appliance.mounts import UNMOUNT, mount
 from assembler.appliance.session import Appliance, AttachedDisk
 from assembler.check.image import Report, check_image
-from assembler.copying.sender import Hashing
 from assembler.copying.sharing import CopyMode, can_share, copy_problems
 from assembler.disk.writer import write_table
-from assembler.errors import AssembleError, HostError, InternalError, RequestError
+from assembler.errors import HostError, InternalError, RequestError
 from assembler.filesystems.demand import largest_paths, measure
 from assembler.filesystems.fat.fat import write_fat
 from assembler.filesystems.guestfs.writer import GuestfsWriter
@@ -27,6 +26,7 @@ from assembler.plan.host_problems import root_problems
 from assembler.plan.needs import image_needs
 from assembler.plan.plan import Plan, make_plan
 from assembler.plan.request import read_request, read_root, with_store_paths
+from assembler.plan.root_tree import complete_tree, stage_root
 from assembler.root.build import scan_store
 from assembler.root.copies import copy_store
 from assembler.root.prepare import kind_problems, make_skeleton, stamp
@@ -40,19 +40,6 @@ from assembler.tree.scan import Scanner
 from assembler.tree.tree import Tree
 
 
-def plan(spec: Spec, progress: Progress, scratch: Path) -> Plan:
-    """Decide everything about an image and write nothing of it; `scratch` is an empty directory.
-
-    Raises RequestError with every problem of the request, HostError when a tool fails.
-    """
-    with progress.step("reading the closure"):
-        request = read_request(spec, scratch)
-    staging = scratch / "root"
-    staging.mkdir()
-    with progress.step("preparing the root"):
-        return make_plan(request, staging)
-
-
 def assemble(spec: Spec, progress: Progress | None = None) -> tuple[Plan, Report]:
     """Write the image of `spec` to its `out`, whole or not at all.
 
@@ -62,84 +49,49 @@ def assemble(spec: Spec, progress: Progress | None = None) -> tuple[Plan, Report
     Raises RequestError with every problem of the request, HostError when a tool or the disk
     fails, InternalError when the finished image is not what it should be.
     """
-    progress = progress or Progress(quiet=True)
-    tmp = temporary_directory()
+    progress, tmp = progress or Progress(quiet=True), temporary_directory()
     with scratch_directory() as scratch, watched(temporary(tmp)):
-        made = plan(spec, progress, Path(scratch))
-        spec = made.spec
-        needs = image_needs(made, destination(spec.out).parent, tmp)
+        with progress.step("reading the closure"):
+            request = read_request(spec, Path(scratch))
+            spec = request.spec  # in which everything is decided that was left open
+        with progress.step("preparing the root"):
+            root = stage_root(request, Path(scratch) / "root")
+            boot = complete_tree(request, root)
+            plan = make_plan(request, root, boot)
+        needs = image_needs(plan, destination(spec.out).parent, tmp)
         with all_or_nothing(spec.out) as image, watched(*needs):
             require_room(needs)
             with progress.step("partitioning"):
-                os.truncate(image, made.layout.size)
-                write_table(image, made.layout)
-                for fat in made.fats:
+                os.truncate(image, plan.layout.size)
+                write_table(image, plan.layout)
+                for fat in plan.fats:
                     write_fat(image, fat)
-                if made.code is not None:
-                    made.code.install(image, made.layout)
-            hashing = Hashing(
-                made.closure.to_hash(spec.root.check_hashes), made.database / "db.sqlite"
-            )
-            writer = _writer(spec, made, progress)
-            with writer.write(image, made.root, made.tree, progress, hashing) as hashes:
-                closure = made.closure.with_hashes(hashes)
-                if not made.closure.is_hashed:
+            with _writer(plan, progress).write(
+                image, plan.root, root.tree, progress, root.hashing(spec.root.check_hashes)
+            ) as hashes:
+                closure = root.closure.with_hashes(hashes)
+                if not root.closure.is_hashed:
                     with progress.step("making the Nix database"):
-                        make_database(closure.infos, made.files, made.database, spec.root.epoch)
-            if spec.loader_type.has_installer and not spec.writes_in_appliance:
-                _install_system(spec, image, made, progress)
+                        make_database(closure.infos, request.files, root.database, spec.root.epoch)
+            _make_bootable(image, plan, progress)
             with progress.step("checking"):
-                report = check_image(
-                    image,
-                    bios=made.code is not None,
-                    efi=spec.boots_efi,
-                    boots=spec.loader_type.boots,
-                )
-                if report.faults:
-                    raise _unsound(spec, report)
+                report = _check(image, plan)
             output_format(spec.out).finish(image)
             with progress.step("flushing to the disk"):
                 flush(image)
-    return made, report
+    return plan, report
 
 
-def _unsound(spec: Spec, report: Report) -> AssembleError:
-    """Why an image is not kept: our fault, unless it is well made of what does not boot."""
-    said = "; ".join(report.faults)
-    if len(report.faults) == len([chain for chain in report.chains if chain.fault]):
-        return HostError(f"the finished image would not boot, and is not kept: {said}")
-    return HostError(said) if spec.loader_type.has_installer else InternalError(said)
+def plan(spec: Spec, progress: Progress, scratch: Path) -> Plan:
+    """Decide everything about an image and write nothing of it; `scratch` is an empty directory.
 
-
-def _writer(spec: Spec, made: Plan, progress: Progress) -> Writer:
-    """The writer of the root file system; one in an appliance runs the system's installer, too."""
-    if not spec.writes_in_appliance and spec.kind.direct is not None:
-        return spec.kind.direct
-    has_installer = spec.loader_type.has_installer
-    then = partial(_run_installer, made, progress) if has_installer else None
-    return GuestfsWriter(spec.kind, spec.accelerator, then)
-
-
-def _install_system(spec: Spec, image: Path, made: Plan, progress: Progress) -> None:
-    """Run the system's own installer on a whole image, in an appliance."""
-    disk = AttachedDisk(image, sector_size=made.layout.sector_size)
-    with Appliance([disk], spec.accelerator, progress) as appliance:
-        lines = mount(made.root.partition, spec.kind.name)
-        appliance.sh("\n".join(lines), what="mounting the image")
-        _run_installer(made, progress, appliance)
-        appliance.sh("\n".join(UNMOUNT), what="unmounting the image")
-        appliance.shutdown()
-
-
-def _run_installer(made: Plan, progress: Progress, appliance: Appliance) -> None:
-    with progress.step("installing the system's boot loader"):
-        made.loader.run_installer(appliance, made.layout, made.volumes)
-
-
-def _missing(root: Path, tree: Tree) -> int:
-    """The bytes of the store paths that are not in `root` yet."""
-    sizes = largest_paths(tree, sys.maxsize)
-    return sum(size for size, path in sizes if not os.path.lexists(inside(root, os.fsdecode(path))))
+    Raises RequestError with every problem of the request, HostError when a tool fails.
+    """
+    with progress.step("reading the closure"):
+        request = read_request(spec, scratch)
+    with progress.step("preparing the root"):
+        root = stage_root(request, scratch / "root")
+        return make_plan(request, root, complete_tree(request, root))
 
 
 def prepare(
@@ -156,32 +108,91 @@ def prepare(
     Without a `progress` nothing is shown. The database comes last. Raises RequestError with every
     problem of the request, HostError when a tool or the disk fails.
     """
-    shown = progress or Progress(quiet=True)
-    spec = with_store_paths(spec)
+    progress, spec = progress or Progress(quiet=True), with_store_paths(spec)
     problems = [*root_problems(spec), *target_problems(root, force=force)]
     if problems := problems or kind_problems(root):  # before an export is unpacked there
         raise RequestError(problems)
     disk, tmp = Need(root, f"the disk of {root}"), temporary(temporary_directory())
     with scratch_directory() as scratch, unfinished(root) as resumed, watched(disk, tmp):
-        with shown.step("reading the closure"):
+        with progress.step("reading the closure"):
             files = ClosureFiles(StoreRoot(spec.store), Path(scratch), unpack=root)
             closure = read_root(spec, files)
             tree = Tree()
             closure = scan_store(tree, Scanner(tree), closure, files)
-            if problems := copy_problems(root, tree, copy_mode):
-                raise RequestError(problems)
-            if copy_mode is CopyMode.COPY or (
-                copy_mode is CopyMode.AUTO and not can_share(root, tree)
-            ):
-                require_room([replace(disk, size=_missing(root, tree))])
-        with shown.step("preparing the root"):
+            _require_copies(disk, tree, copy_mode)
+        with progress.step("preparing the root"):
             made = make_skeleton(root, spec, closure.infos, files)
-        with shown.step("copying the store paths", total=measure(tree).data) as step:
+        with progress.step("copying the store paths", total=measure(tree).data) as step:
             hash_paths = closure.to_hash(spec.check_hashes)
             hashes = copy_store(root, tree, step, copy_mode, compare=resumed, hash_paths=hash_paths)
-        closure = closure.with_hashes(hashes)
-        with shown.step("making the Nix database"):
+            closure = closure.with_hashes(hashes)
+        with progress.step("making the Nix database"):
             make_database(closure.infos, files, inside(root, DATABASE), spec.epoch)
         stamp(root, made, spec.epoch)
-        with shown.step("flushing to the disk"):
+        with progress.step("flushing to the disk"):
             flush_file_system(root)
+
+
+def _require_copies(disk: Need, tree: Tree, mode: CopyMode) -> None:
+    """Raise RequestError for a copy mode that cannot be had, HostError where copies have no room.
+
+    `disk` is the one of the directory that is filled.
+    """
+    root = disk.directory
+    if problems := copy_problems(root, tree, mode):
+        raise RequestError(problems)
+    if mode is CopyMode.COPY or (mode is CopyMode.AUTO and not can_share(root, tree)):
+        sizes = largest_paths(tree, sys.maxsize)
+        absent = (
+            size for size, path in sizes if not os.path.lexists(inside(root, os.fsdecode(path)))
+        )
+        require_room([replace(disk, size=sum(absent))])
+
+
+def _writer(plan: Plan, progress: Progress) -> Writer:
+    """The writer of the root file system; one in an appliance runs the system's installer, too."""
+    spec = plan.spec
+    if not spec.writes_in_appliance and spec.kind.direct is not None:
+        return spec.kind.direct
+    has_installer = spec.loader_type.has_installer
+    then = partial(_run_installer, plan, progress) if has_installer else None
+    return GuestfsWriter(spec.kind, spec.accelerator, then)
+
+
+def _make_bootable(image: Path, plan: Plan, progress: Progress) -> None:
+    """Install the boot code, or run the system's own installer unless the writer has run it."""
+    spec = plan.spec
+    if plan.code is not None:
+        plan.code.install(image, plan.layout)
+    if not spec.loader_type.has_installer or spec.writes_in_appliance:
+        return
+    disk = AttachedDisk(image, sector_size=plan.layout.sector_size)
+    with Appliance([disk], spec.accelerator, progress) as appliance:
+        lines = mount(plan.root.partition, spec.kind.name)
+        appliance.sh("\n".join(lines), what="mounting the image")
+        _run_installer(plan, progress, appliance)
+        appliance.sh("\n".join(UNMOUNT), what="unmounting the image")
+        appliance.shutdown()
+
+
+def _run_installer(plan: Plan, progress: Progress, appliance: Appliance) -> None:
+    with progress.step("installing the system's boot loader"):
+        plan.loader.run_installer(appliance, plan.layout, plan.volumes)
+
+
+def _check(image: Path, plan: Plan) -> Report:
+    """Read an image back; raises an error for one that is not to be kept.
+
+    That is our fault, unless the image is well made of what does not boot, or the system's own
+    installer made it unsound.
+    """
+    loader = plan.spec.loader_type
+    report = check_image(
+        image, bios=plan.code is not None, efi=plan.spec.boots_efi, boots=loader.boots
+    )
+    faults = "; ".join(report.faults)
+    if faults and len(report.faults) == sum(1 for chain in report.chains if chain.fault):
+        raise HostError(f"the finished image would not boot, and is not kept: {faults}")
+    if faults:
+        raise HostError(faults) if loader.has_installer else InternalError(faults)
+    return report

@@ -1,6 +1,6 @@
 """What a user asks for, with all that it names looked up."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +12,8 @@ from assembler.boot.architecture import read_architecture
 from assembler.boot.mounts.boot_mounts import BootMounts, boot_mounts
 from assembler.boot.mounts.fstab import read_mounts
 from assembler.boot.mounts.names import DiskNames
+from assembler.boot.mounts.volumes import Role, Volume
+from assembler.boot.places import Places
 from assembler.boot.protocol import BootLoader, BootTarget
 from assembler.disk.layout import shape
 from assembler.errors import Findings, Message, RequestError, Setting
@@ -22,8 +24,10 @@ from assembler.plan.host_problems import (
     require_tools,
     root_problems,
 )
+from assembler.plan.identity import Identity
 from assembler.plan.naming import decide_names
 from assembler.plan.resolve import Resolution, resolve
+from assembler.plan.volumes import boot_places, make_volumes
 from assembler.root.accounts import Accounts, read_accounts
 from assembler.root.contents import read_contents
 from assembler.root.prepare import channel_problems
@@ -46,8 +50,10 @@ class Request:
     files: ClosureFiles
     architecture: str  # of the system, as Nix calls it: x86_64-linux
     loader: BootLoader
-    mounts: BootMounts
     names: DiskNames
+    identity: Identity
+    volumes: Mapping[Role, Volume]
+    places: Places  # where /boot and the store are
     rows: tuple[Row, ...]
 
 
@@ -128,7 +134,20 @@ def read_request(spec: Spec, scratch: Path) -> Request:
     found.tell()
     assert closure is not None
     assert loader is not None
-    return Request(spec, closure, files, architecture, loader, mounts, names, tuple(rows))
+    identity = Identity.of_disk(spec, closure.paths, names.label(Role.ROOT))
+    volumes = make_volumes(spec, names, mounts, identity)
+    return Request(
+        spec=spec,
+        closure=closure,
+        files=files,
+        architecture=architecture,
+        loader=loader,
+        names=names,
+        identity=identity,
+        volumes=volumes,
+        places=boot_places(spec, volumes, mounts),
+        rows=tuple(rows),
+    )
 
 
 def _boot_target(

@@ -1,0 +1,104 @@
+"""The root of an image: a staging directory, and the Tree made of it and of the store paths."""
+
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from assembler.boot.mounts.fstab import read_mounts
+from assembler.boot.mounts.volumes import Role
+from assembler.boot.protocol import BootData
+from assembler.copying.sender import Hashing
+from assembler.errors import RequestError
+from assembler.plan.fat_rows import fat_places, move_to_fats, warn_of_hidden
+from assembler.plan.request import Request
+from assembler.root.build import build_tree, scan_store
+from assembler.root.placing import add_contents
+from assembler.root.prepare import make_skeleton
+from assembler.root.skeleton import DATABASE
+from assembler.store.closure import Closure
+from assembler.store.database import make_database
+from assembler.store.paths import inside
+from assembler.tree.scan import Scanner
+from assembler.tree.tree import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class StagedRoot:
+    """What takes time to prepare of an image: files, the inodes of the store, the boot loader."""
+
+    directory: Path  # with all of the root outside the store, the Nix database among it
+    closure: Closure  # with the sizes of all store paths
+    scanner: Scanner  # its tree has the store paths
+    boot: BootData  # what the boot loader puts onto the disk
+
+    @property
+    def tree(self) -> Tree:
+        """Every inode of the image; only the store paths before `complete_tree`."""
+        return self.scanner.tree
+
+    @property
+    def database(self) -> Path:
+        """The directory of the Nix database, which the tree has."""
+        return inside(self.directory, DATABASE)
+
+    def hashing(self, check: bool | None) -> Hashing:
+        """What a writer hashes while it copies, and the file that is known only afterwards.
+
+        For `check` see `Closure.to_hash`.
+        """
+        return Hashing(self.closure.to_hash(check), self.database / "db.sqlite")
+
+
+def stage_root(request: Request, directory: Path) -> StagedRoot:
+    """Prepare the root in `directory`, which is made, and add the store paths to a new tree.
+
+    The database has dummies for hashes that are not known yet. Raises RequestError for what the
+    system lacks, HostError when a tool fails.
+    """
+    directory.mkdir()
+    scanner = Scanner(Tree(mtime=request.spec.root.epoch))
+    # Nix and GRUB's tools work in processes of their own, so they may run while we scan.
+    with ThreadPoolExecutor() as pool:
+        boot = pool.submit(request.loader.make, request.places)
+        closure = _scan_and_prepare(request, scanner, directory, pool)
+    return StagedRoot(directory, closure, scanner, boot.result())
+
+
+def complete_tree(request: Request, staged: StagedRoot) -> BootData:
+    """Add everything else to the store paths in the tree of a staged root.
+
+    Returns what the boot loader puts onto the disk, with the user's files beside it. Raises
+    RequestError for what the file systems cannot hold.
+    """
+    spec, epoch, tree = request.spec, request.spec.root.epoch, staged.tree
+    boot_files = {f"/{file.path}": file.node(epoch) for file in staged.boot.of(Role.ROOT)}
+    build_tree(tree, staged.scanner, staged.directory, boot_files, epoch)
+    add_contents(tree, staged.scanner, request.rows, epoch)
+    places = fat_places(request.volumes)
+    seen = [*places, *(place for _, place in spec.subvolumes)]
+    warn_of_hidden(request.rows, read_mounts(request.files, spec.root.system), seen)
+    boot = move_to_fats(tree, request.rows, places, staged.boot)
+    if problems := spec.kind.tree_problems(tree, spec.subvolumes):
+        raise RequestError(problems)
+    return boot
+
+
+def _scan_and_prepare(
+    request: Request, scanner: Scanner, directory: Path, pool: Executor
+) -> Closure:
+    """Scan the store paths, and prepare the root meanwhile if all sizes are known before."""
+    early = None
+    if request.closure.is_sized:
+        early = pool.submit(_prepare, request, request.closure, directory)
+    closure = scan_store(scanner.tree, scanner, request.closure, request.files)
+    if early is not None:
+        early.result()
+    else:
+        _prepare(request, closure, directory)
+    return closure
+
+
+def _prepare(request: Request, closure: Closure, directory: Path) -> None:
+    root, database = request.spec.root, inside(directory, DATABASE)
+    make_skeleton(directory, root, closure.infos, request.files)
+    make_database(closure.with_dummies().infos, request.files, database, root.epoch)
