@@ -1,4 +1,4 @@
-"""Read how a NixOS system wants to be booted: its bootspec document.
+"""Read how a NixOS system is booted: its bootspec document.
 
 Source: NixOS RFC 125, and `org.nixos.bootspec.v1` in nixpkgs'
 nixos/modules/system/activation/bootspec.cue.
@@ -31,8 +31,8 @@ _SORT_KEY = "nixos"  # what systemd-boot-builder.py takes where a bootspec names
 class Bootspec:
     """What a boot loader needs. Paths are absolute and as the booted system sees them.
 
-    `kernel` and `initrd` are the files themselves, all symlinks followed: boot loaders are told
-    these, and name their copies after them.
+    `kernel` and `initrd` are the files themselves, all symlinks followed: the entries of boot
+    loaders name these, and copies are named after them.
     """
 
     init: str
@@ -44,16 +44,16 @@ class Bootspec:
     toplevel: str
     initrd_secrets: str | None = None  # a program that appends secrets to a copy of the initrd
     sort_key: str = _SORT_KEY  # of the entry for systemd-boot
-    devicetree: str | None = None  # that systemd-boot hands to the kernel; a file, as the others
-    # After the first initrd, for systemd-boot: files of the store, or on the partition with the
-    # entry, there without a slash before them.
+    devicetree: str | None = None  # a file that systemd-boot passes to the kernel
+    # Loaded by systemd-boot after the first initrd: files of the store, or without a leading slash
+    # files on the partition with the entry.
     extra_initrds: tuple[str, ...] = ()
-    unread: str = ""  # why its document is not what it was read from, though there is one
+    ignored: str = ""  # why the links of the system were read instead of its document
     specialisations: tuple[tuple[str, "Bootspec"], ...] = ()  # by name; these have none themselves
 
 
 class UnknownVersionError(RequestError):
-    """A document, or that of a specialisation in it, is of a version that is not known here."""
+    """The version of a document, or of a specialisation in it, is not known here."""
 
 
 def read_bootspec(store: Store, system: str) -> Bootspec:
@@ -97,12 +97,12 @@ def is_specialisation_name(name: str) -> bool:
 
 
 def is_line(value: object) -> bool:
-    """Whether a value is a string that GRUB and the kernel can be given as it is."""
+    """Whether a value is one line of text, which GRUB and the kernel take as it is."""
     return isinstance(value, str) and value.isprintable()
 
 
 def is_parameter(value: object) -> bool:
-    """Whether a value is a string that a kernel can be given: no control character but tabs."""
+    """Whether a value can be a kernel parameter: text without control characters but tabs."""
     return isinstance(value, str) and re.search(_CONTROL, value) is None
 
 
@@ -148,7 +148,7 @@ def _read(
 
 
 def _extension(path: str, document: dict[str, Any], problems: list[str]) -> dict[str, str | None]:
-    """What a document says for systemd-boot; adds to `problems` what is of the wrong kind."""
+    """The settings for systemd-boot; adds to `problems` the values of a wrong kind."""
     extension = document.get(SYSTEMD_BOOT, {})
     if not isinstance(extension, dict):
         problems.append(f"{path}: {SYSTEMD_BOOT} is not an object")
@@ -161,7 +161,7 @@ def _extension(path: str, document: dict[str, Any], problems: list[str]) -> dict
 
 
 def _extra_initrds(path: str, document: dict[str, Any], problems: list[str]) -> list[str]:
-    """The paths of further initrds: absolute in the store, without a slash on a partition."""
+    """The paths of extra initrds: absolute in the store, without a slash on a partition."""
     extension = document.get(_EXTRA_INITRD, {})
     paths = extension.get("paths", []) if isinstance(extension, dict) else None
     if not isinstance(paths, list) or not all(is_line(one) and one.strip("/") for one in paths):
@@ -171,7 +171,7 @@ def _extra_initrds(path: str, document: dict[str, Any], problems: list[str]) -> 
 
 
 def _field_problems(path: str, fields: dict[str, Any]) -> list[str]:
-    """What is absent or of the wrong kind."""
+    """One line for each field that is absent or of a wrong kind."""
     needed = ("init", "kernel", "label", "system", "toplevel")
     problems = [
         f"{path}: {name} is not a line of text"
@@ -187,7 +187,7 @@ def _field_problems(path: str, fields: dict[str, Any]) -> list[str]:
 
 
 def _system_problems(path: str, fields: dict[str, Any], toplevel: str | None) -> list[str]:
-    """Whether it is this system, and for a machine that our boot loaders start."""
+    """One line if the document is of another system, or of a machine that cannot be booted."""
     problems = []
     if fields["system"] not in SYSTEMS:
         known = " and ".join(SYSTEMS)
@@ -202,7 +202,7 @@ def _system_problems(path: str, fields: dict[str, Any], toplevel: str | None) ->
 def _file_problems(
     store: Store, path: str, files: Iterable[tuple[str, str | None]], system: str
 ) -> list[str]:
-    """Which files, with their names in the document, are absent or not what they should be."""
+    """One line for each file, by its name in the document, that is absent or unusable."""
     problems = []
     for name, file in files:
         if file is None:

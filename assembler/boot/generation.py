@@ -27,12 +27,12 @@ from assembler.store.paths import AbsentError, Store
 
 log = logging.getLogger(__name__)
 
-_STORE_TIME = 1  # seconds: the mtime of all in the store
+_STORE_TIME = 1  # seconds: the mtime of everything in the store
 
 
 @dataclass(frozen=True, slots=True)
 class Specialisation:
-    """A variant of a system: what its entry in a menu says, and what it boots."""
+    """A variant of a system: the words of its entry in a menu, and what it boots."""
 
     name: str
     configuration_name: str  # boot.loader.grub.configurationName; may be empty
@@ -57,10 +57,10 @@ def read_generations(
 ) -> list[Generation]:
     """Read the systems of a profile, in ascending order of their numbers.
 
-    `numbered` are (number, store path); `epoch` is the mtime of the links (seconds, UTC). One
-    that no boot loader of NixOS would list is left out with a warning, and so is told what the
-    menu cannot do for the others. Raises RequestError with every problem of every generation, and
-    where the toplevel `needed` is one that is left out.
+    `numbered` are (number, store path); `epoch` is the mtime of the links (seconds, UTC). Warns of
+    generations that no boot loader of NixOS would list, which are left out, and of what the menu
+    cannot do for the rest. Raises RequestError with every problem of every generation, and where
+    the toplevel `needed` is left out.
     """
     problems: list[str] = []
     generations = []
@@ -95,12 +95,12 @@ def read_system(store: Store, system: str) -> Bootspec | None:
 
     None for one that has neither that nor both kernel and initrd. Raises RequestError.
     """
-    unread = ""
+    ignored = ""
     if exists(store, f"{system}/{DOCUMENT}"):
         try:
             return read_bootspec(store, system)
         except UnknownVersionError as error:
-            unread = str(error)
+            ignored = str(error)
     problems: list[str] = []
     spec = _from_links(store, system, problems)
     names = _names(store, f"{system}/specialisation") if spec is not None else []
@@ -115,7 +115,7 @@ def read_system(store: Store, system: str) -> Bootspec | None:
         raise RequestError(problems)
     if spec is None:
         return None
-    return replace(spec, unread=unread, specialisations=tuple(specialisations))
+    return replace(spec, ignored=ignored, specialisations=tuple(specialisations))
 
 
 def _generation(store: Store, number: int, spec: Bootspec, epoch: int) -> Generation:
@@ -138,7 +138,7 @@ def _day(seconds: int) -> str:
 
 
 def _from_links(store: Store, system: str, problems: list[str]) -> Bootspec | None:
-    """What the links in a system tell; None where kernel or initrd is missing."""
+    """A bootspec made of the links in a system; None where kernel or initrd is missing."""
     files = {}
     for name in ("kernel", "initrd", "init"):
         try:
@@ -179,9 +179,9 @@ def _from_links(store: Store, system: str, problems: list[str]) -> Bootspec | No
 
 
 def _warn(store: Store, generation: Generation) -> None:
-    """Tell what an entry was not read from, or lacks of what NixOS would give it."""
-    if unread := generation.bootspec.unread:
-        log.warning("generation %d: %s: its links are read instead", generation.number, unread)
+    """Warn if a bootspec was ignored, and of what NixOS would add to the entries."""
+    if ignored := generation.bootspec.ignored:
+        log.warning("generation %d: %s: its links are read instead", generation.number, ignored)
     whole = [("", generation.bootspec)]
     inner = [
         (f", specialisation {name!r}", spec) for name, spec in generation.bootspec.specialisations
@@ -214,7 +214,7 @@ def _has_secrets(store: Store, spec: Bootspec) -> bool:
 
 
 def _names(store: Store, directory: str) -> list[str]:
-    """What a directory holds, sorted as the shell would; nothing where there is none."""
+    """The names in a directory, sorted as a shell does; empty if there is no directory."""
     if not exists(store, directory):
         return []
     try:

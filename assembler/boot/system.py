@@ -79,24 +79,24 @@ def install(
     """Run `<toplevel>/bin/switch-to-configuration boot` in the root that is mounted at TARGET.
 
     The disk is /dev/vda there, and by links the usual other names. `mounts` are (place, partition
-    number) pairs of FAT file systems to be mounted. What the installer says is logged as it comes
-    (level INFO); raises HostError with the last of it when it fails.
+    number) pairs of the FAT file systems to mount. The output of the installer is logged line by
+    line (level INFO). Raises HostError with its last lines if it fails.
     """
-    said: deque[str] = deque(maxlen=_TAIL_LINES)
+    last: deque[str] = deque(maxlen=_TAIL_LINES)
 
-    def heard(line: str) -> None:
+    def show(line: str) -> None:
         if line.startswith(_MARK):
-            said.append(line.removeprefix(_MARK))
-            log.info("%s", said[-1])
+            last.append(line.removeprefix(_MARK))
+            log.info("%s", last[-1])
 
     what = "installing the system's own boot loader"
     appliance.sh(_preparation(mounts, partitions), what=what)
-    appliance.sh(_run(toplevel), what=what, on_line=heard)
+    appliance.sh(_run(toplevel), what=what, on_line=show)
     status = appliance.sh(f"cat {_STATUS}", what=what).strip()
     appliance.sh(_CLEAN_UP, what=f"clearing up after {what}")
     if status != "0":
         lines = [f"{what}: {toplevel}/bin/switch-to-configuration failed with status {status}"]
-        raise HostError(*lines, *(f"  {line}" for line in said))
+        raise HostError(*lines, *(f"  {line}" for line in last))
 
 
 def _preparation(mounts: Sequence[tuple[str, int]], partitions: Sequence[int]) -> str:

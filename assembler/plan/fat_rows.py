@@ -128,7 +128,7 @@ def _take(tree: Tree, place: str) -> Iterator[tuple[str, Directory | Node, Path]
 def _fault(node: Directory | Node, role: Role) -> str:
     """Why what rows bring cannot be on a FAT; empty where it can."""
     if isinstance(node, Directory):
-        return f"is an empty directory, which the {role.words} cannot be given: put a file into it"
+        return f"is an empty directory, which the {role.words} cannot hold: put a file into it"
     if node.kind == stat.S_IFLNK:
         return (
             f"is a symlink, which the {role.words}, a FAT, cannot hold: give the file it leads to"

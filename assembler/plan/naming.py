@@ -1,4 +1,4 @@
-"""Decide what the disk is called: by what the user asks for, and by what the system mounts."""
+"""Decide the names of the disk from the user's settings and from what the system mounts."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,7 +58,7 @@ def decide_names(resolution: Resolution, store: Store) -> DiskNames:
 
 
 def _claims(resolution: Resolution) -> Claims:
-    """The disk as far as its names depend on it, with those that the user gives it."""
+    """The facts on which names depend, with the names that the user chooses."""
     spec, expected = resolution.spec, resolution.expected
     layout = shape(spec.table, root_type(resolution.architecture))
     places = expected.esp, expected.boot
@@ -71,7 +71,7 @@ def _claims(resolution: Resolution) -> Claims:
 
 
 def _names_a_table(fault: str) -> bool:
-    """Whether a fault already tells which partition table to take."""
+    """Whether a fault already names a partition table to take."""
     parts = fault.parts if isinstance(fault, Message) else ()
     return any(isinstance(part, Setting) and part.name == "partition_table" for part in parts)
 
@@ -128,7 +128,7 @@ def _is_automatic(bootspec: Bootspec | None) -> bool:
 def _automatic_faults(spec: Spec, layout: Layout, bootspec: Bootspec | None) -> list[str]:
     """Why systemd would not find the root by the type of its partition.
 
-    systemd-gpt-auto-generator(8): the boot loader must tell it in an EFI variable which partition
+    systemd-gpt-auto-generator(8): the boot loader must store in an EFI variable which partition
     it came from, as systemd-boot does.
     """
     if not _is_automatic(bootspec):
@@ -146,7 +146,7 @@ def _automatic_faults(spec: Spec, layout: Layout, bootspec: Bootspec | None) -> 
 def _with_others(
     store: Store, claims: Claims, main: Bootspec | None, systems: Mapping[int, str]
 ) -> Claims:
-    """Add what generations and specialisations want besides; warns of those that contradict."""
+    """Add the names for generations and specialisations; warns of those that contradict."""
     contradicting = []
     variants = list(_specialisations("", main))
     for number, system in sorted(systems.items()):

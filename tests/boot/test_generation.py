@@ -78,7 +78,7 @@ def test_a_bootspec_of_another_version_is_not_read(
     expected = read_system(store, system)
     put(store, f"{system}/boot.json", text)
     [found] = read_generations(store, [(1, system)], EPOCH)
-    assert replace(found.bootspec, unread="") == expected
+    assert replace(found.bootspec, ignored="") == expected
     [warning] = caplog.messages
     assert warning.startswith(f"generation 1: {system}/boot.json")
     assert "no org.nixos.bootspec.v1, the only version known: its links" in warning

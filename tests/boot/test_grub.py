@@ -389,5 +389,5 @@ def test_a_version_that_is_not_told_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"incomplete: .*modinfo\.sh: No such file or directory"):
         version(grub)
     (tmp_path / "modinfo.sh").write_text("grub_package=grub\n")
-    with pytest.raises(RequestError, match=r"modinfo\.sh does not tell the version of GRUB"):
+    with pytest.raises(RequestError, match=r"modinfo\.sh does not contain the version of GRUB"):
         version(grub)

@@ -106,7 +106,7 @@ def test_what_a_fat_cannot_hold_is_refused(tree: Tree, source: Path) -> None:
     assert [line.removeprefix("contents, row ") for line in caught.value.problems] == [
         *(f"{name} {plain}" for name in ("5: /boot/owned", "4: /boot/grouped", "3: /boot/noted")),
         "2: /boot/loader/Loader.conf is made by this program, and cannot be replaced: leave it out",
-        "6: /boot/d/empty is an empty directory, which the EFI system partition cannot be given: "
+        "6: /boot/d/empty is an empty directory, which the EFI system partition cannot hold: "
         "put a file into it",
         "6: /boot/d/link is a symlink, which the EFI system partition, a FAT, cannot hold: give "
         "the file it leads to",

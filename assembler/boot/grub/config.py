@@ -41,7 +41,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class GrubConfig:
-    """What boot.loader.grub says. The defaults are what is done for a system without the file.
+    """The settings of boot.loader.grub. The defaults are for a system without the file.
 
     `path` is the store path with the file; empty means that there is none.
     """
@@ -92,9 +92,9 @@ def find_grub_config(store: Store, infos: Iterable[PathInfo], system: str) -> st
 def read_grub_config(store: Store, path: str, image: Image) -> GrubConfig:
     """Read the settings in the store path `path`; raises RequestError with every problem.
 
-    `image` gives what a path outside the store will hold, None for nothing: passwords may be
-    there, and a menu without them would be open. Warns of what cannot be done before the first
-    rebuild of the system itself.
+    `image` returns the content of the image's file at a path outside the store, None if there is
+    none: passwords may be there, and a menu without them would be open. Warns of settings that
+    take effect only with the first rebuild of the system itself.
     """
     settings = read_settings(store, path)
     config = _with_assets(_menu(settings), store, settings, image)
@@ -113,7 +113,7 @@ def read_grub_config(store: Store, path: str, image: Image) -> GrubConfig:
 
 
 def _menu(settings: Settings) -> GrubConfig:
-    """What the menu says and looks like, but for files."""
+    """The settings of the menu, without its files."""
     own = GrubConfig()
     return GrubConfig(
         path=settings.where,
@@ -138,7 +138,7 @@ def _menu(settings: Settings) -> GrubConfig:
 
 
 def _with_installation(config: GrubConfig, settings: Settings) -> GrubConfig:
-    """Add what is installed where."""
+    """Add the settings of GRUB's installation."""
     return replace(
         config,
         copy_kernels=settings.flag("copyKernels"),
@@ -154,7 +154,7 @@ def _with_installation(config: GrubConfig, settings: Settings) -> GrubConfig:
 
 
 def _with_assets(config: GrubConfig, store: Store, settings: Settings, image: Image) -> GrubConfig:
-    """Add the files that the menu shows, and what passwords are in files."""
+    """Add the files that the menu shows, and the passwords that are in files."""
     return replace(
         config,
         font=_file(store, settings, "font"),
@@ -219,7 +219,7 @@ def _users(store: Store, settings: Settings, image: Image) -> Iterator[User]:
 
 
 def _user(store: Store, settings: Settings, name: str, image: Image) -> User | None:
-    """One user: a hash counts more than a password, and a file more than the text itself."""
+    """One user: a hash is preferred to a password, and a file to a text."""
     kinds = (("hashedPassword", True, _MADE), ("password", False, "the password"))
     for key, hashed, what in kinds:
         secret: str | None = settings.text(key)

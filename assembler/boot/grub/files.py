@@ -1,4 +1,4 @@
-"""The files that GRUB needs in /boot, besides its own modules.
+"""The files that GRUB needs in /boot, beside its own modules.
 
 Source: nixpkgs' install-grub.pl, for their names, contents and modes.
 """
@@ -33,10 +33,10 @@ _GRUBENV_HEAD = (
 
 @dataclass(frozen=True, slots=True)
 class InstalledGrub:
-    """What GRUB the disk starts: of which version, and for which firmware.
+    """The GRUB that the disk starts: its version, and for which firmware it is.
 
     `bios` and `efi` are the store paths that it came from, empty where it came from elsewhere;
-    None where no such firmware is served.
+    None if the disk has no GRUB for that firmware.
     """
 
     name: str
@@ -85,8 +85,9 @@ def default_generation(generations: Sequence[Generation], system: str) -> Genera
 def grub_state(config: GrubConfig, installed: InstalledGrub) -> bytes:
     """/boot/grub/state, by which NixOS's installer knows whether GRUB has to be installed anew.
 
-    It compares what is here with its settings: today's the store paths of GRUB, older ones the
-    name and version. So all is theirs, but for what tells of another GRUB than the one they name.
+    The installer compares this file with its settings: today's the store paths of GRUB, older ones
+    the name and version. So all values are those of the settings, unless another GRUB is on the
+    disk than they name.
     """
     pairs = ((config.grub, installed.bios), (config.grub_efi, installed.efi))
     if config.path:

@@ -40,7 +40,7 @@ class Platform(StrEnum):
 
 # Everything that our configuration needs is in the core image.
 _NEEDED = ("part_gpt", "part_msdos", "search", "search_fs_uuid", "normal", "configfile")
-# What some platforms do without, or what a configuration may or may not use.
+# Some platforms lack these, and not every configuration uses them.
 _USEFUL = (
     *("linux", "serial", "terminal", "echo", "test", "boot", "gzio", "minicmd", "reboot", "halt"),
     *("ls", "sleep", "all_video"),
@@ -59,7 +59,7 @@ _PACKAGES = {
     Platform.EFI_ARM64: ("grub-efi-arm64-bin", "pkgsCross.aarch64-multiplatform.grub2_efi"),
 }
 
-# What grub-install copies besides the modules (grub_install_copy_files in GRUB's
+# What grub-install copies beside the modules (grub_install_copy_files in GRUB's
 # util/grub-install-common.c), and for BIOS the boot sector.
 _DATA = (
     *("moddep.lst", "command.lst", "fs.lst", "partmap.lst", "parttool.lst", "video.lst"),
@@ -96,7 +96,7 @@ def missing_files(platform: Platform, modules: Path) -> list[str]:
 
 
 def _files_of(platform: Platform) -> tuple[str, ...]:
-    """What is copied besides the modules."""
+    """What is copied beside the modules."""
     return _DATA if platform.is_efi else (*_DATA, "boot.img")
 
 
@@ -154,22 +154,22 @@ def version(grub: Grub) -> str:
         raise RequestError(f"GRUB's modules are incomplete: {reason(error)}") from None
     found = re.search(r'^grub_version="([0-9.]+)(?:[~-]((?:rc|beta)[0-9]*))?', text, re.MULTILINE)
     if found is None:
-        raise RequestError(f"{file} does not tell the version of GRUB")
+        raise RequestError(f"{file} does not contain the version of GRUB")
     return "-".join(part for part in found.groups() if part)
 
 
 def _modules(grub: Grub, reader: str) -> list[str]:
     """The modules of a core image; raises RequestError when needed ones are missing."""
-    wanted = [*_core_modules(grub.platform), reader]
-    present = [name for name in dict.fromkeys(wanted) if (grub.modules / f"{name}.mod").is_file()]
-    if missing := sorted({*wanted} - {*present} - _OPTIONAL):
+    names = [*_core_modules(grub.platform), reader]
+    present = [name for name in dict.fromkeys(names) if (grub.modules / f"{name}.mod").is_file()]
+    if missing := sorted({*names} - {*present} - _OPTIONAL):
         names = [f"{name}.mod" for name in missing]
         raise RequestError(lacking(grub.platform, grub.modules, names))
     return present
 
 
 def _core_modules(platform: Platform) -> tuple[str, ...]:
-    """The modules of any core image for a platform, if there are such."""
+    """The modules of any core image for a platform; not every GRUB has all."""
     return (*(_EFI_FIRST if platform.is_efi else ("biosdisk",)), *_NEEDED, *_USEFUL)
 
 

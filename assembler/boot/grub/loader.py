@@ -69,7 +69,7 @@ class GrubLoader(BootLoader):
             if file is not None:
                 config = read_grub_config(target.store, file, target.image)
         signed = None
-        # If a given EFI program is bad, do not also complain about missing GRUB modules.
+        # If an EFI program of the user is bad, do not also complain about missing GRUB modules.
         without = {*Platform} if target.efi_binaries else set()
         with found.gather():
             signed = read_efi_programs(target.efi_binaries) if target.efi_binaries else None
@@ -92,9 +92,9 @@ class GrubLoader(BootLoader):
 
     @property
     def version(self) -> str:
-        """The release of GRUB, empty where only signed programs are used that do not tell it.
+        """The release of GRUB, empty if only signed programs are used that do not contain it.
 
-        Raises RequestError where its modules do not tell.
+        Raises RequestError if it is not beside the modules.
         """
         if self.grubs:
             return version(next(iter(self.grubs.values())))
@@ -102,7 +102,7 @@ class GrubLoader(BootLoader):
 
     @property
     def installed(self) -> InstalledGrub:
-        """Which GRUB the disk starts; raises RequestError where its modules do not tell."""
+        """Which GRUB the disk starts; raises RequestError as `version`."""
         paths = {platform: grub.store_path or "" for platform, grub in self.grubs.items()}
         efi = {path for platform, path in paths.items() if platform.is_efi}
         if self.config.grub_efi in efi:

@@ -27,9 +27,9 @@ def kernel_words(params: Iterable[str]) -> list[str]:
 
     NixOS pastes them as they are, so that users write for GRUB: `\\$` is a dollar. A word that
     would not be one word of a command then, such as `a;b`, is quoted: it means itself. Its double
-    quotes are for the kernel, which uses them to keep spaces (next_arg() in Linux lib/cmdline.c),
-    and are dropped: GRUB puts some around every argument with a space, and escapes those it is
-    given (grub-core/lib/cmdline.c).
+    quotes are for the kernel, which uses them to keep spaces (next_arg() in Linux lib/cmdline.c).
+    They are dropped: GRUB puts quotes around every argument with a space, and escapes those that
+    are in it (grub-core/lib/cmdline.c).
     """
     return [
         match["whole"] or quote(_literal(match["broken"]))
@@ -47,7 +47,7 @@ def escaped_words(params: Iterable[str]) -> list[str]:
 
 
 def _literal(broken: str) -> str:
-    """What a word means that is not one word of a command: itself, without paired quotes."""
+    """The meaning of a text that is not one word of a command: itself, without paired quotes."""
     return re.sub(r'(\\.)|"([^"]*)"', r"\1\2", broken)
 
 

@@ -49,7 +49,7 @@ class Settings:
         return tuple(value.get("value", "") for value in values)
 
     def inner(self, name: str, what: str) -> Iterator[tuple[str, "Settings"]]:
-        """The sets in the set `name`, by their names; `what` tells in messages what they are."""
+        """The sets in the set `name`, by their names; `what` is their name in messages."""
         attribute = self._attributes.get(name)
         if attribute is None:
             return

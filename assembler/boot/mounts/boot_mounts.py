@@ -38,7 +38,7 @@ def boot_mounts(
     """Which of a system's mounts are the FAT partitions of a disk.
 
     Where there is a partition for kernels, that is /boot; else /boot is the ESP. The places are
-    where the boot loader's installer has them, empty where it does not tell.
+    where the boot loader's installer has them, empty if unknown.
     """
     fats = [one for one in mounts if one.is_fat and not one.is_bind and not one.subvolume]
     boot = _first(fats, lambda place: place == (boot_place or BOOT))

@@ -21,7 +21,7 @@ class Tag(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NamedDevice:
-    """A device with a name that is written on the disk: any disk can be given it."""
+    """A device with a name that is written on the disk: any disk can have it."""
 
     tag: Tag
     value: str
@@ -41,7 +41,7 @@ class NumberedPartition:
 
     @property
     def is_of_hardware(self) -> bool:
-        """Whether the name tells the model and number of a disk, or where it is plugged in."""
+        """Whether the name has the model and number of a disk, or where it is plugged in."""
         return not self.is_of_kernel and not self.disk.startswith(("disk/azure/", "disk/cloud/"))
 
 

@@ -152,7 +152,7 @@ def _words(parameters: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _last(words: Sequence[tuple[str, str]], key: str) -> str | None:
-    """The value that counts where a parameter is given more than once."""
+    """The value that counts if a parameter appears more than once."""
     return next((value for name, value in reversed(words) if name == key), None)
 
 

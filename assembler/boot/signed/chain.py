@@ -98,7 +98,7 @@ class EfiPrograms:
 
     @property
     def version(self) -> str:
-        """The release of the first GRUB that tells its own, else empty."""
+        """The release of the first GRUB that contains it, empty if none does."""
         return next((core.version for core in self._grubs if core.version), "")
 
     @property

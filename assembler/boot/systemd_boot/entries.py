@@ -1,4 +1,4 @@
-"""What systemd-boot is told: Boot Loader Specification entries, and loader.conf.
+"""Write what systemd-boot reads: Boot Loader Specification entries, and loader.conf.
 
 Source: nixpkgs' nixos/modules/system/boot/loader/systemd-boot/systemd-boot-builder.py for names
 and fields, loader.conf(5), and the UAPI group's Boot Loader Specification.
@@ -48,7 +48,7 @@ def systemd_boot_files(
     default_number: int,
     settings: SystemdBootSettings,
 ) -> SystemdBootFiles:
-    """All that systemd-boot reads, sorted by path.
+    """All files that systemd-boot reads, sorted by path.
 
     Raises RequestError where `default_number` is none of the generations. There is no machine-id:
     a machine gets its own when it boots.
@@ -91,7 +91,7 @@ def stub_problems(store: Store, generations: Sequence[Generation]) -> list[str]:
 
 
 def absent_initrds(generations: Sequence[Generation], files: Iterable[str]) -> list[str]:
-    """One line for each further initrd that is not among `files`, those beside the entries."""
+    """One line for each extra initrd that is not among `files`, those beside the entries."""
     there = {name.lower() for name in files}
     where = "(system.boot.extraInitrd.paths) is not on the partition with systemd-boot's entries"
     return [
@@ -116,7 +116,7 @@ class _Copies:
     def name(self, path: str) -> str:
         """Where the copy of a file is, absolute."""
         short = self._short(path)
-        # NixOS would take one for the other where one store path has two of a name.
+        # NixOS confuses two files of one name in one store path; here each has its own copy.
         if self.names.get(short, path) != path:
             inside = path.removeprefix(f"{STORE}/").replace("/", "-")
             short = f"{self._settings.directory}/{inside}.efi"
@@ -131,7 +131,7 @@ class _Copies:
         return names
 
     def _main_initrd(self, path: str, secrets: str | None) -> str:
-        # One that gets secrets has a name of its own where entries are named by their contents.
+        # An initrd with secrets has its own name where entries are named by their contents.
         if secrets is None or self._settings.template:
             return self.name(path)
         both = f"{self._short(path)}\n{self._short(secrets)}"

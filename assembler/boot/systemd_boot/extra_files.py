@@ -1,4 +1,4 @@
-"""Files that a system's installer of systemd-boot copies besides kernels, and other commands.
+"""Files that a system's installer of systemd-boot copies beside kernels, and its other commands.
 
 Source: extraFiles, extraEntries and extraInstallCommands in nixpkgs'
 nixos/modules/system/boot/loader/systemd-boot/systemd-boot.nix, and the latter in grub/grub.nix.
@@ -53,10 +53,10 @@ def _content(store: Store, source: str) -> bytes | Path:
 
 
 def warn_of_commands(store: Store, loader: str, program: str, builder: str) -> None:
-    """Tell what scripts do besides running the installer of a boot loader.
+    """Warn of what scripts do beside running the installer of a boot loader.
 
-    `program` is the first script, which leads to a program named `builder` in the end. A script
-    that runs none of the others does the work itself.
+    `program` is the first script; it or another script that it runs starts the program `builder`.
+    There is no warning about a script that runs none of these: it does the work itself.
     """
     installers = {builder, f"install-{loader}.sh"}
     for script in follow(store, [program]):

@@ -30,26 +30,26 @@ _BY_NUMBER = (
 
 @dataclass(frozen=True, slots=True)
 class SystemdBootSettings:
-    """What boot.loader.systemd-boot says. The defaults are for a system that says nothing.
+    """The settings of boot.loader.systemd-boot. The defaults are for a system without them.
 
     `builder` is the file that they come from, empty without one.
     """
 
     builder: str = ""
-    esp: str = ""  # where the EFI system partition is mounted; empty: not told
+    esp: str = ""  # where the EFI system partition is mounted; empty: unknown
     boot: str = ""  # where the partition with entries and kernels is mounted
     directory: str = "EFI/nixos"  # of the copies of kernels, relative
     distro_name: str = "NixOS"
     timeout: Sequence[str] = ("timeout 1",)  # lines of loader.conf before the default entry
     rest: Sequence[str] = ("console-mode keep",)  # its lines after that
     configuration_limit: int = 0  # generations with an entry; 0: all
-    tries: int | None = None  # that boot counting gives a new entry, None without that
+    tries: int | None = None  # of a new entry with boot counting, None without boot counting
     # An entry as Python's str.format takes it, empty where entries are named by their contents.
     # Every installer removes entries that are named by their numbers; an older one only these.
     template: str = _BY_NUMBER
     names_of_store_paths: bool = True  # copies are named after these, not after a directory
     extra_files: Sequence[BootFile] = ()
-    systemd: str = ""  # store path that systemd-boot is installed from; empty: not told
+    systemd: str = ""  # store path that systemd-boot is installed from; empty: unknown
 
     @property
     def has_xbootldr(self) -> bool:
@@ -60,7 +60,7 @@ class SystemdBootSettings:
 def read_systemd_boot_settings(store: Store, program: str) -> SystemdBootSettings:
     """The settings of the installer `program`, which is a path in the store.
 
-    Warns where the closure does not tell them, and of what only the installer can do. Raises
+    Warns if the closure does not have them, and of what only the installer can do. Raises
     RequestError for files that it copies and the closure lacks.
     """
     settings, text = find_settings(store, program)
