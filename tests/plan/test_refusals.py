@@ -110,7 +110,7 @@ def test_build_dependencies_of_a_system_whose_derivation_is_unknown(tmp_path: Pa
 def test_build_dependencies_where_no_store_can_be_asked(system: System, tmp_path: Path) -> None:
     [line] = refused(system, tmp_path, {"include_build_deps": True})
     assert line.partition(": ")[2] == (
-        f"{system.root} holds no Nix database, and no --closure has the "
+        f"{system.root} holds no Nix database, and no source of the closure has the "
         f"derivation of {system.toplevel} with all outputs"
     )
 
