@@ -8,8 +8,8 @@ _DEFAULT = "x86_64-linux"
 def read_architecture(store: Store, system: str) -> str:
     """The platform of a toplevel as Nix calls it, from its file `system`.
 
-    One that has no such file, as no NixOS system, counts as x86_64-linux. Raises RequestError
-    where it is a link that leads out of the closure.
+    A toplevel without that file, which NixOS never makes, counts as x86_64-linux. Raises
+    RequestError if the file is a link that leads out of the closure.
     """
     try:
         text = store.read(f"{system}/system").decode()

@@ -1,6 +1,6 @@
 """Look at the beginnings of the files that a system boots, before anything is written.
 
-Whether they are whole to their ends is for the check of the finished image.
+The check of the finished image reads them to their ends.
 """
 
 from assembler.binaries.machine import machine_of

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 SWITCH = "bin/switch-to-configuration"  # in a toplevel: runs the installer
 
-# What these install needs firmware that they do not put on the disk, or no disk at all.
+# Boot loaders that need firmware from elsewhere, or no disk at all.
 _STARTS_NO_DISK = (
     "generic-extlinux-compatible",
     "raspberrypi",

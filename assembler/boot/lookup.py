@@ -1,4 +1,4 @@
-"""Follow links in a store as the image will, and say in few words where they fail."""
+"""Follow links in a store as the image will, with short messages for broken ones."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ from assembler.store.paths import AbsentError, Store
 
 
 def resolve(store: Store, path: str) -> str:
-    """What `path` leads to; raises as `Store.resolve`, with `path` alone where it is absent."""
+    """The path that `path` leads to; raises as `Store.resolve`, with a short message if absent."""
     try:
         return store.resolve(path)
     except AbsentError:
@@ -56,8 +56,8 @@ def exists(store: Store, path: str) -> bool:
 def host_tree(store: Store, path: str) -> Path:
     """Where a file or directory lies on this host, for a program that follows the links in it.
 
-    There may be nothing. Raises RequestError where a link in it leads anywhere else on this host
-    than in the image.
+    Nothing need be there. Raises RequestError if a link in it leads to one place on this host
+    and to another in the image.
     """
     host = store.host(path)
     for link in _links(host):

@@ -1,4 +1,4 @@
-"""A disk that nothing here makes boot."""
+"""A disk without a boot loader."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Self

@@ -1,4 +1,4 @@
-"""What every boot loader offers, and what it is looked up for."""
+"""The interface of every boot loader, and the target that a boot loader is found for."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class Expected:
     remedy: str = ""  # in words: what else to do if the disk has another table
 
     def problems(self, table: Table) -> list[str]:
-        """The partitions of a disk are not those that the installer will write to."""
+        """One line if the disk lacks a partition that the installer will write to."""
         if self.table is None or self.table.has_boot_partition == table.has_boot_partition:
             return []
         take = Setting("partition_table", self.table)
@@ -94,8 +94,8 @@ class BootData:
 class BootLoader(Protocol):
     """A boot loader, with all that it needs looked up.
 
-    The class has what is known of it before: its name, and which disks it can boot. A method that
-    a class does not define does nothing.
+    The class holds what needs no lookup: its name, and which disks it can boot. A method that a
+    class does not define does nothing.
     """
 
     name: ClassVar[str]  # as the user chooses it
@@ -115,7 +115,7 @@ class BootLoader(Protocol):
 
     @classmethod
     def installer_problems(cls, installer: Installer) -> list[str]:
-        """Why it cannot be had from the installer that the system has."""
+        """Why it does not go with the installer that the system has."""
         return []
 
     @classmethod
@@ -125,7 +125,7 @@ class BootLoader(Protocol):
 
     @classmethod
     def find(cls, target: BootTarget) -> Self:
-        """Look all up that it needs.
+        """Look up everything that it needs.
 
         Raises RequestError with every problem, HostError when a tool fails.
         """

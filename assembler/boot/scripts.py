@@ -18,7 +18,7 @@ def store_paths(text: str) -> list[str]:
 
 
 def follow(store: Store, paths: list[str]) -> Iterator[str]:
-    """Paths in the store, then those that the scripts among them name, and so on, each once."""
+    """Paths in the store, then the paths that scripts among them name, and so on, each once."""
     pending = [*paths]
     seen: set[str] = set()
     while pending and len(seen) < _MAX_FILES:
@@ -30,7 +30,7 @@ def follow(store: Store, paths: list[str]) -> Iterator[str]:
 
 
 def read_script(store: Store, path: str, *, whole: bool = False) -> str:
-    """The text at a path in the store, links followed; empty for what is no script.
+    """The script at a path in the store, links followed; empty if the file is no script.
 
     Bytes that are not UTF-8 are kept as surrogates. A `whole` file may be a program, too. Raises
     RequestError where that is a link out of the closure, HostError for what cannot be read.

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 _TAIL_LINES = 15
 _MARK = "assemble: installer: "
 _STATUS = "/run/assemble/status"
-# Names that the target's configuration may have for its disk. Links are left to other names than
-# the true one, as nixpkgs' make-disk-image does it.
+# Names that the target's configuration may use for its disk; as in nixpkgs' make-disk-image, all
+# but the true one are links.
 _ALIASES = {"/dev/sda": "", "/dev/xvda": "", "/dev/hda": "", "/dev/nvme0n1": "p"}
 _ENVIRONMENT = "NIXOS_INSTALL_BOOTLOADER=1 HOME=/tmp LC_ALL=C TERM=dumb"
 
@@ -100,7 +100,7 @@ def install(
 
 
 def _preparation(mounts: Sequence[tuple[str, int]], partitions: Sequence[int]) -> str:
-    """Mount what an installer expects; /run and /tmp are memory, and leave nothing behind."""
+    """Mount what an installer expects; /run and /tmp are in memory, so nothing remains of them."""
     lines = []
     for alias, infix in _ALIASES.items():
         lines.append(f"ln -sfn {DISK} {alias}")
@@ -130,7 +130,7 @@ def _run(toplevel: str) -> str:
     )
 
 
-# What an installer leaves running would keep its output open, and the file systems in use.
+# A process that an installer leaves behind would keep its output and the file systems open.
 _END_OTHERS = (
     f"find /proc/[0-9]*/root -maxdepth 0 -lname '{TARGET}*' 2>/dev/null | "
     "while IFS=/ read -r _ _ pid _; do kill -9 $pid; done"

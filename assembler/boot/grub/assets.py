@@ -30,7 +30,7 @@ def _walk(
 ) -> Iterator[BootFile]:
     """The files at or below `path`, which has the `name` below the first.
 
-    `above` are the directories that it lies in, `seen` gets all paths.
+    `above` are the directories around `path`; every path found is added to `seen`.
     """
     real = resolve(store, path)
     seen.append(real)

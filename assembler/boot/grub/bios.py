@@ -40,7 +40,7 @@ MAX_SECTORS = (0x78000 - 0x9000) // SECTOR
 
 
 def core_problems(layout: Layout, core_size: int) -> list[str]:
-    """What keeps a core image of `core_size` bytes from a disk, one line for each problem."""
+    """One line for each reason why a disk cannot hold a core image of `core_size` bytes."""
     if layout.core_area is None:
         return [
             f"the partition table {layout.table} has no place for GRUB's core image for BIOS: "
@@ -104,7 +104,7 @@ def embed(
 
 
 def _is_core_image(core: bytes) -> bool:
-    """Whether it is as grub-mkimage leaves it: its first sector ends in a list of one entry."""
+    """Whether grub-mkimage made it: then its first sector ends in a list with one entry."""
     if len(core) < _UNPROTECTED_AT + _UNPROTECTED.size:
         return False
     _, sectors, segment = BLOCKLIST.unpack_from(core, _BLOCKLIST_AT)

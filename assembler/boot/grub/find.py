@@ -1,4 +1,4 @@
-"""Find GRUB in the closure or on the host, for each firmware that a disk can serve."""
+"""Find GRUB in the closure or on the host, for each firmware that can start a disk."""
 
 import logging
 import os
@@ -33,8 +33,8 @@ def find_grubs(
     """GRUB for every platform that a disk must boot, and for others that come with it.
 
     `main` is the machine's platform for UEFI. `paths` are store paths, in the order in which they
-    are searched. For the platforms `without`, which other programs boot, GRUB may be missing.
-    Adds to `found` what else is.
+    are searched. GRUB may be missing for the platforms `without`: other programs boot
+    these. Any other GRUB that is missing is a problem in `found`.
     """
     grubs: dict[Platform, Grub] = {}
     needed = [Platform.BIOS] if table.boots_bios else []
@@ -52,12 +52,12 @@ def find_grubs(
 def _optional_grubs(
     store: Store, paths: Sequence[str], main: Platform, grub: Grub | None
 ) -> dict[Platform, Grub]:
-    """GRUB for the firmware of other machines, and for the main one where that need not be."""
+    """GRUB for the firmware of other machines, and for the main platform if it is optional."""
     optional: dict[Platform, Grub] = {}
     for host in (False, True):
         if grub is None and (grub := find_optional_grub(main, store, paths, host=host)):
             optional[main] = grub
-    # From the closure or the host, as the main one: else the image would differ by the host.
+    # Taken from where the main one is from: otherwise the image would depend on the host.
     host = grub is not None and grub.store_path is None
     for platform in Platform:
         if platform.is_efi and platform is not main:
@@ -70,7 +70,7 @@ def _optional_grubs(
 def find_grub(platform: Platform, store: Store, paths: Iterable[str]) -> Grub:
     """Find GRUB in store paths, in their order, else on the host.
 
-    Modules that are incomplete are passed over, with a warning where there are others.
+    Incomplete modules are skipped, with a warning if complete ones are found.
     grub-mkimage is the one beside the modules, so that both are of one version, or the host's
     where that does not run. Raises RequestError where there are no modules, or only incomplete
     ones, saying which package to install; HostError where there is no grub-mkimage.
@@ -106,7 +106,7 @@ def find_optional_grub(
 def _first(
     platform: Platform, candidates: Iterable[tuple[str | None, Path]], incomplete: list[str]
 ) -> Grub | None:
-    """The first that is complete; adds a line to `incomplete` for each that is not."""
+    """The first complete directory; adds a line to `incomplete` for each incomplete one."""
     for path, modules in candidates:
         if missing := missing_files(platform, modules):
             incomplete.append(lacking(platform, modules, missing))
@@ -145,7 +145,7 @@ def _in_closure(
             modules = posixpath.dirname(found)
             installation = modules.removesuffix(f"/lib/grub/{platform}")
             if store_path_of(installation) is not None:
-                # Out of an export comes only what was asked for; these are looked for beside it.
+                # Of an export only files that are asked for are unpacked: ask for these, too.
                 for beside in (f"bin/{_MKIMAGE}", *SHARED):
                     host_tree(store, f"{installation}/{beside}")
                 yield path, host_tree(store, modules)

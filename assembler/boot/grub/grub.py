@@ -89,7 +89,7 @@ class Grub:
 
 
 def missing_files(platform: Platform, modules: Path) -> list[str]:
-    """The files that a directory of modules lacks and every GRUB has."""
+    """The files of every GRUB that a directory of modules lacks."""
     needed = {*_core_modules(platform), *_READING} - _OPTIONAL
     names = [*_files_of(platform), *_IMAGES[platform.is_efi], *(f"{name}.mod" for name in needed)]
     return sorted(name for name in {*names} if not (modules / name).is_file())
@@ -145,7 +145,7 @@ def grub_module_files(grub: Grub) -> list[BootFile]:
 def version(grub: Grub) -> str:
     """The release of GRUB that the modules are of, as nixpkgs has it: `2.06`, `2.12-rc1`.
 
-    It is in modinfo.sh, beside them. Raises RequestError when it is not.
+    The file modinfo.sh beside the modules contains it. Raises RequestError if it does not.
     """
     file = grub.modules / "modinfo.sh"
     try:

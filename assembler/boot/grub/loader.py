@@ -161,7 +161,7 @@ class GrubLoader(BootLoader):
         return files
 
     def _esp_files(self, places: Places, cores: Mapping[Platform, bytes]) -> list[BootFile]:
-        """The files that firmware starts; of two with one path the last is meant."""
+        """The files that firmware starts; a later one replaces an earlier one of the same path."""
         files = [BootFile(one.removable_path, core) for one, core in cores.items() if one.is_efi]
         if self.signed is not None:
             files += self.signed.files(places.boot.uuid, f"{places.boot_path}/grub")

@@ -2,9 +2,9 @@
 
 Source: nixpkgs' nixos/modules/system/boot/loader/grub/install-grub.pl for what is in it and in
 which order; the language is that of the GRUB manual, sections "Shell-like scripting" and
-"Commands". Other than there, titles and paths are quoted where GRUB's shell would act on them, and
-so are kernel parameters that would break the menu; and GRUB talks on a serial port that the kernel
-parameters name.
+"Commands". Unlike NixOS, it quotes titles and paths that GRUB's shell would interpret, and
+kernel parameters that would break the menu. GRUB also uses a serial port that the kernel parameters
+name.
 """
 
 import re
@@ -59,7 +59,7 @@ def grub_cfg(
 
 
 def background(splash_image: str) -> str:
-    """What the copy of a splash image below /boot is called; .jpg is called as GRUB's module."""
+    """The name of a splash image's copy below /boot; .jpg becomes .jpeg, as GRUB's module."""
     suffix = re.search(r"\..[^.]*$", PurePosixPath(splash_image).name)
     return "background" + ("" if suffix is None else suffix[0].replace(".jpg", ".jpeg"))
 
@@ -70,7 +70,7 @@ def kernel_copy(path: str) -> str:
 
 
 def listed_generations(config: GrubConfig, generations: Sequence[Generation]) -> list[Generation]:
-    """Those in the submenu, the newest first; NixOS leaves out what has no nixos-version."""
+    """The generations in the submenu, newest first; NixOS omits those without nixos-version."""
     newest = sorted(generations, key=lambda one: one.number, reverse=True)
     return [one for one in newest[: max(config.configuration_limit, 0)] if one.version]
 
@@ -96,7 +96,7 @@ class _Drives:
 
 def _drives(config: GrubConfig, places: Places) -> _Drives:
     copied = copies_kernels(config, places)
-    if config.fs_identifier == "provided":  # NixOS finds no name for a mounted partition then
+    if config.fs_identifier == "provided":  # then NixOS finds no name for a mounted partition
         return _Drives("", places.boot_path or "/", None if copied else "", "")
     boot_root = f"($drive1){places.boot_path or '/'}"
     store = None if copied else _search("drive2", config, places.store)

@@ -1,4 +1,4 @@
-"""Words of GRUB's shell, and what GRUB takes from a kernel's command line.
+"""Words of GRUB's shell, and the serial console of a kernel's command line for GRUB.
 
 The language is that of the GRUB manual, section "Shell-like scripting"; where words end: WORD in
 GRUB's grub-core/script/yylex.l.
@@ -15,7 +15,7 @@ _WORD = (
     r"(?:[^{}|&$;<> \t\n'\"\\]|\$?\"(?:\\.|[^\"\\])*\"|'[^']*'|\\."
     rf"|\$(?:{_NAME}|\{{{_NAME}\}}))+"
 )
-# One word of a line, else what the kernel would take for one.
+# One word of GRUB's shell; otherwise one word as the kernel splits them.
 _PIECE = re.compile(
     rf"(?P<whole>(?!\#|\[\[(?![^ \t])|\]\](?![^ \t])){_WORD})(?![^ \t])"
     r"|(?P<broken>(?:\\.|[^ \t\"]|\"[^\"]*\"|\")+)"
@@ -64,14 +64,14 @@ def quote_title(title: str) -> str:
 
 
 def setting(text: str) -> str:
-    """A setting that NixOS pastes as it is, but quoted where that would make it several words."""
+    """A setting as NixOS pastes it, but quoted if GRUB would read it as several words."""
     if re.search(r"[\s;|&<>{}()]", text) and not re.search(r"[\"'$\\]", text):
         return quote(text)
     return text
 
 
 def serial_console(words: Iterable[str]) -> list[str]:
-    """Lines that make GRUB talk on the serial port that the kernel will take for its console.
+    """Lines that make GRUB use the serial port that the kernel takes for its console.
 
     The screen stays in use, for text or graphics. `words` are as `kernel_words` writes them.
     """

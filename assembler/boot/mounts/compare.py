@@ -19,7 +19,7 @@ from assembler.boot.places import BOOT
 
 _ROOT = "/"
 _STORE = ("/nix", "/nix/store")
-_NEEDED = (_ROOT, *_STORE)  # a machine without them does not come up, whatever their options
+_NEEDED = (_ROOT, *_STORE)  # a machine does not come up without them, whatever their options
 
 
 @dataclass(slots=True)
@@ -28,10 +28,10 @@ class Comparison:
 
     claims: Claims
     problems: list[str] = field(default_factory=list)
-    doubts: list[str] = field(default_factory=list)  # about what a machine comes up without
-    others: list[Mount] = field(default_factory=list)  # that may be on another disk
+    doubts: list[str] = field(default_factory=list)  # of mounts that are not needed to come up
+    others: list[Mount] = field(default_factory=list)  # mounts that may be on another disk
     disks: list[str] = field(default_factory=list)  # what the machine calls this disk, if known
-    bound: list[Mount] = field(default_factory=list)  # found on a machine of certain hardware only
+    bound: list[Mount] = field(default_factory=list)  # mounts that exist only on certain hardware
 
 
 def compare(mounts: Sequence[Mount], claims: Claims) -> Comparison:

@@ -1,4 +1,4 @@
-"""What to say of a mount that the disk cannot be: each line names the remedies."""
+"""The messages for mounts that do not fit the disk: each names the remedies."""
 
 from assembler.boot.mounts.fstab import Mount
 from assembler.boot.mounts.names import TargetDisk

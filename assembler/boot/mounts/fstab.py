@@ -13,7 +13,7 @@ from assembler.store.paths import AbsentError, Store
 _ESCAPE = re.compile(rb"\\([0-3][0-7]{2})")  # one byte: a space is \040
 _WORDS = re.compile(r'(?:[^\s"]|"[^"]*"?)+')  # of a kernel's command line
 _FATS = ("vfat", "msdos")
-# File systems that stand on no disk, or not on one that a partition table could have.
+# File systems that are on no disk, or on no partition of a disk.
 _WITHOUT_DISK = re.compile(
     r"none|tmpfs|ramfs|overlay|aufs|bind|proc|sysfs|devtmpfs|devpts|cgroup2?|hugetlbfs|mqueue"
     r"|debugfs|tracefs|securityfs|configfs|pstore|efivarfs|bpf|binfmt_misc|rpc_pipefs|nfsd?4?"

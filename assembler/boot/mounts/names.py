@@ -1,4 +1,4 @@
-"""What the file systems and partitions of a disk are called, and which names they can have."""
+"""The names of the file systems and partitions of a disk, and which names are possible."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -75,7 +75,7 @@ class DiskNames:
         return self.get(role, Tag.LABEL) or self.free(Tag.LABEL, _USUAL[role])
 
     def free(self, tag: Tag, usual: str) -> str:
-        """The name that something usually has, with a number where something else asks for it."""
+        """The usual name of something, with a number added if something else claims that name."""
         taken = {name for (_, kind), name in self.asked.items() if kind is tag}
         numbered = (f"{usual}-{number}" for number in count(2))
         return next(name for name in chain([usual], numbered) if name not in taken)
@@ -116,15 +116,15 @@ class Claims:
 
     @property
     def names(self) -> DiskNames:
-        """What all are called that have a claim."""
+        """The names that are claimed."""
         return DiskNames({key: claim.name.value for key, claim in self.taken.items()})
 
     def copy(self) -> "Claims":
-        """The same, for more to be added on trial; without problems."""
+        """A copy without problems, to which more claims can be added on trial."""
         return Claims(self.disk, dict(self.taken))
 
     def clashes(self) -> Iterator[str]:
-        """One line for each name that two things would have."""
+        """One line for each name that two things claim."""
         names = self.names
         values = [names.get(role, Tag.PARTUUID) for role in Role]
         if not self.disk.layout.table.is_gpt and len({one[:8] for one in values if one}) > 1:

@@ -23,12 +23,12 @@ from assembler.host.regular import read_file
 
 _OWN_DIRECTORY = "EFI/BOOT"
 _VENDOR_DIRECTORY = "EFI/NixOS-boot"  # what NixOS calls its boot entry
-# A prefix that can be a directory of the ESP, behind the device that some name.
+# A prefix that can be a directory of the ESP; some have a device before it.
 _PREFIX = re.compile(r"(?:\([^)]*\))?/?([A-Za-z0-9_+-][A-Za-z0-9._+/-]*)")
 _NEEDED_MODULES = ("search_fs_uuid", "configfile")  # for our stub
 
 
-# What runs after what; of these a machine has one or two.
+# The order in which programs start each other; a machine has one or two of these.
 _LOADERS = (ProgramRole.SHIM, ProgramRole.OTHER, ProgramRole.GRUB)
 
 
@@ -61,7 +61,7 @@ class SignedChain:
         files: dict[str, bytes | Path] = {self.machine.boot_program: first}
         home, prefix = _OWN_DIRECTORY, self._prefix()
         if ProgramRole.FALLBACK in found:
-            # Shim then starts nothing else: it has boot entries made for what is elsewhere.
+            # Shim starts only this one, which makes a boot entry for the second shim, in `home`.
             home = prefix if prefix.startswith("EFI/") and prefix != home else _VENDOR_DIRECTORY
             shim = f"shim{self.machine}.efi"
             entry = f"{shim},NixOS,,This is the boot entry for NixOS\n"
@@ -73,7 +73,7 @@ class SignedChain:
         if ProgramRole.MOK_MANAGER in found:
             files[f"{home}/mm{self.machine}.efi"] = found[ProgramRole.MOK_MANAGER]
         if self.grub is not None:
-            # Some read it where they were built to, others where they were started from.
+            # Some GRUBs read it at the prefix they were built with, others beside themselves.
             files |= {f"{where}/grub.cfg": stub for where in (prefix, home)}
         return files
 

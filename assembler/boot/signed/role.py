@@ -1,4 +1,4 @@
-"""What part a ready-made EFI program plays: shim, GRUB, what helps a shim, or another.
+"""The role of a ready-made EFI program: shim, GRUB, a helper of shim, or another.
 
 Source of the marks: shim's version.c, MokManager.c and fallback.c, systemd's boot.c.
 """
@@ -45,9 +45,9 @@ _MARKS = (
 
 
 def role_of(name: str, data: bytes) -> ProgramRole:
-    """What a program is: by its content, else by the name of its file.
+    """The role of a program by its content, or else by the name of its file.
 
-    A file that is called GRUB and is none, and a GRUB with damaged modules, count as GRUB.
+    A file that is only named like GRUB, and a GRUB with damaged modules, count as GRUB.
     """
     for role, marks in _MARKS:
         if any(mark in data for mark in marks):

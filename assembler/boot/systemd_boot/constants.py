@@ -8,16 +8,16 @@ from contextlib import suppress
 Value = str | int
 Names = Mapping[str, Value]
 
-# How many lines this Python may fail to parse; a program for a later one may have a few.
+# Lines that this Python may fail to parse: a program for a later Python may have a few.
 _MAX_ERRORS = 20
 _NOT_CONSTANT = (ValueError, RecursionError)
 _CALLS: Mapping[str, Callable[[Value], Value]] = {"Path": str, "str": str, "int": int, "bool": bool}
 
 
 def parse(text: str) -> ast.Module:
-    """The statements of a program, but for lines that this Python does not know.
+    """The statements of a program, without lines that this Python cannot parse.
 
-    Nothing is left of what is no Python at all.
+    Empty for a text that is not Python.
     """
     lines = text.split("\n")
     with warnings.catch_warnings(action="ignore"):  # about escapes in strings
@@ -45,7 +45,7 @@ def functions(module: ast.Module) -> dict[str, ast.FunctionDef]:
 
 
 def assigned(statements: Iterable[ast.AST], names: Names) -> dict[str, Value]:
-    """The names that get a constant among statements, beside those known before."""
+    """The names that statements assign a constant to, with those in `names`."""
     found = dict(names)
     for statement in statements:
         match statement:

@@ -27,7 +27,7 @@ _BUILT = "1970-01-01"
 
 @dataclass(frozen=True, slots=True)
 class SystemdBootFiles:
-    """Files by where they belong; where there is no XBOOTLDR partition, all are on the ESP."""
+    """Files by partition; if there is no XBOOTLDR partition, all are on the ESP."""
 
     esp: tuple[BootFile, ...]
     xbootldr: tuple[BootFile, ...]

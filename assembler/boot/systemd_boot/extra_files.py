@@ -26,9 +26,9 @@ _IDLE = ("set", "export", "exit", "true", ":")
 
 
 def copied_files(store: Store, builder: str, boot: str) -> list[BootFile]:
-    """What the script that a builder names copies into the partition that is mounted at `boot`.
+    """The files that a builder's script copies into the partition that is mounted at `boot`.
 
-    Files without content are among them, by which the installer knows its own copies. Raises
+    Among them are empty files: they mark which files are the installer's own copies. Raises
     RequestError with a line for each file that the closure lacks.
     """
     script = next((path for path in store_paths(builder) if plain_name(path) == _SCRIPT), "")

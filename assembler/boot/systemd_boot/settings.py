@@ -45,7 +45,7 @@ class SystemdBootSettings:
     configuration_limit: int = 0  # generations with an entry; 0: all
     tries: int | None = None  # of a new entry with boot counting, None without boot counting
     # An entry as Python's str.format takes it, empty where entries are named by their contents.
-    # Every installer removes entries that are named by their numbers; an older one only these.
+    # Older installers remove only entries that are named by their numbers; newer ones all.
     template: str = _BY_NUMBER
     names_of_store_paths: bool = True  # copies are named after these, not after a directory
     extra_files: Sequence[BootFile] = ()
