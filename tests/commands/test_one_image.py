@@ -1,14 +1,18 @@
-"""The demo system out of every kind of closure source: one and the same image, and one root."""
+"""The demo system from every kind of closure source: one and the same closure, image and root."""
 
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from assembler.store.closure import read_closure
+from assembler.store.paths import StoreRoot
+from assembler.tree.files import ClosureFiles
 from tests.support import readback
 from tests.support.helpers import output, verify
 from tests.support.places import ASSEMBLE, COMMANDS, PREPARE_ROOT, UNPRIVILEGED, AsRoot
@@ -82,10 +86,21 @@ def small(as_root: AsRoot, tmp_path: Path) -> Iterator[Path]:
     as_root("umount", directory)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["registration", "closureInfo", "graph", "attributes", "path-info", "keyed", "export"],
-)
+@pytest.mark.parametrize("name", ["closureInfo", "attributes", "path-info", "keyed"])
+def test_sources_with_hashes_give_one_closure(
+    sources: dict[str, Path], demo_system: str, tmp_path: Path, name: str
+) -> None:
+    """Then the image is the same, too: it is made from the closure, and the live store."""
+    closures = []
+    for source in (sources["registration"], sources[name]):
+        store = StoreRoot(Path("/"))
+        files = ClosureFiles(store, tmp_path)
+        closures.append(read_closure([source], store, demo_system, [], files))
+    assert closures[1] == closures[0]
+    assert closures[0].is_hashed
+
+
+@pytest.mark.parametrize("name", ["registration", "graph", "export"])
 def test_every_source_gives_the_same_image(
     sources: dict[str, Path], expected: str, demo_system: str, tmp_path: Path, name: str
 ) -> None:
@@ -111,27 +126,16 @@ def test_an_export_on_standard_input_needs_no_staging(
     assert list(small.iterdir()) == []
 
 
-def test_an_export_by_a_pipe(
-    sources: dict[str, Path], expected: str, demo_system: str, tmp_path: Path
-) -> None:
-    with subprocess.Popen(["cat", sources["export"]], stdout=subprocess.PIPE) as cat:
-        assert cat.stdout is not None
-        handle = cat.stdout.fileno()
-        out = tmp_path / "disk.raw"
-        assert assembled(out, demo_system, "--closure", "-", stdin=handle) == expected
-
-
 def test_checking_all_hashes_changes_nothing(
     expected: str, demo_system: str, tmp_path: Path
 ) -> None:
     assert assembled(tmp_path / "disk.raw", demo_system, "--check-hashes") == expected
 
 
-@pytest.mark.parametrize("name", ["export", "pipe"])
 def test_contents_out_of_an_export_are_those_of_the_store(
-    sources: dict[str, Path], demo_system: str, tmp_path: Path, name: str
+    sources: dict[str, Path], demo_system: str, tmp_path: Path
 ) -> None:
-    """Files, patterns, directories, through links of the image's own; in whatever order."""
+    """Files, patterns, directories, through links of the image's own; by a pipe, or from a file."""
     system = f"{demo_system}/sw"
     bash = str(Path(f"{system}/bin/sh").resolve().parent)
     rows = [
@@ -145,31 +149,45 @@ def test_contents_out_of_an_export_are_those_of_the_store(
     ]
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     options = ["--contents", tmp_path / "rows.json"]
-    live = assembled(tmp_path / "live.raw", demo_system, *options)
-    with subprocess.Popen(["cat", sources["export"]], stdout=subprocess.PIPE) as cat:
-        assert cat.stdout is not None
-        source = "-" if name == "pipe" else sources["export"]
-        stdin, out = cat.stdout.fileno(), tmp_path / "disk.raw"
-        found = assembled(out, demo_system, *options, "--closure", source, stdin=stdin)
-        cat.kill()
-    assert found == live
+    out = tmp_path / "disk.raw"
+    live = assembled(out, demo_system, *options)
+    assert assembled(out, demo_system, *options, "--closure", sources["export"]) == live
+    with piped(sources["export"]) as stdin:
+        assert assembled(out, demo_system, *options, "--closure", "-", stdin=stdin) == live
+
+
+@pytest.fixture(scope="module")
+def live_root(demo_system: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root that is prepared from the live store."""
+    return prepared(tmp_path_factory.mktemp("live-root"), demo_system)
 
 
 @pytest.mark.parametrize("name", ["graph", "export", "pipe"])
 def test_every_source_gives_the_same_root(
-    sources: dict[str, Path], demo_system: str, tmp_path: Path, name: str
+    sources: dict[str, Path], live_root: Path, demo_system: str, tmp_path: Path, name: str
 ) -> None:
-    command = PREPARE_ROOT
-    roots = {"live": [], name: ["--closure", "-" if name == "pipe" else sources[name]]}
-    for root, options in roots.items():
-        (tmp_path / root).mkdir()
-        argv = [command, tmp_path / root, "--system", demo_system, "--quiet", *options]
-        with subprocess.Popen(["cat", sources["export"]], stdout=subprocess.PIPE) as cat:
-            done = subprocess.run(argv, stdin=cat.stdout, capture_output=True, text=True)
-            cat.kill()
-        assert done.returncode == 0, done.stderr
-    assert shown(tmp_path / name) == shown(tmp_path / "live")
-    assert verify(tmp_path / name) == ""
+    source = "-" if name == "pipe" else sources[name]
+    with piped(sources["export"]) as stdin:
+        root = prepared(tmp_path, demo_system, "--closure", source, stdin=stdin)
+    assert shown(root) == shown(live_root)
+    assert verify(root) == ""
+
+
+def prepared(root: Path, system: str, *options: str | Path, stdin: int | None = None) -> Path:
+    """Return `root`, which prepare-root fills."""
+    argv = [PREPARE_ROOT, root, "--system", system, "--quiet", *options]
+    done = subprocess.run(argv, stdin=stdin, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+@contextmanager
+def piped(file: Path) -> Iterator[int]:
+    """The reading end of a pipe with the bytes of a file."""
+    with subprocess.Popen(["cat", file], stdout=subprocess.PIPE) as cat:
+        assert cat.stdout is not None
+        yield cat.stdout.fileno()
+        cat.kill()
 
 
 def shown(root: Path) -> dict[str, dict[str, object]]:
