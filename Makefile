@@ -2,6 +2,7 @@
 # make image SYSTEM=/nix/store/…  your own system
 # make boot [FIRMWARE=efi]        boots build/disk.raw on this terminal, and does not change it
 # make test                       linters, tests, and boots in QEMU
+# make test-slow                  tests that measure with gigabytes, or with a million of inodes
 # make man                        man pages and completions below build/package/share
 # make clean                      removes everything that these made
 
@@ -9,7 +10,7 @@ SYSTEM ?=
 FIRMWARE ?= bios
 DEMO := build/demo-system
 
-.PHONY: image boot test man bootstrap demo clean
+.PHONY: image boot test test-slow man bootstrap demo clean
 
 image: $(if $(SYSTEM),bootstrap,demo)
 	mkdir -p build
@@ -21,6 +22,9 @@ boot: bootstrap
 
 test:
 	scripts/run-tests
+
+test-slow:
+	scripts/run-tests slow
 
 man: bootstrap
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --ignore-installed \

@@ -80,6 +80,13 @@ def pytest_configure() -> None:
     os.environ.pop("SOURCE_DATE_EPOCH", None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every boot as `emulated`."""
+    for item in items:
+        if item.path.is_relative_to(REPOSITORY / "vm-tests"):
+            item.add_marker(pytest.mark.emulated)
+
+
 def pytest_unconfigure() -> None:
     """Leave nothing running."""
     with suppress(OSError):  # a test may have left something there

@@ -23,6 +23,8 @@ from tests.support.systems import System, make_system
 
 BIN = Path(sys.executable).parent
 OLD = "what was there before"
+pytestmark = pytest.mark.emulated
+
 LOG = re.compile(r"; its log is (\S+)$|^its log is (\S+)$", re.MULTILINE)
 
 

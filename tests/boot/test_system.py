@@ -23,6 +23,8 @@ from tests.support.helpers import output
 from tests.support.places import REPOSITORY
 from tests.support.trees import SEED, host_file
 
+pytestmark = pytest.mark.emulated
+
 MOUNT_POINTS = ("dev", "proc", "sys", "run", "tmp")
 
 GOOD = b"""#!/bin/sh

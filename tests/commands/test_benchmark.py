@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.places import REPOSITORY
 
 _TINY = ("--make", "3M", "--inodes", "200", "--paths", "10", "--rounds", "1")
@@ -56,6 +58,8 @@ def test_prints_a_table_and_the_limits(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
+@pytest.mark.emulated
 def test_the_writers_in_appliances_are_measured(tmp_path: Path) -> None:
     running = _start(tmp_path, *_TINY, "--guestfs")
     out, err = running.communicate()

@@ -13,6 +13,8 @@ from benchlib.room import scratch_directory
 from tests.support.helpers import nix_store
 from tests.support.places import COMMANDS
 
+pytestmark = pytest.mark.slow
+
 _SIZE = 1_000_000_000  # bytes: many times what may be held
 _INODES = 60_000
 _MOST = 150_000_000  # bytes resident, over the whole process tree

@@ -33,6 +33,8 @@ from tests.support.trees import (
     write_image,
 )
 
+pytestmark = pytest.mark.emulated
+
 SUBVOLUMES = (("@", "/"), ("names", "/names"), ("owners", "/owners"))
 
 
