@@ -38,8 +38,6 @@ class Options(TypedDict, total=False):
 
     firmware: Firmware  # "bios"
     memory: int  # in MiB: 512
-    # 1; without KVM a second one takes a third more of the host for the same boot.
-    processors: int
     script: bytes  # is on the second disk
     keep: bool  # what the machine writes; else it is lost
     reboots: bool  # when told to; else a reboot turns it off
@@ -56,6 +54,11 @@ TAIL_LINES = 40
 CONTROL_SEQUENCE = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
+_END = bytes.fromhex("b001 e6f4 f4 ebfd")  # mov al, 1; out 0xf4, al; hlt; jmp back to the hlt
+_ENDED = 3  # isa-debug-exit: twice the byte, plus one
+_PROBE_SECONDS = 1  # emulation takes a fifth of it
+
+
 class BootError(Exception):
     """The machine did not do what was awaited; `str()` ends with the tail of its console."""
 
@@ -64,23 +67,23 @@ class BootError(Exception):
 def accelerator() -> str:
     """ "kvm" where it really works, else "tcg" (emulation).
 
-    /dev/kvm may be there, be ours to open, and fail when the processor is set up; so a machine
-    is made and told to quit before it runs anything.
+    /dev/kvm may be there, be ours to open, and then fail, or be slower than emulation. So a machine
+    is started from a boot sector that ends QEMU, by the device isa-debug-exit.
     """
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "tcg"
-    probe = [QEMU, "-accel", "kvm", "-cpu", "max", "-S", "-display", "none", "-nodefaults"]
-    try:
-        subprocess.run(
-            [*probe, "-monitor", "stdio"],
-            input=b"quit\n",
-            capture_output=True,
-            timeout=20,
-            check=True,
-        )
-    except (subprocess.SubprocessError, OSError):
-        return "tcg"
-    return "kvm"
+    probe = [QEMU, "-accel", "kvm", "-cpu", "max", "-display", "none", "-nodefaults"]
+    probe += ["-machine", "pc", "-device", "isa-debug-exit,iobase=0xf4,iosize=1"]
+    with tempfile.NamedTemporaryFile(prefix="qemu-") as sector:
+        sector.write(_END.ljust(SECTOR - 2, b"\0") + b"\x55\xaa")
+        sector.truncate(1 << 20)  # the BIOS finds no geometry for a smaller disk
+        drive = f"format=raw,readonly=on,file={_escape(Path(sector.name))},if=none,id=probe"
+        probe += ["-drive", drive, "-device", "virtio-blk-pci,drive=probe"]
+        try:
+            done = subprocess.run(probe, capture_output=True, timeout=_PROBE_SECONDS, check=False)
+        except (subprocess.SubprocessError, OSError):
+            return "tcg"
+    return "kvm" if done.returncode == _ENDED else "tcg"
 
 
 def command(image: Path, directory: Path, **options: Unpack[Options]) -> list[str]:
@@ -90,7 +93,6 @@ def command(image: Path, directory: Path, **options: Unpack[Options]) -> list[st
     """
     memory = str(options.get("memory", 512))
     argv = [QEMU, "-accel", accelerator(), "-cpu", "max", "-m", memory]
-    argv += ["-smp", str(options.get("processors", 1))]
     argv += ["-nodefaults", "-display", "none", "-vga", "none", "-nic", "none"]
     if not options.get("reboots", False):
         argv.append("-no-reboot")  # a kernel that panics ends QEMU in place of a loop

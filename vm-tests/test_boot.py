@@ -1,4 +1,7 @@
-"""The demo system, assembled by an unprivileged user, boots and is whole."""
+"""The demo system, assembled by an unprivileged user, boots and is whole.
+
+test_nix.py hashes the files of a larger image in the machine, which takes longest.
+"""
 
 import os
 import re
@@ -10,7 +13,7 @@ import pytest
 
 from qemu import Firmware, Machine
 
-# Without KVM on two busy cores a boot takes ten seconds and hashing the store thirty.
+# Without KVM on two busy cores a boot takes ten seconds.
 BOOT_SECONDS = 180
 SCRIPT_SECONDS = 300
 
@@ -18,7 +21,7 @@ CHECK_SCRIPT = r"""#!/run/current-system/sw/bin/bash
 set -eu
 run() { echo "check: $*"; "$@"; }
 
-run nix-store --verify --check-contents
+run nix-store --verify
 nix-store --query --requisites /run/current-system | wc -l | sed 's/^/paths: /'
 readlink /nix/var/nix/profiles/system /nix/var/nix/profiles/system-1-link | sed 's/^/profile: /'
 
@@ -63,7 +66,7 @@ def test_boots_to_a_root_shell(image: Path, demo_system: str, firmware: Firmware
 
 
 def test_the_booted_system_is_whole(image: Path, demo_system: str) -> None:
-    with Machine(image, script=CHECK_SCRIPT.encode(), processors=2) as machine:
+    with Machine(image, script=CHECK_SCRIPT.encode()) as machine:
         machine.wait_for(r"^demo: ready", timeout=BOOT_SECONDS)
         status = machine.wait_for(r"^demo: exit (\d+)$", timeout=SCRIPT_SECONDS)[1]
         machine.wait_off(timeout=30)

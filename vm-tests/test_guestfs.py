@@ -16,7 +16,7 @@ SCRIPT_SECONDS = 300
 CHECK_SCRIPT = """#!/run/current-system/sw/bin/bash
 set -eu
 mount | sed -n 's/^.* on \\/ type \\([a-z0-9]*\\) .*/root: \\1/p'
-nix-store --verify --check-contents 2>&1 | sed 's/^/verify: /'
+nix-store --verify {verify} 2>&1 | sed 's/^/verify: /'
 dmesg | { grep -E 'XFS .*(error|corrupt)|EXT4-fs (error|warning)|I/O error' || :; }
 find /boot/grub -name core.img -newermt 2020-01-01 | sed 's/^/grub: /'
 """
@@ -67,7 +67,9 @@ def test_an_xfs_boots_and_is_whole(
 ) -> None:
     options = ["--filesystem", "xfs", "--boot-loader", boot_loader]
     image = assemble(assemble_command, demo_system, tmp_path / "disk.raw", *options)
-    with Machine(image, firmware=firmware, script=CHECK_SCRIPT.encode()) as machine:
+    # One of the two images is enough for hashing all files, which takes longest.
+    script = CHECK_SCRIPT.replace("{verify}", "--check-contents" if boot_loader == "system" else "")
+    with Machine(image, firmware=firmware, script=script.encode()) as machine:
         machine.wait_for(f"^demo: ready {re.escape(demo_system)}$", timeout=BOOT_SECONDS)
         status = machine.wait_for(r"^demo: exit (\d+)$", timeout=SCRIPT_SECONDS)[1]
         log = machine.log
