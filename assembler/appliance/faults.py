@@ -11,10 +11,10 @@ from assembler.errors import Message, Setting
 _Cause = tuple[str, *tuple[str | Setting, ...]]
 _Causes = Sequence[_Cause]
 
-SILENT = "the machine starts and then prints nothing"
+TOO_SLOW = "the machine runs, but does not start in time"
 _KVM = (
     r"(?P<what>failed to set MSR[^\n]*|failed to initialize kvm[^\n]*"
-    rf"|Could not access KVM kernel module[^\n]*|kvm not available|{SILENT})"
+    rf"|Could not access KVM kernel module[^\n]*|kvm not available|{TOO_SLOW})"
 )
 _TCG = Setting("accelerator", "tcg")
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from assembler.appliance import accelerator
 from assembler.appliance.accelerator import Accelerator
-from assembler.appliance.faults import SILENT, cause, kvm_failed, last_resort, write_failed
+from assembler.appliance.faults import TOO_SLOW, cause, kvm_failed, last_resort, write_failed
 from assembler.appliance.logbook import Logbook
 from assembler.appliance.resources import DEFAULT_CACHE, memory_for, processors
 from assembler.appliance.worker_process import WorkerProcess
@@ -30,9 +30,10 @@ log = logging.getLogger(__name__)
 _SLOW_COPIES = "clearcpuid=297,580,112"  # erms, fsrm, rep_good
 # In a machine that runs nothing but us there is nobody to be protected from.
 _UNGUARDED = "mitigations=off init_on_alloc=0"
-# Seconds for which a starting appliance may print nothing. With a broken KVM some hosts run the
-# BIOS and then nothing more; with a KVM that works the start takes a few seconds.
-_SILENCE_BEFORE_TCG, _SILENCE = 30, 300
+# Seconds in which an appliance must start with KVM: before it is tried without, and where it must
+# have KVM. Some hosts have a KVM that is broken, or slower than emulation; with one that works the
+# start takes a few seconds.
+_LIMIT_BEFORE_TCG, _LIMIT = 40, 120
 _TAIL_LINES = 12  # of what a failed script said
 # Where the disks are on the appliance's PCI bus, so that they are /dev/vda, /dev/vdb in this order.
 _FIRST_SLOT = 0x10
@@ -134,7 +135,7 @@ class Appliance:
         *better, last = accelerator.attempts(self._asked)
         why = ""
         for way in better:
-            answer = self._launch(way, step, silence=_SILENCE_BEFORE_TCG)
+            answer = self._launch(way, step, limit=_LIMIT_BEFORE_TCG)
             if "error" not in answer:
                 break
             log.debug("launch with %s: %s", way, answer["error"])
@@ -149,25 +150,25 @@ class Appliance:
 
     def _launch_last(self, way: Accelerator, step: Step) -> dict[str, Any]:
         """Launch where no other way is left; raises HostError."""
-        silence = _SILENCE if way is Accelerator.KVM else None  # TCG may be slow, but works
-        answer = self._launch(way, step, silence=silence)
-        if "error" in answer and not self._worker.was_silent:
+        limit = _LIMIT if way is Accelerator.KVM else None  # TCG may be slow, but works
+        answer = self._launch(way, step, limit=limit)
+        if "error" in answer and not self._worker.was_too_slow:
             # Once more: libguestfs prints some messages in its verbose mode only.
             self._worker.end()
-            answer = self._launch(way, step, silence=silence, verbose=True)
+            answer = self._launch(way, step, limit=limit, verbose=True)
         if "error" in answer:
             raise self._failure("starting the appliance", answer)
         return answer
 
     def _without_kvm(self, message: str) -> str:
         """Why the appliance did not start with KVM, in a few words."""
-        if self._worker.was_silent:
-            return SILENT
+        if self._worker.was_too_slow:
+            return TOO_SLOW
         known = kvm_failed(f"{message}\n{self._log.said()}") or self._cause(message)
         return known or "QEMU died"
 
     def _launch(
-        self, way: Accelerator, step: Step, *, silence: float | None, verbose: bool = False
+        self, way: Accelerator, step: Step, *, limit: float | None, verbose: bool = False
     ) -> dict[str, Any]:
         found = importlib.util.find_spec("guestfs")
         assert found is not None
@@ -184,7 +185,7 @@ class Appliance:
             "cache": self._cache,
             "verbose": verbose or log.isEnabledFor(logging.DEBUG),
         }
-        return self._worker.call({"launch": options}, None, step, silence)
+        return self._worker.call({"launch": options}, None, step, limit)
 
     def _failure(self, what: str, answer: dict[str, Any]) -> HostError:
         """The error for a failed request; the log is put where it stays."""
@@ -200,8 +201,8 @@ class Appliance:
         return HostError(Message(f"{what}: ", why, f"; {self._log.keep(message)}"))
 
     def _cause(self, message: str) -> str:
-        if self._worker.was_silent:
-            message = f"{message}\n{SILENT}"
+        if self._worker.was_too_slow:
+            message = f"{message}\n{TOO_SLOW}"
         image = self._disks[0].path.resolve().parent
         facts = {
             "memory": self._memory,

@@ -31,7 +31,7 @@ class WorkerProcess:
         """`directory` is where libguestfs and QEMU put their temporary files."""
         self._log_path, self._directory = log_path, directory
         self._running: process.Running | None = None
-        self.was_silent = False  # whether the last request was ended because of its silence
+        self.was_too_slow = False  # whether the last request was ended at its limit
 
     def start(self) -> None:
         """Start a process; none may be running."""
@@ -61,12 +61,12 @@ class WorkerProcess:
         request: dict[str, object],
         on_line: OnLine | None = None,
         step: Step | None = None,
-        silence: float | None = None,
+        limit: float | None = None,
     ) -> Answer:
         """Send a request, handle the events that come before its answer, and return the answer.
 
-        With `silence`, the worker is ended if QEMU runs and there is no event for so many seconds;
-        the answer is an error then.
+        With `limit`, the worker is ended if QEMU has run for so many seconds without an answer; the
+        answer is then an error.
         """
         assert self._running is not None
         assert self._running.stdin is not None
@@ -74,9 +74,9 @@ class WorkerProcess:
         with suppress(BrokenPipeError):
             self._running.stdin.write(json.dumps(request).encode() + b"\n")
             self._running.stdin.flush()
-        with _Watch(self._running.stdin, silence) as watch:
+        with _Watch(self._running.stdin, limit) as watch:
             answer = _wait(self._running.stdout, on_line, step, watch)
-        self.was_silent = watch.expired
+        self.was_too_slow = watch.expired
         if watch.expired:
             answer.setdefault("error", "it was ended")
         return answer
@@ -99,10 +99,10 @@ class WorkerProcess:
 
 
 class _Watch:
-    """Closes a worker's standard input, which ends it, when its events stop for too long."""
+    """Closes a worker's standard input, which ends it, after `limit` seconds; None: never."""
 
-    def __init__(self, stdin: IO[bytes], silence: float | None) -> None:
-        self._stdin, self._silence = stdin, silence
+    def __init__(self, stdin: IO[bytes], limit: float | None) -> None:
+        self._stdin, self._limit = stdin, limit
         self._timer: threading.Timer | None = None
         self.expired = False
 
@@ -110,25 +110,15 @@ class _Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
-
-    def begin(self) -> None:
-        """Begin to watch, if there is a limit and this is not done already."""
-        if self._timer is None and self._silence is not None:
-            self._timer = threading.Timer(self._silence, self._expire)
-            self._timer.daemon = True
-            self._timer.start()
-
-    def renew(self) -> None:
-        """Begin anew, if it watches."""
-        if self._timer is not None and not self.expired:
-            self._stop()
-            self.begin()
-
-    def _stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+
+    def begin(self) -> None:
+        """Let the time run, if there is a limit and it does not run already."""
+        if self._timer is None and self._limit is not None:
+            self._timer = threading.Timer(self._limit, self._expire)
+            self._timer.daemon = True
+            self._timer.start()
 
     def _expire(self) -> None:
         self.expired = True
@@ -140,7 +130,6 @@ def _wait(stdout: IO[bytes], on_line: OnLine | None, step: Step | None, watch: _
     """Handle events until the answer."""
     done = 0
     for raw in stdout:
-        watch.renew()
         match json.loads(raw):
             case {"line": line}:
                 log.debug("appliance: %s", line)

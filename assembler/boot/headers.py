@@ -3,12 +3,12 @@
 The check of the finished image reads them to their ends.
 """
 
-from assembler.binaries.machine import machine_of
-from assembler.binaries.payload import (
+from assembler.binaries.kernel_files import (
     check_devicetree,
     check_initrd_start,
     check_kernel,
 )
+from assembler.binaries.machine import machine_of
 from assembler.binaries.pe import PeError, read_pe
 from assembler.binaries.unpack import PayloadError
 from assembler.errors import HostError, reason

@@ -14,8 +14,8 @@ from filecmp import cmp
 from pathlib import Path
 from typing import BinaryIO
 
+from assembler.binaries.kernel_files import check_initrd, check_kernel, check_whole_kernel
 from assembler.binaries.machine import Machine
-from assembler.binaries.payload import check_initrd, check_kernel, check_whole_kernel
 from assembler.binaries.pe import PeError, read_pe
 from assembler.binaries.unpack import PayloadError
 from assembler.check.boot_chain import BootDisk, BrokenError, ForeignError, Trail

@@ -34,7 +34,7 @@ def folded(line: str, columns: int) -> list[str]:
     )
 
 
-class Stream(Protocol):
+class TextStream(Protocol):
     """Where text is shown."""
 
     def write(self, text: str, /) -> object:
@@ -50,7 +50,7 @@ class Stream(Protocol):
         """Its file descriptor; raises OSError where it has none."""
 
 
-def columns_of(stream: Stream) -> int:
+def columns_of(stream: TextStream) -> int:
     """How wide a terminal is: what COLUMNS says, what the terminal says, or else 80."""
     with suppress(ValueError):
         if (columns := int(os.environ.get("COLUMNS", ""))) > 0:

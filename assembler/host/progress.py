@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Never
 
-from assembler.host.console import Raw, Stream, columns_of
+from assembler.host.console import Raw, TextStream, columns_of
 from assembler.host.words import printable
 from assembler.units import format_size
 
@@ -38,7 +38,7 @@ class Progress:
     """
 
     def __init__(
-        self, *, bars: bool | None = None, quiet: bool = False, stream: Stream | None = None
+        self, *, bars: bool | None = None, quiet: bool = False, stream: TextStream | None = None
     ) -> None:
         self._stream = Raw(sys.stderr) if stream is None else stream
         self._bars = not quiet and (draws_bars(self._stream) if bars is None else bars)
@@ -70,12 +70,12 @@ class Progress:
         self._stream.flush()
 
 
-def draws_bars(stream: Stream) -> bool:
+def draws_bars(stream: TextStream) -> bool:
     """Whether bars suit a stream: a terminal that can go back to the start of a line."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def _make_bar(stream: Stream, name: str, total: int, unit: str) -> "tqdm[Never]":
+def _make_bar(stream: TextStream, name: str, total: int, unit: str) -> "tqdm[Never]":
     # Imported only now: it takes 40 ms, which a run without bars can spare.
     from tqdm import tqdm  # noqa: PLC0415
 

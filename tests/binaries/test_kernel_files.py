@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembler.binaries.payload import (
+from assembler.binaries.kernel_files import (
     check_devicetree,
     check_initrd,
     check_initrd_start,
