@@ -85,22 +85,33 @@ def read(
     return found, sorted(groups, key=min)
 
 
-@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
-def test_both_writers_give_one_result(kind: str, tmp_path: Path, as_root: AsRoot) -> None:
-    tree = every_kind(tmp_path)
+@pytest.fixture(scope="module", params=["ext4", "xfs", "btrfs"])
+def written(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Tree, Path]:
+    """A kind, a tree, and an image of that kind into which an appliance has written the tree."""
+    kind, directory = request.param, tmp_path_factory.mktemp(request.param)
+    tree = every_kind(directory)
     if kind == "xfs":  # XFS has no symlinks of 1024 bytes or more
         links = tree.get(b"/links")
         assert isinstance(links, Directory)
         del links.children[b"4095"]
+    subvolumes = SUBVOLUMES if kind == "btrfs" else ()
+    write(directory / "image", tree, ROOT_KINDS[kind], subvolumes)
+    return kind, tree, directory / "image"
+
+
+def test_both_writers_give_one_result(
+    written: tuple[str, Tree, Path], tmp_path: Path, as_root: AsRoot
+) -> None:
+    kind, tree, image = written
     if not _has(as_root, kind):
         pytest.skip(f"this host's kernel has no {kind} to read the image with")
     write_image(tmp_path / "direct", tree)
     direct = read(as_root, tmp_path / "direct", [("/", f"noload,offset={OFFSET}")])
-    subvolumes = SUBVOLUMES if kind == "btrfs" else ()
-    write(tmp_path / "guestfs", tree, ROOT_KINDS[kind], subvolumes)
-    mounts = [(place, f"subvol={name}") for name, place in subvolumes]
+    mounts = [(place, f"subvol={name}") for name, place in SUBVOLUMES]
     options = {"ext4": "noload", "xfs": "norecovery"}.get(kind, "")
-    found = read(as_root, tmp_path / "guestfs", mounts or [("/", options)])
+    found = read(as_root, image, mounts if kind == "btrfs" else [("/", options)])
     assert found == direct
     assert len(direct[0]) > 1500
     assert direct[0] == expected(tree)
@@ -111,13 +122,10 @@ def _has(as_root: AsRoot, kind: str) -> bool:
     return kind in Path("/proc/filesystems").read_text().split()
 
 
-@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
-def test_label_and_uuid_are_those_asked_for(kind: str, tmp_path: Path) -> None:
-    tree = Tree()
-    tree.add(b"/etc/hostname", regular(b"demo\n"))
-    write(tmp_path / "image", tree, ROOT_KINDS[kind])
+def test_label_and_uuid_are_those_asked_for(written: tuple[str, Tree, Path]) -> None:
+    kind, _, image = written
     probed = subprocess.run(
-        ["/sbin/blkid", "-p", "-o", "export", tmp_path / "image"], capture_output=True, text=True
+        ["/sbin/blkid", "-p", "-o", "export", image], capture_output=True, text=True
     )
     facts = dict(line.split("=", 1) for line in probed.stdout.splitlines())
     assert (facts["TYPE"], facts["LABEL"], facts["UUID"]) == (kind, "test", str(SEED))
@@ -139,7 +147,7 @@ def test_a_file_system_that_is_too_small_is_an_error(tmp_path: Path) -> None:
         tree.add(b"/holder/%d" % number, host_file(big))
     with pytest.raises(HostError) as failure:
         write(tmp_path / "image", tree, EXT4, size=100 * MIB)
-    line = "the file system is full: give it more with --size or --additional-space; its log is "
+    line = "the file system is full: give it more with size or additional_space; its log is "
     assert line in str(failure.value)
 
 
