@@ -1,7 +1,10 @@
-"""The shape of the house: what docs/architecture.md promises of rooms and arrows."""
+"""The shape of the house: what docs/architecture.md and CONTRIBUTING.md promise of its code."""
 
+import ast
 import subprocess
+from collections.abc import Iterator
 
+from assembler.cli.parsers import assemble_parser, check_image_parser, prepare_root_parser
 from tests.support.places import COMMANDS, REPOSITORY
 
 
@@ -11,3 +14,44 @@ def test_imports_run_down_the_list_of_rooms_only() -> None:
         [COMMANDS / "lint-imports", "--no-cache"], cwd=REPOSITORY, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+FILES = sorted((REPOSITORY / "assembler").rglob("*.py"))
+
+
+def test_files_and_functions_are_short() -> None:
+    """Without this test both grow until nobody reads them whole."""
+    too_long = []
+    for file in FILES:
+        text = file.read_text()
+        if len(text.splitlines()) > 280:
+            too_long.append(str(file))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
+                lines = node.end_lineno - node.lineno + 1
+                if lines > 50:
+                    too_long.append(f"{file}:{node.lineno}: {node.name} has {lines} lines")
+    assert too_long == []
+
+
+def test_only_the_command_line_names_its_flags() -> None:
+    """A Python user knows no flags; `errors.Setting` names a setting for both."""
+    parsers = (assemble_parser(), prepare_root_parser(), check_image_parser())
+    options = {option for parser in parsers for option in parser._option_string_actions}
+    flags = {option for option in options if option.startswith("--")}
+    named = []
+    for file in FILES:
+        for text in _texts(file.read_text()):
+            words = [word.strip(".,:;()'\"") for word in text.split()]
+            if len(words) > 1 and not flags.isdisjoint(words) and "cli" not in file.parts:
+                named.append(f"{file}: {text}")
+    assert named == []
+
+
+def _texts(source: str) -> Iterator[str]:
+    """All strings but docstrings."""
+    tree = ast.parse(source)
+    expressions = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and id(node) not in expressions:
+            yield from [node.value] if isinstance(node.value, str) else []

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from assembler.boot.mounts.volumes import Volume
+from assembler.boot.volumes import Volume
 
 BOOT = "/boot"
 
 
 class FileSystemKind(Protocol):
-    """A kind of file system as far as booting depends on it; see `filesystems.kind.Kind`."""
+    """A kind of file system as far as boot loaders depend on it; see `filesystems.kind.Kind`."""
 
     @property
     def name(self) -> str:

@@ -10,8 +10,8 @@ from assembler.binaries.machine import SYSTEMS, Machine
 from assembler.boot.files import BootFile
 from assembler.boot.installer import Installer
 from assembler.boot.mounts.boot_mounts import BootMounts
-from assembler.boot.mounts.volumes import Role, Volume
 from assembler.boot.places import Places
+from assembler.boot.volumes import Role, Volume
 from assembler.disk.layout import Layout
 from assembler.disk.tables import Table
 from assembler.errors import Message, RequestError, Setting

@@ -10,9 +10,9 @@ from typing import ClassVar, Self
 from assembler.appliance.mounts import DISK, TARGET, device
 from assembler.appliance.session import Appliance
 from assembler.boot.installer import SWITCH, Installer
-from assembler.boot.mounts.volumes import Role, Volume
 from assembler.boot.no_loader import NoLoader
 from assembler.boot.protocol import BootLoader, BootTarget
+from assembler.boot.volumes import Role, Volume
 from assembler.disk.layout import Layout
 from assembler.errors import HostError, Message, Setting
 

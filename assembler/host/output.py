@@ -1,4 +1,4 @@
-"""The file that becomes `--out`: written under a hidden name, renamed when it is whole."""
+"""The output file: written under a hidden name, and renamed when it is whole."""
 
 import ctypes
 import fcntl

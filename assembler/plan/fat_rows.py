@@ -9,9 +9,9 @@ from pathlib import Path
 
 from assembler.boot.files import BootFile
 from assembler.boot.mounts.fstab import Mount
-from assembler.boot.mounts.volumes import Role, Volume
 from assembler.boot.places import BOOT
 from assembler.boot.protocol import BootData
+from assembler.boot.volumes import Role, Volume
 from assembler.errors import Message, RequestError, Setting
 from assembler.filesystems.fat.names import fold, name_problems
 from assembler.root.placing import OURS

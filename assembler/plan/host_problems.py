@@ -60,13 +60,18 @@ def require_tools(spec: Spec) -> None:
         missing += programs.require("fdisk")
     if spec.needs_appliance:
         missing += session.problems()
-    kind = ROOT_KINDS.get(spec.file_system)
-    if kind is not None and spec.writes_in_appliance:
-        missing += GuestfsWriter(kind).problems()
-    elif kind is not None and kind.direct is not None:
-        missing += kind.direct.problems()
+    missing += _writer_problems(spec)
     if missing:
         raise HostError(*missing)
+
+
+def _writer_problems(spec: Spec) -> list[str]:
+    """Return what a writer of the root lacks; a direct one whatever kind it is asked for."""
+    if not spec.writes_in_appliance:
+        direct = [kind.direct for kind in ROOT_KINDS.values() if kind.direct is not None]
+        return [line for writer in direct for line in writer.problems()]
+    kind = ROOT_KINDS.get(spec.file_system)
+    return [] if kind is None else GuestfsWriter(kind).problems()
 
 
 def _path_problems(spec: RootSpec) -> list[str]:

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from assembler.boot.bootspec import Bootspec
 from assembler.boot.generation import read_system
-from assembler.boot.mounts.volumes import Role, Volume
 from assembler.boot.protocol import BootCode, BootData, BootLoader
+from assembler.boot.volumes import Role, Volume
 from assembler.disk.layout import Layout, make_layout
 from assembler.disk.tables import root_type
 from assembler.errors import RequestError

@@ -12,9 +12,9 @@ from assembler.boot.architecture import read_architecture
 from assembler.boot.mounts.boot_mounts import BootMounts, boot_mounts
 from assembler.boot.mounts.fstab import read_mounts
 from assembler.boot.mounts.names import DiskNames
-from assembler.boot.mounts.volumes import Role, Volume
 from assembler.boot.places import Places
 from assembler.boot.protocol import BootLoader, BootTarget
+from assembler.boot.volumes import Role, Volume
 from assembler.disk.layout import shape
 from assembler.errors import Findings, Message, RequestError, Setting
 from assembler.filesystems.registry import ROOT_KINDS
@@ -107,14 +107,12 @@ def read_request(spec: Spec, scratch: Path) -> Request:
         with found.gather():
             attempts(spec.accelerator)
     files = ClosureFiles(StoreRoot(spec.root.store), scratch)
-    closure, architecture, names = None, "", DiskNames()
-    loader, mounts = None, BootMounts()
+    closure, names, loader, mounts = None, DiskNames(), None, BootMounts()
     resolution: Resolution | None = None
     if not root_problems(spec.root):
         with found.gather():
             closure = read_root(spec.root, files)
-            architecture = read_architecture(files, spec.root.system)
-            resolution = resolve(spec, files, architecture)
+            resolution = resolve(spec, files, read_architecture(files, spec.root.system))
             spec = resolution.spec
             resolution.warn()
     rows: list[Row] = []
@@ -133,6 +131,7 @@ def read_request(spec: Spec, scratch: Path) -> Request:
                 names = decide_names(resolution, files)
     found.tell()
     assert closure is not None
+    assert resolution is not None
     assert loader is not None
     identity = Identity.of_disk(spec, closure.paths, names.label(Role.ROOT))
     volumes = make_volumes(spec, names, mounts, identity)
@@ -140,7 +139,7 @@ def read_request(spec: Spec, scratch: Path) -> Request:
         spec=spec,
         closure=closure,
         files=files,
-        architecture=architecture,
+        architecture=resolution.architecture,
         loader=loader,
         names=names,
         identity=identity,

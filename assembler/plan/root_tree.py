@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assembler.boot.mounts.fstab import read_mounts
-from assembler.boot.mounts.volumes import Role
 from assembler.boot.protocol import BootData
+from assembler.boot.volumes import Role
 from assembler.copying.sender import Hashing
 from assembler.errors import RequestError
 from assembler.plan.fat_rows import fat_places, move_to_fats, warn_of_hidden

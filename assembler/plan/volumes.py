@@ -7,10 +7,10 @@ from uuid import UUID
 from assembler.boot.mounts.boot_mounts import BootMounts
 from assembler.boot.mounts.devices import Tag
 from assembler.boot.mounts.names import DiskNames
-from assembler.boot.mounts.volumes import Role, Volume
 from assembler.boot.places import BOOT, Places
 from assembler.boot.protocol import BootData
 from assembler.boot.subvolumes import locate, subvolume_of
+from assembler.boot.volumes import Role, Volume
 from assembler.disk.layout import Layout, shape
 from assembler.filesystems.fat.fat import Fat, fat_uuid
 from assembler.filesystems.fat.kind import FAT

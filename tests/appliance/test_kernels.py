@@ -30,7 +30,7 @@ def test_one_that_some_kernel_has(kind: str) -> None:
 
 def test_one_that_none_has() -> None:
     [line] = kernels.problems("f2fs", MAKEABLE)
-    assert "--filesystem f2fs: " in line
+    assert "file_system f2fs: " in line
     assert "has none; of what can be made it has ext4, btrfs, xfs: take one of them" in line
 
 

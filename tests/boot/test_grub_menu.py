@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from assembler.boot.bootspec import Bootspec
 from assembler.boot.files import BootFile
 from assembler.boot.generation import Generation, Specialisation
+from assembler.boot.grub.appearance import background
 from assembler.boot.grub.config import GrubConfig, User
-from assembler.boot.grub.menu import background, grub_cfg, kernel_copy
+from assembler.boot.grub.menu import grub_cfg, kernel_copy
 from assembler.boot.grub.words import kernel_words
-from assembler.boot.mounts.volumes import Role, Volume
 from assembler.boot.places import Places
+from assembler.boot.volumes import Role, Volume
 from assembler.errors import RequestError
 from assembler.filesystems.ext4.kind import EXT4
 from assembler.filesystems.fat.kind import FAT as VFAT

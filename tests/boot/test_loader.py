@@ -18,10 +18,10 @@ from assembler.boot.installer import Installer
 from assembler.boot.loaders import LOADERS
 from assembler.boot.mounts.boot_mounts import boot_mounts
 from assembler.boot.mounts.fstab import read_mounts
-from assembler.boot.mounts.volumes import Role, Volume
 from assembler.boot.places import Places
 from assembler.boot.protocol import BootData, BootLoader, BootTarget
 from assembler.boot.systemd_boot.loader import SystemdBoot
+from assembler.boot.volumes import Role, Volume
 from assembler.disk.layout import shape
 from assembler.disk.tables import Table
 from assembler.errors import RequestError

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from assembler.boot.mounts.devices import NamedDevice, Tag
 from assembler.boot.mounts.names import TargetDisk, name_fault
-from assembler.boot.mounts.volumes import Role
+from assembler.boot.volumes import Role
 from assembler.disk.layout import shape
 from assembler.disk.tables import Table
 from assembler.filesystems.ext4.kind import EXT4

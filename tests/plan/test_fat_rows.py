@@ -8,8 +8,8 @@ import pytest
 
 from assembler.boot.files import BootFile
 from assembler.boot.mounts.fstab import parse_fstab
-from assembler.boot.mounts.volumes import Role
 from assembler.boot.protocol import BootData
+from assembler.boot.volumes import Role
 from assembler.errors import RequestError
 from assembler.plan.fat_rows import move_to_fats, warn_of_hidden
 from assembler.root.placing import add_contents

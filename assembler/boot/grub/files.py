@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from assembler.boot.bootspec import Bootspec
 from assembler.boot.files import BootFile
 from assembler.boot.generation import Generation
+from assembler.boot.grub.appearance import FONT, THEME, background
 from assembler.boot.grub.config import GrubConfig
 from assembler.boot.grub.menu import (
-    FONT,
-    THEME,
-    background,
     copies_kernels,
     grub_cfg,
     kernel_copy,

@@ -15,11 +15,11 @@ from assembler.boot.grub.files import InstalledGrub, grub_files
 from assembler.boot.grub.find import find_grubs
 from assembler.boot.grub.grub import Grub, Platform, grub_module_files, make_core_image, version
 from assembler.boot.grub.words import escaped_words
-from assembler.boot.mounts.volumes import Role
 from assembler.boot.places import BOOT, Places
 from assembler.boot.protocol import BootData, BootLoader, BootTarget
 from assembler.boot.signed.chain import EfiPrograms, read_efi_programs
 from assembler.boot.systemd_boot.extra_files import warn_of_commands
+from assembler.boot.volumes import Role
 from assembler.disk.tables import Table
 from assembler.errors import Findings
 from assembler.store.paths import Store

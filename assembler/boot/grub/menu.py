@@ -10,10 +10,10 @@ name.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from assembler.boot.bootspec import Bootspec
 from assembler.boot.generation import Generation
+from assembler.boot.grub.appearance import appearance
 from assembler.boot.grub.config import GrubConfig
 from assembler.boot.grub.words import (
     kernel_words,
@@ -22,14 +22,12 @@ from assembler.boot.grub.words import (
     serial_console,
     setting,
 )
-from assembler.boot.mounts.volumes import Volume
 from assembler.boot.places import Places
+from assembler.boot.volumes import Volume
 from assembler.errors import RequestError
 from assembler.store.paths import STORE
 
-FONT = "converted-font.pf2"  # below /boot, like all that is named here
-KERNELS = "kernels"
-THEME = "theme"
+KERNELS = "kernels"  # below /boot
 _NAME = "NixOS"
 _BOOT_ROOT = "@bootRoot@"
 _OWN_TERMINAL = re.compile(r"^[ \t]*(serial|terminal_output)\b", re.MULTILINE)
@@ -56,12 +54,6 @@ def grub_cfg(
     # NixOS puts the path in before it adds the submenu.
     text = "\n".join(lines).replace(_BOOT_ROOT, menu.drives.boot_root)
     return "\n".join([text, *menu.all_configurations(generations), ""])
-
-
-def background(splash_image: str) -> str:
-    """The name of a splash image's copy below /boot; .jpg becomes .jpeg, as GRUB's module."""
-    suffix = re.search(r"\..[^.]*$", PurePosixPath(splash_image).name)
-    return "background" + ("" if suffix is None else suffix[0].replace(".jpg", ".jpeg"))
 
 
 def kernel_copy(path: str) -> str:
@@ -132,47 +124,10 @@ class _Menu:
             timeout=config.timeout,
             style=setting(config.timeout_style),
         ).splitlines()
-        if config.font:
-            yield from self._font()
-        if config.splash_image:
-            yield from self._splash()
-        if config.theme:
-            yield from self._theme()
+        yield from appearance(config, self.drives.below_boot)
         if not _OWN_TERMINAL.search(config.extra_config):
             yield from serial_console(kernel_words(default.bootspec.kernel_params))
         yield config.extra_config
-
-    def _font(self) -> Iterator[str]:
-        config = self.config
-        yield from _FONT.format(
-            font=self.drives.below_boot(FONT),
-            mode_efi=setting(config.gfxmode_efi),
-            payload_efi=setting(config.gfxpayload_efi),
-            mode_bios=setting(config.gfxmode_bios),
-            payload_bios=setting(config.gfxpayload_bios),
-        ).splitlines()
-
-    def _splash(self) -> Iterator[str]:
-        config, name = self.config, background(self.config.splash_image)
-        if config.background_color:
-            yield f"background_color '{config.background_color}'"
-        yield from _SPLASH.format(
-            module=PurePosixPath(name).suffix.removeprefix("."),
-            mode=config.splash_mode,
-            image=self.drives.below_boot(name),
-        ).splitlines()
-
-    def _theme(self) -> Iterator[str]:
-        names = [file.path for file in self.config.theme]
-        for module, ending in (("png", r"\.png"), ("jpeg", r"\.jpe?g")):
-            if any(re.search(f"{ending}$", name, re.IGNORECASE) for name in names):
-                yield f"insmod {module}"
-        below = self.drives.below_boot(THEME)
-        yield f"set theme={below}/theme.txt"
-        yield "export theme"
-        for name in names:
-            if name.lower().endswith(".pf2"):
-                yield f"loadfont {below}/{setting(name)}"
 
     def entries(
         self, name: str, suffix: str, generation: Generation, options: str, *, nested: bool
@@ -257,31 +212,5 @@ if [ "${{grub_platform}}" = "efi" ]; then
   insmod efi_uga
 else
   insmod vbe
-fi
-"""
-
-_FONT = """\
-insmod font
-if loadfont {font}; then
-  insmod gfxterm
-  if [ "${{grub_platform}}" = "efi" ]; then
-    set gfxmode={mode_efi}
-    set gfxpayload={payload_efi}
-  else
-    set gfxmode={mode_bios}
-    set gfxpayload={payload_bios}
-  fi
-  terminal_output gfxterm
-fi
-"""
-
-_SPLASH = """\
-insmod {module}
-if background_image --mode '{mode}' {image}; then
-  set color_normal=white/black
-  set color_highlight=black/white
-else
-  set menu_color_normal=cyan/blue
-  set menu_color_highlight=white/blue
 fi
 """

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from assembler.boot.mounts.fstab import Mount
-from assembler.boot.mounts.volumes import Role
 from assembler.boot.places import BOOT
+from assembler.boot.volumes import Role
 from assembler.disk.layout import Layout
 
 # Where systems mount an EFI system partition that is not /boot.

@@ -14,8 +14,8 @@ from assembler.boot.mounts.devices import (
 )
 from assembler.boot.mounts.fstab import Mount
 from assembler.boot.mounts.names import Claims, TargetDisk
-from assembler.boot.mounts.volumes import Role
 from assembler.boot.places import BOOT
+from assembler.boot.volumes import Role
 
 _ROOT = "/"
 _STORE = ("/nix", "/nix/store")

@@ -2,8 +2,8 @@
 
 from assembler.boot.mounts.fstab import Mount
 from assembler.boot.mounts.names import TargetDisk
-from assembler.boot.mounts.volumes import Role
 from assembler.boot.places import BOOT
+from assembler.boot.volumes import Role
 from assembler.disk.layout import Partition
 from assembler.disk.tables import FOR_BOOT, FOR_EFI, Table
 from assembler.errors import Message, Setting

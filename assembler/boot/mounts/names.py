@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from itertools import chain, count
 
 from assembler.boot.mounts.devices import NamedDevice, Tag
-from assembler.boot.mounts.volumes import Role
 from assembler.boot.places import FileSystemKind, RootFileSystemKind
+from assembler.boot.volumes import Role
 from assembler.disk.layout import Layout
 from assembler.disk.tables import Table
 from assembler.errors import Message, Setting

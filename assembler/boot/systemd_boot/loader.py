@@ -8,7 +8,6 @@ from assembler.boot.files import BootFile
 from assembler.boot.generation import Generation, read_generations
 from assembler.boot.installer import Installer
 from assembler.boot.mounts.boot_mounts import BootMounts
-from assembler.boot.mounts.volumes import Role
 from assembler.boot.places import Places
 from assembler.boot.protocol import BootData, BootLoader, BootTarget, Expected, no_boot_partition
 from assembler.boot.systemd_boot.entries import absent_initrds, stub_problems, systemd_boot_files
@@ -18,6 +17,7 @@ from assembler.boot.systemd_boot.settings import (
     find_settings,
     read_systemd_boot_settings,
 )
+from assembler.boot.volumes import Role
 from assembler.disk.tables import FOR_EFI_ALONE, Table
 from assembler.errors import Findings, Message, Setting
 from assembler.store.paths import Store
