@@ -133,6 +133,20 @@ def read_request(spec: Spec, scratch: Path) -> Request:
     assert closure is not None
     assert resolution is not None
     assert loader is not None
+    return _request(resolution, closure, files, loader, names, mounts, rows)
+
+
+def _request(
+    resolution: Resolution,
+    closure: Closure,
+    files: ClosureFiles,
+    loader: BootLoader,
+    names: DiskNames,
+    mounts: BootMounts,
+    rows: Sequence[Row],
+) -> Request:
+    """A request in which nothing is wrong, with what follows from it for the disk."""
+    spec = resolution.spec
     identity = Identity.of_disk(spec, closure.paths, names.label(Role.ROOT))
     volumes = make_volumes(spec, names, mounts, identity)
     return Request(
