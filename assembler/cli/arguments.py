@@ -1,4 +1,4 @@
-"""How the commands read their arguments: one line for a wrong one, and a legible --help."""
+"""Reads the arguments of the commands: one line for a wrong argument, and a readable --help."""
 
 import argparse
 import re
@@ -33,7 +33,7 @@ _COMMANDS = {
 _MAKES = """\
 0: it is done
 1: this host or a tool failed
-2: the request is wrong; every problem is told, and nothing is made"""
+2: the request is wrong; every problem is printed, and nothing is made"""
 _CHECKS = """\
 0: sound
 1: an image is unsound, or this host or a tool failed
@@ -85,7 +85,7 @@ class Parser(argparse.ArgumentParser):
     def read(self, argv: Sequence[str] | None) -> argparse.Namespace:
         """Read arguments, of sys.argv where none are given; raises RequestError for wrong ones.
 
-        An argument that there is not comes before one that is missing.
+        An unknown argument is reported before a missing one.
         """
         needed = [action for action in self._actions if action.required]
         for action in needed:
@@ -106,17 +106,17 @@ class Parser(argparse.ArgumentParser):
         raise RequestError([message, f"`{self.prog} --help` tells what can be given"])
 
     def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
-        # argparse would pass over what the stream says.
+        # argparse would ignore that the stream failed.
         print(message, end="", file=file)
 
 
 def _columns() -> int:
-    """The width of the terminal; what is narrower than any is taken for a mistake."""
+    """The width of the terminal; a number too small for any terminal is ignored."""
     return max(_NARROWEST, shutil.get_terminal_size().columns)
 
 
 class _Formatter(argparse.HelpFormatter):
-    """Wraps each line of a text for itself; on a narrow terminal help stands below its option."""
+    """Wraps each line of a text by itself; on a narrow terminal, help is below its option."""
 
     def __init__(self, prog: str) -> None:
         width = _columns() - 2
@@ -144,13 +144,13 @@ def version(command: str) -> str:
     """The name of a command with the version of this package."""
     try:
         number = metadata.version(_PACKAGE)
-    except metadata.PackageNotFoundError:  # run from where it was not installed
+    except metadata.PackageNotFoundError:  # it runs without being installed
         number = "(version unknown)"
     return f"{_PACKAGE} {number}" if command == _PACKAGE else f"{command} ({_PACKAGE} {number})"
 
 
 def listed(words: Iterable[str]) -> str:
-    """Words as a sentence has them."""
+    """Words as a list in a sentence."""
     *most, last = words
     return f"{', '.join(most)} or {last}"
 

@@ -57,7 +57,7 @@ def check_image_main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _assemble(given: argparse.Namespace, console: Console) -> int:
-    """Assemble an image, or tell what it would be."""
+    """Assemble an image, or print its plan."""
     console.prints_json = given.json
     spec = Spec(
         root=_root_spec(given),
@@ -159,7 +159,7 @@ def _epoch() -> int:
 def _set_up_log(given: argparse.Namespace, console: Console) -> None:
     levels = {0: logging.WARNING, 1: logging.INFO}
     level = logging.ERROR if given.quiet else levels.get(given.verbose, logging.DEBUG)
-    # On a terminal a line of ours takes the place of the bar that stands there.
+    # On a terminal, a message replaces the bar that is drawn on its line.
     bars = given.progress if given.progress is not None else draws_bars(console.err)
     set_up_log(console, level, bars=bars and not given.quiet)
 

@@ -55,7 +55,7 @@ def add_disk_options(parser: Parser, goes_in: argparse._ArgumentGroup) -> None:
 
 
 def _add_names(group: argparse._ArgumentGroup) -> None:
-    """Add what the disk is called."""
+    """Add the names of the disk."""
     group.add_argument(
         "--label",
         metavar="NAME",

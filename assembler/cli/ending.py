@@ -17,7 +17,7 @@ from assembler.host.scratch import remove_scratch
 
 log = logging.getLogger(__name__)
 
-# The signals that ask us to end, and what we say of each.
+# The signals that end a command, and the message for each.
 _SIGNALS = {
     signal.SIGHUP: "the terminal has gone",
     signal.SIGINT: "interrupted",
@@ -27,13 +27,13 @@ _NO_THREADS = "can't start new thread"  # CPython, Modules/_threadmodule.c
 
 
 class _StoppedError(BaseException):
-    """SIGTERM or SIGHUP arrived: unwind as an interrupt does."""
+    """SIGTERM or SIGHUP arrived; it ends a command as an interrupt does."""
 
 
 class _Signals:
-    """Makes an exception of the first signal that asks us to end.
+    """Turns the first signal that ends a command into an exception.
 
-    Those after it are passed over, for they would interrupt the clean-up.
+    Later signals are ignored, because they would interrupt the clean-up.
     """
 
     def __init__(self) -> None:
@@ -44,12 +44,12 @@ class _Signals:
                 signal.signal(number, self._receive)
 
     def ignore(self) -> None:
-        """Have no more of them: Python, while it ends, would take a handler of ours away."""
+        """Ignore all signals from now on: Python removes our handlers while it ends."""
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
-        # A signal is passed over here, not with SIG_IGN, which the programs we start would inherit.
+        # Ignored here and not by SIG_IGN, which the programs that we start would inherit.
         if self.heeded:
             self.heeded = False
             self.received = signal.Signals(number)
@@ -57,7 +57,7 @@ class _Signals:
 
 
 def run_command(name: str, run: Callable[[Console], int]) -> NoReturn:
-    """Run a command, which gives its exit status; print what went wrong; end the process."""
+    """Run a command that returns its exit status, print errors, and end the process."""
     signals = _Signals()
     console = Console()
     with console.installed():
@@ -81,13 +81,13 @@ def run_command(name: str, run: Callable[[Console], int]) -> NoReturn:
 
 
 def _lost(console: Console) -> str:
-    """What to say where standard output took nothing."""
+    """The message for output that was lost; empty if nothing was."""
     why = f"standard output could not be written: {console.out.fault}"
-    return why if console.is_result else f"it is done, but not told: {why}"
+    return why if console.is_result else f"it is done, but its result could not be printed: {why}"
 
 
 def _explain(error: BaseException) -> tuple[int, list[str]]:
-    """The exit status for what a command raised, and the lines to print."""
+    """The exit status for an exception of a command, and the lines to print."""
     match error:
         case SystemExit():  # --help and --version
             return int(error.code or 0), []
@@ -101,7 +101,7 @@ def _explain(error: BaseException) -> tuple[int, list[str]]:
 
 
 def _host_fault(error: BaseException) -> str:
-    """What an error of Python's says of this host; empty where it says more of us."""
+    """The fault of this host behind an error of Python; empty if the fault is in this program."""
     match error:
         case FileNotFoundError(filename=None):  # nothing else fails so
             return "the working directory is gone: go to another one"
@@ -118,7 +118,7 @@ def _host_fault(error: BaseException) -> str:
 
 
 class _Handler(logging.Handler):
-    """Prints each record as one line; `bars` says that a bar may stand where it goes."""
+    """Prints each record as one line; with `bars`, it first clears a bar from that line."""
 
     def __init__(self, console: Console, *, bars: bool) -> None:
         super().__init__()

@@ -48,7 +48,7 @@ def add_directory_options(parser: Parser) -> None:
         type=OneOf(CopyMode),
         default=CopyMode.AUTO,
         metavar="MODE",
-        help="how file data gets into ROOT: reflink shares it, hardlink makes further names of the "
+        help="how file data gets into ROOT: reflink shares it, hardlink makes more names for the "
         "very same files, copy shares nothing (default: auto, reflinks where they can be made)",
     )
     group.add_argument(
@@ -59,7 +59,7 @@ def add_directory_options(parser: Parser) -> None:
 
 
 def add_root_options(parser: Parser) -> argparse._ArgumentGroup:
-    """Add what goes in: system, closure, store, further paths, generations, channel."""
+    """Add the options for the content: system, closure, store, generations, channel and so on."""
     group = parser.add_argument_group("what goes in")
     group.add_argument(
         "--system",
@@ -90,12 +90,12 @@ def add_root_options(parser: Parser) -> argparse._ArgumentGroup:
         metavar="DIR",
         help="the files of /nix/store lie in DIR/nix/store",
     )
-    _add_further_paths(group)
+    _add_other_paths(group)
     return group
 
 
-def _add_further_paths(group: argparse._ArgumentGroup) -> None:
-    """Add what is on the machine besides the system."""
+def _add_other_paths(group: argparse._ArgumentGroup) -> None:
+    """Add the options for what is on the machine beside the system."""
     group.add_argument(
         "--additional-path",
         action="append",
@@ -131,7 +131,7 @@ def _add_further_paths(group: argparse._ArgumentGroup) -> None:
 
 
 def add_messages(parser: Parser) -> None:
-    """Add how much is said."""
+    """Add the options for how much is printed."""
     group = parser.add_argument_group("messages")
     group.add_argument(
         "--progress",

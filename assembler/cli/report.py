@@ -1,4 +1,4 @@
-"""Plans and results in the user's words."""
+"""Plans and results, in words and in JSON."""
 
 import time
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How to try a finished image out: the command line of a QEMU that boots it, with KVM or without.
+"""The command line of a QEMU that boots a finished image, with KVM or without.
 
 Source of its options: qemu(1).
 """

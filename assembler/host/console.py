@@ -1,7 +1,7 @@
-"""What is told to people: nothing in it that a terminal obeys, on streams that may fail.
+"""The output of the commands: free of control characters, on streams that may fail.
 
-All that the commands print goes through here. A stream may be closed by whoever started us, its
-disk may be full, its reader may have gone: none of that ends a run.
+Everything that the commands print goes through here. A stream may be closed, its disk may be full,
+or its reader may have ended: none of these ends a run.
 """
 
 import io
@@ -16,7 +16,7 @@ from assembler.errors import reason
 from assembler.host.words import printable
 
 _HANGING = 4  # columns by which the rest of a folded line is indented
-_USUAL = 80  # columns of a terminal that does not tell
+_USUAL = 80  # columns of a terminal of unknown width
 
 
 def folded(line: str, columns: int) -> list[str]:
@@ -51,7 +51,7 @@ class TextStream(Protocol):
 
 
 def columns_of(stream: TextStream) -> int:
-    """How wide a terminal is: what COLUMNS says, what the terminal says, or else 80."""
+    """The width of a terminal: COLUMNS, or the terminal's own, or else 80."""
     with suppress(ValueError):
         if (columns := int(os.environ.get("COLUMNS", ""))) > 0:
             return columns
@@ -61,13 +61,13 @@ def columns_of(stream: TextStream) -> int:
 
 
 class Raw:
-    """A stream that never raises: `fault` is why it takes nothing more, None while it does.
+    """A stream that never raises: `fault` is why it takes nothing more, None while it works.
 
-    Where its reader has gone, as in `| head`, that is no news to anybody: the fault is "".
+    If its reader has ended, as in `| head`, nobody needs a message: the fault is "".
     """
 
     def __init__(self, stream: TextIO | None, twin: "Raw | None" = None) -> None:
-        """`twin` writes to the same stream: what fails for one has failed for both."""
+        """`twin` writes to the same stream: if one fails, both have failed."""
         self._stream = stream
         closed = ["it is closed"] if stream is None else []
         self._faults: list[str] = closed if twin is None else twin._faults
@@ -124,7 +124,7 @@ class Raw:
             self._fail(reason(error) if isinstance(error, OSError) else str(error))
 
     def _fail(self, why: str) -> None:
-        """Take nothing more; what the stream still holds shall not be an error at exit."""
+        """Take nothing more, and drop what is buffered, so that it is no error at exit."""
         self._faults.append(why)
         with suppress(OSError, ValueError):
             null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
@@ -133,14 +133,14 @@ class Raw:
 
 
 class Printer(Raw):
-    """A stream for text: what a terminal would obey is escaped."""
+    """A stream for text: control characters are escaped."""
 
     def write(self, text: str) -> int:
-        """Write text, of which only newlines have an effect."""
+        """Write text; newlines are its only control characters."""
         return super().write("\n".join(map(printable, text.split("\n"))))
 
     def lines(self, lines: Iterable[str], *, fold: bool = True) -> None:
-        """Write one line for each; on a terminal that is narrow they are folded, if wanted."""
+        """Write lines; with `fold`, long lines are folded on a terminal."""
         columns = self.columns if fold else 0
         for line in lines:
             for part in folded(printable(line), columns):
@@ -150,8 +150,8 @@ class Printer(Raw):
 class Console:
     """The streams of a command, in place of sys.stdout and sys.stderr while it runs.
 
-    `bars` are drawn on `err` past all escaping. `is_result` says that what is printed to `out` is
-    all that the command is for; `prints_json` that it has to be JSON.
+    `bars` are drawn on `err` without escaping. `is_result`: the command is only for what it prints
+    to `out`. `prints_json`: that must be JSON.
     """
 
     def __init__(self) -> None:
@@ -161,7 +161,7 @@ class Console:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Let all that is printed by anybody go through these streams."""
+        """Let all output of the process go through these streams."""
         before = sys.stdout, sys.stderr
         sys.stdout, sys.stderr = self.out, self.err
         try:
@@ -172,9 +172,9 @@ class Console:
             sys.stdout, sys.stderr = before
 
     def complain(self, lines: Iterable[str]) -> None:
-        """Tell what is wrong on `err`, or where that takes nothing, on `out`."""
-        told = [*lines]
-        self.err.lines(told, fold=False)
+        """Print errors to `err`, or to `out` if `err` fails."""
+        errors = [*lines]
+        self.err.lines(errors, fold=False)
         self.err.flush()
         if self.err.fault and not self.prints_json:
-            self.out.lines(told, fold=False)
+            self.out.lines(errors, fold=False)

@@ -13,7 +13,7 @@ _TAIL_LINES = 12  # of what a program printed
 
 _LIMIT = "the limit of processes is reached (ulimit -u, or pids.max of the container)"
 
-# What programs print when the host is at fault: the dynamic loaders of glibc
+# Messages of programs when the host is at fault: the dynamic loaders of glibc
 # (elf/dl-error-skeleton.c) and musl (ldso/dynlink.c), and every libc for ENOSPC. Words in the
 # middle of a line may be part of a file name, so the end of the line, or the ` while ` of
 # com_err(3), must follow.

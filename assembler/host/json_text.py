@@ -1,4 +1,4 @@
-"""Parse JSON that the user gives, and say in plain words where it is wrong."""
+"""Parse JSON of the user, with plain messages for mistakes in it."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ Pairs = list[tuple[str, Any]]
 def load_json(content: bytes, source: str, hook: Callable[[Pairs], Any] = dict) -> Any:
     """The value in a JSON document; `source` is what messages call it.
 
-    `hook` makes the objects of their keys and values. Raises RequestError.
+    `hook` makes an object from its keys and values. Raises RequestError.
     """
     try:
         return json.loads(content, object_pairs_hook=hook)

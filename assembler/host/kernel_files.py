@@ -1,4 +1,4 @@
-"""Files that the kernel makes up when they are read: no image can be made of what they hold."""
+"""Files that the kernel generates when they are read, as in /proc: these cannot be copied."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ _KINDS = frozenset(
 
 
 def kernel_fault(path: str, status: os.stat_result) -> str:
-    """Why what is at a host path cannot be copied: it is made up by the kernel; else empty.
+    """Why a file of the host cannot be copied: the kernel generates it; empty for other files.
 
     A regular file of size 0 that has content is one, too. Raises OSError.
     """
@@ -33,7 +33,7 @@ def kernel_fault(path: str, status: os.stat_result) -> str:
 
 @cache
 def _file_systems() -> dict[int, str]:
-    """Device number → kind, for the mounted file systems that hold no files of their own."""
+    """Device number → kind, for mounted file systems whose files the kernel generates."""
     found = {}
     try:
         with open(_MOUNTS, errors="surrogateescape") as mounts:

@@ -13,19 +13,19 @@ from assembler.errors import HostError, Message, Setting, reason
 from assembler.host.scratch import plain_name
 from assembler.units import NAME_MAX
 
-_libc = ctypes.CDLL(None, use_errno=True)  # for syncfs(2), which Python does not have
+_libc = ctypes.CDLL(None, use_errno=True)  # for syncfs(2), which Python lacks
 _PREFIX, _SUFFIX = ".", ".partial"
 _LEGIBLE = 200  # bytes of a name too long to be kept whole in the hidden one
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def destination(out: Path) -> Path:
-    """The absolute path that the image gets: `out`, or what it links to."""
+    """The absolute path of the image: `out`, or the path that it links to."""
     return Path(os.path.realpath(out))
 
 
 def hidden_name(name: str) -> str:
-    """What the file `name` is called until it is whole: the same for every run."""
+    """The name of the file `name` until it is whole: the same for every run."""
     hidden = f"{_PREFIX}{name}{_SUFFIX}"
     if len(os.fsencode(hidden)) <= NAME_MAX:
         return hidden
@@ -103,8 +103,8 @@ def all_or_nothing(out: Path) -> Iterator[Path]:
 def _create_locked(hidden: Path) -> int:
     """Create the hidden file and lock it; the lock goes with the process that holds it.
 
-    A file that is there already is never written to: the run that left it may have been killed
-    while a child of its goes on writing.
+    An existing file is never written to: if its run was killed, a child of that run may still be
+    writing.
     """
     while True:
         try:
@@ -119,13 +119,13 @@ def _create_locked(hidden: Path) -> int:
         except BaseException:
             os.close(handle)
             raise
-        os.close(handle)  # before our lock, another run took it for a left-over
+        os.close(handle)  # before we locked it, another run removed it as a left-over
 
 
 def _remove_left_over(hidden: Path) -> None:
     """Remove the hidden file that a killed run left; raises HostError when a run still writes it.
 
-    While we hold its lock, nobody else renames or removes it, so that the name is still its own.
+    Nobody else renames or removes it while we hold its lock, so the name still belongs to it.
     """
     try:
         handle = os.open(hidden, _FLAGS)
@@ -182,7 +182,7 @@ def _umask() -> int:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make a rename durable, where the directory may be opened at all."""
+    """Make a rename durable, if the directory may be opened."""
     try:
         handle = os.open(directory, os.O_RDONLY)
     except PermissionError:

@@ -20,7 +20,7 @@ Arg = str | bytes | os.PathLike[str]
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """A small, fixed environment, so that a user's settings cannot colour an image."""
+    """A small, fixed environment, so that an image does not depend on a user's settings."""
     kept = {
         name: os.environ[name]
         for name in ("NIX_REMOTE", "NIX_CONF_DIR", "NIX_STATE_DIR")
@@ -35,7 +35,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         "HOME": home,
         "LC_ALL": "C",
         "TZ": "UTC",
-        "E2FSCK_CONFIG": "/dev/null",  # /etc/e2fsck.conf changes how directories are packed
+        "E2FSCK_CONFIG": "/dev/null",  # since /etc/e2fsck.conf changes how directories are packed
         **(extra or {}),
     }
 

@@ -1,4 +1,4 @@
-"""Which programs this host has, and which packages bring those that it lacks."""
+"""Which programs this host has, and which packages have the missing ones."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 # Directories with mke2fs and other programs for administrators, which many users' PATH lacks.
 _ADMIN_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
-# Which Debian package brings a program, and its name in nixpkgs.
+# The Debian package of a program, and its name in nixpkgs.
 PACKAGES = {
     "chmod": ("coreutils", "coreutils"),
     "cp": ("coreutils", "coreutils"),

@@ -1,4 +1,4 @@
-"""Tell the user what is happening: bars on a terminal, plain lines elsewhere."""
+"""Show the progress of a run: bars on a terminal, plain lines elsewhere."""
 
 import os
 import sys
@@ -76,13 +76,13 @@ def draws_bars(stream: TextStream) -> bool:
 
 
 def _make_bar(stream: TextStream, name: str, total: int, unit: str) -> "tqdm[Never]":
-    # Imported only now: it takes 40 ms, which a run without bars can spare.
+    # Imported only here: it takes 40 ms, which a run without bars saves.
     from tqdm import tqdm  # noqa: PLC0415
 
     class Bar(tqdm):  # type: ignore[type-arg]
         """A bar that counts in the units of the rest."""
 
-        monitor_interval = 0  # no thread beside ours, which a host need not allow
+        monitor_interval = 0  # no other thread, because some hosts allow none
 
         @property
         def format_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Regular files of this host, to read: a FIFO or a device in the place of one is not waited for."""
+"""Read regular files of this host; a FIFO or a device in their place is an error, not a wait."""
 
 import errno
 import os
@@ -29,10 +29,10 @@ def read_file(path: Path) -> bytes:
 
 
 def input_fault(path: Path) -> str:
-    """Why what a user gives to be read is not waited for: the end of a sentence, or empty.
+    """Why a file of the user is not read: the end of a sentence, or empty.
 
-    A pipe that is open already, as of a shell's <(...), is fine: it has no name that leads to it.
-    A FIFO has one, and whoever opens it waits for a writer, who may never come.
+    A pipe that is already open, such as a shell's <(...), can be read. To open a FIFO is to wait
+    for a writer, which may never come.
     """
     try:
         mode = os.stat(path).st_mode

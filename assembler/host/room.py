@@ -1,6 +1,6 @@
-"""Room on the disks of this host: enough before the first byte, and the one that is full named.
+"""Free space on the disks of this host: checked before the first byte, and named if it runs out.
 
-What a quota leaves cannot be seen before it is used up.
+The space that a quota leaves is not visible before it is used up.
 """
 
 import os
@@ -31,16 +31,16 @@ def temporary(directory: Path, size: int = 0) -> Need:
 
 
 def free(directory: Path) -> int | None:
-    """The bytes that this process may still write to a disk; None where its driver does not tell.
+    """The bytes that this process may still write to a disk; None if they are unknown.
 
     Raises OSError.
     """
-    told = os.statvfs(directory)
-    if told.f_blocks == 0:
+    disk = os.statvfs(directory)
+    if disk.f_blocks == 0:
         return None
-    if told.f_files and not told.f_ffree:  # no inode is left
+    if disk.f_files and not disk.f_ffree:  # no inode is left
         return 0
-    return told.f_frsize * (told.f_bfree if os.geteuid() == 0 else told.f_bavail)
+    return disk.f_frsize * (disk.f_bfree if os.geteuid() == 0 else disk.f_bavail)
 
 
 def require_room(needs: Sequence[Need]) -> None:
@@ -63,17 +63,17 @@ def require_room(needs: Sequence[Need]) -> None:
 
 @contextmanager
 def watched(*needs: Need) -> Iterator[None]:
-    """Name the disk that is full where the block fails for that; raises HostError then.
+    """Raise HostError with the name of the full disk if the block fails because of one.
 
-    Use it inside what clears up, while all that was written is still there.
+    Use it inside the context that cleans up, while everything that was written is still there.
     """
     try:
         yield
     except (OSError, HostError, InternalError) as error:
         if not (lines := [line for need in needs for line in _full(need)]):
             raise
-        told = [reason(error)] if isinstance(error, OSError) else error.lines
-        raise HostError(*lines, *told) from error
+        causes = [reason(error)] if isinstance(error, OSError) else error.lines
+        raise HostError(*lines, *causes) from error
 
 
 def require_some_room(need: Need) -> None:

@@ -1,8 +1,7 @@
-"""Scratch directories: private, below one directory of this run, gone when they are not needed.
+"""Scratch directories: private, below one directory of the run, removed after use.
 
-That one is TMPDIR/assemble-<random>; the process holds a lock on it (flock(2)) for as long as it
-is there. A directory of that name without a lock was left by a run that was killed: the next run
-of the same user removes it.
+The directory of a run is TMPDIR/assemble-<random>. The process holds a lock on it (flock(2)). If
+such a directory has no lock, its run was killed: the next run of the same user removes it.
 """
 
 import fcntl
@@ -28,7 +27,7 @@ _NAME = re.compile(f"{_PREFIX}[0-9a-f]{{{2 * _RANDOM}}}")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-# Makes directories writable: at once where find could not look into them, else many in one go.
+# Makes directories writable: one at a time before find enters them, the others many at once.
 _OPEN_UP = (
     *("-type", "d", "("),
     *("!", "-perm", "-u+rx", "-exec", "chmod", "u+rwx", "{}", ";"),
@@ -39,10 +38,10 @@ _OPEN_UP = (
 def remove_tree(path: Path) -> None:
     """Remove a file, or a directory tree whose directories may be read-only; or nothing at all.
 
-    The mode of a file stays, since a hard link elsewhere has the same one. By find and rm, which
-    unlike shutil.rmtree do not stumble over a deep tree.
+    The mode of a file stays, since a hard link elsewhere has the same one. It uses find
+    and rm, because shutil.rmtree fails for a deep tree.
     """
-    if path.is_symlink():  # one that dangles would not `exist`
+    if path.is_symlink():  # `exists` is false for a dangling link
         path.unlink()
     elif path.exists():
         process.run(["find", path.absolute(), *_OPEN_UP], what=f"removing {path}")
@@ -52,7 +51,7 @@ def remove_tree(path: Path) -> None:
 class _Run:
     """The directory of this process, there from the first scratch directory to the last.
 
-    A signal may come at any time: what is noted here is still to be removed.
+    A signal may come at any time: the directories that are listed here are still to be removed.
     """
 
     def __init__(self) -> None:
@@ -102,7 +101,7 @@ class _Run:
             except OSError:
                 self._top = None
                 raise
-            self.end()  # before our lock, another run took it for a left-over
+            self.end()  # before we locked it, another run removed it as a left-over
 
     def end(self) -> None:
         """Remove the directory of this run with all that may be in it."""
@@ -130,7 +129,7 @@ def _remove(path: Path) -> None:
 
 
 def _lock(handle: int) -> bool:
-    """Lock a directory, where nobody else has, and its file system can."""
+    """Lock a directory, if nobody else has locked it and its file system has locks."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -150,11 +149,11 @@ def _remove_left_over(parent: Path) -> None:
     """Remove what killed runs of this user left in a directory."""
     try:
         names = os.listdir(parent)
-    except PermissionError:  # it may be written to all the same
+    except PermissionError:  # it may still be writable
         return
     for name in filter(_NAME.fullmatch, names):
         path = parent / name
-        with suppress(OSError, HostError):  # it is another user's, or a child of its writes on
+        with suppress(OSError, HostError):  # another user's, or still in use
             handle = os.open(path, _DIRECTORY)
             try:
                 ours = os.fstat(handle).st_uid == os.geteuid()
@@ -166,7 +165,7 @@ def _remove_left_over(parent: Path) -> None:
 
 
 class ScratchDirectory:
-    """A private directory, `name`, that goes away with all in it; a context manager."""
+    """A private directory, `name`, that is removed with its content; a context manager."""
 
     def __init__(self) -> None:
         self._path = _run.make()
@@ -202,10 +201,10 @@ def remove_scratch() -> None:
 
 @contextmanager
 def plain_name(path: Path) -> Iterator[Path]:
-    """Give a name for `path` in which no tool finds an option: a symlink in a scratch directory.
+    """Return a name for `path` that no tool misreads: a symlink in a scratch directory.
 
-    e2fsprogs takes what follows a `?` for options and mtools what follows an `@` for an offset;
-    a leading dash, a newline and bytes that are not UTF-8 do harm elsewhere.
+    e2fsprogs reads options after a `?`, and mtools an offset after an `@`. A leading dash, a
+    newline and bytes that are not UTF-8 harm other tools.
     """
     with scratch_directory() as scratch:
         alias = Path(scratch) / "image"

@@ -16,7 +16,7 @@ def load_library(declarations: str, soname: str, *, debian: str, nixpkgs: str) -
 
     Raises HostError with the packages that have the library where it cannot be loaded.
     """
-    # Imported late, for the parts of this program that work without it.
+    # Imported here, because parts of this program work without cffi.
     ffi: FFI = import_module("cffi").FFI()
     ffi.cdef(declarations)
     try:

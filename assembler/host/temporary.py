@@ -7,15 +7,15 @@ from assembler.errors import HostError, RequestError, reason
 
 
 def temporary_directory() -> Path:
-    """TMPDIR, or else /tmp, absolute and without links, as Nix insists on.
+    """TMPDIR, or else /tmp, absolute and without links, as Nix requires.
 
-    Raises HostError where it is not a directory that may be written to, and RequestError for a
-    name in which e2fsprogs finds options, after a `?`, or mtools an offset, after an `@`.
+    Raises HostError if it is not a writable directory, and RequestError for a name with a `?` or an
+    `@`: e2fsprogs reads options after the first, mtools an offset after the second.
     """
     given = os.environ.get("TMPDIR") or "/tmp"
     try:
         path = Path(os.path.realpath(given))
-    except OSError as error:  # it is relative, and the working directory has gone
+    except OSError as error:  # it is relative, and the working directory no longer exists
         raise HostError(f"TMPDIR {given}: {reason(error)}") from None
     if not set(str(path)).isdisjoint("?@"):
         raise RequestError(

@@ -1,8 +1,8 @@
-"""Text for people: what a terminal may be sent of it."""
+"""Text that is safe to print on a terminal."""
 
 
 def printable(text: str) -> str:
-    """A line in which nothing controls the terminal.
+    """A line without characters that control the terminal.
 
     Control characters, line ends, characters that change the direction of text, and bytes that
     were no UTF-8 come out as Python writes them in a string, such as `\\x1b`.

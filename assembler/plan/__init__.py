@@ -1,1 +1,1 @@
-"""What is asked for becomes a plan: everything looked up and decided before a byte is written."""
+"""Make a plan of a request: everything is looked up and decided before a byte is written."""

@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 
 
 def fat_places(volumes: Mapping[Role, Volume]) -> dict[str, Role]:
-    """Where in the machine the FATs of its disk are.
+    """Where the machine mounts the FATs of its disk.
 
-    A boot partition that the system does not mount counts as /boot, for it is made for that.
+    A boot partition that the system does not mount counts as /boot, its purpose.
     """
     fats = [volume for role, volume in volumes.items() if role is not Role.ROOT]
     usual = {Role.BOOT: BOOT}
@@ -36,10 +36,10 @@ def fat_places(volumes: Mapping[Role, Volume]) -> dict[str, Role]:
 def move_to_fats(
     tree: Tree, rows: Sequence[Row], places: Mapping[str, Role], data: BootData
 ) -> BootData:
-    """Take what rows have put where FATs are mounted out of the tree, and add it to these.
+    """Move the files of rows from the tree to the FATs that are mounted at their places.
 
-    Warns of modes, which a FAT does not hold. Raises RequestError with all that it cannot hold,
-    and with what the boot loader has there, too.
+    Warns of modes, which a FAT does not have. Raises RequestError with everything that a FAT cannot
+    hold, and with files that the boot loader has at the same place.
     """
     fats = {role: [*files] for role, files in data.files.items()}
     problems: list[str] = []
@@ -79,7 +79,7 @@ def move_to_fats(
 
 
 def _row_problems(rows: Sequence[Row], place: str, role: Role) -> list[str]:
-    """What rows say that a FAT cannot hold; warns of modes."""
+    """One line for each row with something that a FAT cannot hold; warns of modes."""
     if modes := [row.target for row in rows if row.mode is not None]:
         log.warning(
             Message(
@@ -103,10 +103,10 @@ def _row_problems(rows: Sequence[Row], place: str, role: Role) -> list[str]:
 
 
 def _take(tree: Tree, place: str) -> Iterator[tuple[str, Directory | Node, Path]]:
-    """Take what is below a directory out of a tree.
+    """Remove everything below a directory from a tree.
 
-    Gives each file, symlink and empty directory: its name relative to `place`, and where on this
-    host it is.
+    Yields each file, symlink and empty directory: its name relative to `place`, and its path on
+    this host.
     """
     top = tree.directory(os.fsencode(place))
     pending = [(b"", top)]
@@ -126,7 +126,7 @@ def _take(tree: Tree, place: str) -> Iterator[tuple[str, Directory | Node, Path]
 
 
 def _fault(node: Directory | Node, role: Role) -> str:
-    """Why what rows bring cannot be on a FAT; empty where it can."""
+    """Why a file of a row cannot be on a FAT; empty if it can."""
     if isinstance(node, Directory):
         return f"is an empty directory, which the {role.words} cannot hold: put a file into it"
     if node.kind == stat.S_IFLNK:
@@ -137,7 +137,7 @@ def _fault(node: Directory | Node, role: Role) -> str:
 
 
 def warn_of_hidden(rows: Sequence[Row], mounts: Iterable[Mount], seen: Iterable[str]) -> None:
-    """Tell of rows below what the system mounts from elsewhere; it finds `seen` on this disk."""
+    """Warn of rows that a mount from elsewhere hides; `seen` are the mounts of this disk."""
     for mount in mounts:
         if mount.place in ("/", "none", *seen) or "noauto" in mount.options:
             continue

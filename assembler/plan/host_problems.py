@@ -1,4 +1,4 @@
-"""What of this host stands in the way of a request: files, directories and programs."""
+"""The problems of a request on this host: files, directories and programs."""
 
 import os
 from collections.abc import Sequence

@@ -26,10 +26,10 @@ log = logging.getLogger(__name__)
 
 
 def decide_names(resolution: Resolution, store: Store) -> DiskNames:
-    """What file systems and partitions are called; warns of what another disk must be.
+    """The names of file systems and partitions; warns of mounts that another disk must have.
 
-    Raises RequestError with a line for each thing that the system mounts and this disk cannot
-    be; where something else boots the disk, that is warned of.
+    Raises RequestError with a line for each mount that this disk cannot be. If something else boots
+    the disk, these are warnings.
     """
     spec = resolution.spec
     claims = _claims(resolution)
@@ -77,7 +77,7 @@ def _names_a_table(fault: str) -> bool:
 
 
 def _other_tables(resolution: Resolution, mounts: Sequence[Mount]) -> list[str]:
-    """A line that names the partition tables with which a system finds all that it mounts."""
+    """A line that names the partition tables with which a system finds all its mounts."""
     fitting: list[str | Setting] = []
     for table in Table:
         other = replace(resolution, spec=replace(resolution.spec, partition_table=table))
@@ -102,7 +102,7 @@ def _asked_names(spec: Spec) -> Iterator[tuple[NamedDevice, Setting]]:
 
 
 def _read(store: Store, system: str) -> Bootspec | None:
-    """The bootspec of a system; whether it is right is the boot loader's concern."""
+    """The bootspec of a system, None for a wrong one: the boot loader reports that."""
     with suppress(RequestError):
         return read_system(store, system)
     return None
@@ -112,7 +112,7 @@ def _mounts(store: Store, system: str, spec: Bootspec | None) -> list[Mount]:
     """What a system mounts, by its fstab and its kernel parameters."""
     asked = parameter_mounts(() if spec is None else spec.kernel_params)
     mounts = read_mounts(store, system)
-    if asked and asked[0].place == "/":  # which the first stage of NixOS calls /dev/root, too
+    if asked and asked[0].place == "/":  # the first stage of NixOS also calls it /dev/root
         mounts = [
             replace(one, source=asked[0].source) if one.source == "/dev/root" else one
             for one in mounts
@@ -167,7 +167,7 @@ def _with_others(
 def _specialisations(
     where: str, spec: Bootspec | None
 ) -> Iterator[tuple[str, str, Bootspec | None]]:
-    """What each is called in messages, and its toplevel and bootspec."""
+    """The name of each in messages, its toplevel and its bootspec."""
     for name, inner in () if spec is None else spec.specialisations:
         yield f"{where}specialisation {name}", inner.toplevel, inner
 

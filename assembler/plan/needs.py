@@ -1,4 +1,4 @@
-"""How much room an image takes on the disks of this host, told from its plan."""
+"""How much room an image takes on the disks of this host, by its plan."""
 
 from pathlib import Path
 
@@ -16,16 +16,16 @@ _FAT_TABLES = 64  # of a FAT of so many bytes, its tables take one
 
 
 def image_needs(plan: Plan, beside: Path, scratch: Path) -> list[Need]:
-    """What the image takes in the directory `beside`, and the work on it in TMPDIR, `scratch`.
+    """The room for the image in the directory `beside`, and for temporary files in `scratch`.
 
-    Holes take nothing, nor does data that `beside` can share with the store.
+    Holes take no room, nor does data that `beside` can share with the store.
     """
     demand, in_appliance = plan.demand, plan.spec.writes_in_appliance
     fats = sum(map(_used, plan.fats))
     root = demand.blocks * BLOCK + demand.inodes * _INODE
     shared = 0 if in_appliance or not can_share(beside, plan.tree) else demand.data
     payload = demand.data + demand.inodes * _HEADERS if in_appliance else 0
-    # check-image's tools want copies: of FATs, of what is booted, of all if sectors are large.
+    # The check copies FATs and boot files, and the whole image if its sectors are large.
     copies = fats + (root if plan.layout.sector_size != SECTOR else _booted(plan))
     name = Message("the disk of ", Setting("out"), f" ({beside})")
     return [Need(beside, name, root - shared + fats), temporary(scratch, max(payload, copies))]

@@ -27,20 +27,20 @@ from assembler.tree.tree import Tree
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the image will be."""
+    """The layout and the content of an image."""
 
-    spec: Spec  # what was asked for, with what the system decides of it
+    spec: Spec  # the request, with everything that the system decides
     layout: Layout
     tree: Tree
     demand: Demand
     root: RootFileSystem
     fats: tuple[Fat, ...]  # the EFI system partition, and one for kernels
     loader: BootLoader
-    code: BootCode | None  # what a BIOS starts, where it is made here
+    code: BootCode | None  # for a BIOS; None if it is not made here
     volumes: Mapping[Role, Volume]
     architecture: str  # of the system, as Nix calls it: x86_64-linux
-    bootspec: Bootspec | None  # of the system; None where it has no kernel
-    disks: frozenset[str] = frozenset()  # what the machine must call the disk: sda
+    bootspec: Bootspec | None  # of the system; None if it has no kernel
+    disks: frozenset[str] = frozenset()  # the name that the machine must give the disk: sda
 
 
 def make_plan(request: Request, staged: StagedRoot, boot: BootData) -> Plan:

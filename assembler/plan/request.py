@@ -133,12 +133,15 @@ def read_request(spec: Spec, scratch: Path) -> Request:
     assert closure is not None
     assert resolution is not None
     assert loader is not None
-    return _request(resolution, closure, files, loader, names, mounts, rows)
+    return _request(
+        resolution, closure, files=files, loader=loader, names=names, mounts=mounts, rows=rows
+    )
 
 
 def _request(
     resolution: Resolution,
     closure: Closure,
+    *,
     files: ClosureFiles,
     loader: BootLoader,
     names: DiskNames,

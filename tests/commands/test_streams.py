@@ -11,7 +11,7 @@ import pytest
 from tests.support.systems import System, make_system
 
 BIN = Path(sys.executable).parent
-TOLD = "it is done, but not told: standard output could not be written: "
+TOLD = "it is done, but its result could not be printed: standard output could not be written: "
 
 
 @pytest.fixture(scope="module")
