@@ -37,6 +37,7 @@ python3Packages.buildPythonApplication {
   ];
   dependencies = with python3Packages; [
     cffi
+    pyparted
     tqdm
   ];
   makeWrapperArgs = [

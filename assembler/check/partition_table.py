@@ -1,4 +1,4 @@
-"""Read the partition table of an image, with util-linux's tools."""
+"""Read the partition table of an image with util-linux's tools, and compare it with libparted's."""
 
 import json
 import re
@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from assembler.check import libparted
 from assembler.check.gpt import MAGIC, gpt_faults
 from assembler.check.part import Part
 from assembler.host import process
@@ -34,7 +35,7 @@ class DiskTable:
 
 
 def read_table(image: Path) -> DiskTable | None:
-    """The table of an image, None where it has none that the tools know."""
+    """The table of an image, None if it has none that the tools know."""
     table, end = _read(image), _end_of_gpt(image)
     missing = table is not None and table.kind == "dos" and _speaks_of_gpt(table)
     if table is not None and missing:
@@ -51,11 +52,14 @@ def read_table(image: Path) -> DiskTable | None:
         return replace(table, faults=(_WHERE + fault,))
     if table is not None and table.kind == "gpt":
         own = gpt_faults(image, table.sector_size)
-        said = [fault.removeprefix(_WHERE) for fault in table.faults]
-        faults = (_WHERE + "; ".join([*said, *own]),) if said or own else ()
+        known = [fault.removeprefix(_WHERE) for fault in table.faults]
+        faults = (_WHERE + "; ".join([*known, *own]),) if known or own else ()
         size = image.stat().st_size
         inside = all(part.start + part.size <= size for part in table.parts)
-        return replace(table, faults=faults, whole=inside)
+        table = replace(table, faults=faults, whole=inside)
+    if table is not None and table.sector_size == SECTOR and not table.faults:
+        others = libparted.table_faults(image, table.kind, table.parts)
+        return replace(table, faults=tuple(f"{_WHERE}{fault}" for fault in others))
     return table
 
 
@@ -84,7 +88,7 @@ def _end_of_gpt(image: Path) -> int | None:
 
 
 def _read(image: Path) -> DiskTable | None:
-    """What the tools say; raises HostError, also for an image that keeps them from ending."""
+    """The table as the tools print it; raises HostError, also if a tool does not end."""
     if _has_large_sectors(image):
         return _read_with_fdisk(image)
     done = process.run(
@@ -96,12 +100,12 @@ def _read(image: Path) -> DiskTable | None:
     if done.returncode:
         return None
     try:
-        # sfdisk tells names as they are, whether JSON allows that or not.
-        said = json.loads(done.stdout.decode(errors="replace"), strict=False)
+        # sfdisk prints names as they are, whether JSON allows that or not.
+        document = json.loads(done.stdout.decode(errors="replace"), strict=False)
     except ValueError as error:
-        fault = f"{_WHERE}sfdisk tells of it in no JSON that can be read: {error}"
+        fault = f"{_WHERE}sfdisk prints JSON that cannot be read: {error}"
         return DiskTable("gpt", SECTOR, (), (fault,), whole=False)
-    table = said["partitiontable"]
+    table = document["partitiontable"]
     unit = table.get("sectorsize", SECTOR)
     parts = [
         Part(
@@ -124,7 +128,7 @@ def _has_large_sectors(image: Path) -> bool:
 
 
 def _read_with_fdisk(image: Path) -> DiskTable:
-    """Unlike sfdisk, fdisk can be told the size of a sector."""
+    """fdisk takes the size of a sector as an option, and sfdisk does not."""
     done = process.run(
         ["fdisk", "-b", str(_LARGE_SECTOR), "-l", "-o", _FDISK_COLUMNS, image],
         what="reading the partition table",
@@ -137,21 +141,21 @@ def _read_with_fdisk(image: Path) -> DiskTable:
             number, start, size, kind, name = match.groups()
             place = int(start) * _LARGE_SECTOR, int(size) * _LARGE_SECTOR
             parts.append(Part(int(number), name or "", kind.lower(), *place))
-    said = " ".join(done.stderr.decode(errors="replace").split())
-    faults = (f"{_WHERE}{said}",) if said or done.returncode else ()
+    complaint = " ".join(done.stderr.decode(errors="replace").split())
+    faults = (f"{_WHERE}{complaint}",) if complaint or done.returncode else ()
     return DiskTable("gpt", _LARGE_SECTOR, tuple(parts), faults)
 
 
 def _faults(image: Path) -> list[str]:
-    """What `sfdisk --verify` says against the table."""
+    """The faults that `sfdisk --verify` finds."""
     done = process.run(
         ["sfdisk", "--verify", image],
         what="verifying the partition table",
         ok=_STATUSES,
         limit=_LIMIT,
     )
-    said = (done.stderr + done.stdout).decode(errors="replace").replace(f"{image}:", "")
-    # A damaged backup table is told on stderr, and is no error to sfdisk.
-    if done.returncode == 0 and "No errors detected" in said and not done.stderr:
+    printed = (done.stderr + done.stdout).decode(errors="replace").replace(f"{image}:", "")
+    # A damaged backup table is no error to sfdisk: only stderr shows it.
+    if done.returncode == 0 and "No errors detected" in printed and not done.stderr:
         return []
-    return [f"{_WHERE}{' '.join(said.split())}"]
+    return [f"{_WHERE}{' '.join(printed.split())}"]

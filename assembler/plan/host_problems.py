@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assembler.appliance import session
+from assembler.check import libparted
 from assembler.disk import writer
 from assembler.disk.tables import Table
 from assembler.errors import HostError, Message, Setting
@@ -53,7 +54,7 @@ def require_tools(spec: Spec) -> None:
     """Raise HostError with a line for each tool that the host lacks."""
     missing = programs.require(*_TOOLS)
     if spec.table is not Table.NONE:
-        missing += writer.problems()
+        missing += writer.problems() + libparted.problems()
     if spec.table is not Table.NONE or spec.loader_type.boots:
         missing += programs.require("grub-fstest", "grub-script-check")  # for boot chains
     if spec.sector_size != SECTOR:

@@ -1,13 +1,19 @@
-"""Tables that libfdisk wrote are read back, of each kind and size of sector."""
+"""Tables that libfdisk wrote are read back, of each kind and size of sector.
+
+Without these tests a table that firmware reads in another way would pass for a good one.
+"""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from assembler.check import libparted
 from assembler.check.image import check_image
 from assembler.check.partition_table import read_table
 from assembler.disk.tables import Table
+from assembler.errors import HostError
 from assembler.units import MIB
 from tests.support.boot_images import make
 
@@ -102,3 +108,33 @@ def test_an_mbr_that_is_cut_off(tmp_path: Path) -> None:
     fault = "the image is 4096 bytes short of what its partition table says"
     assert check_image(image).faults == (fault,)
     assert [part.number for part in check_image(image).parts] == [1]
+
+
+@pytest.mark.parametrize("table", [Table.EFI, Table.LEGACY, Table.HYBRID])
+def test_libparted_must_read_the_same(tmp_path: Path, table: Table) -> None:
+    """It is compared with what sfdisk reads, so each can be wrong alone."""
+    image = tmp_path / "disk"
+    make(image, table, 8 * MIB)
+    found = read_table(image)
+    assert found is not None
+    assert libparted.table_faults(image, found.kind, found.parts) == []
+    first, *others = found.parts
+    moved = [replace(first, start=first.start + MIB), *others]
+    [line] = libparted.table_faults(image, found.kind, moved)
+    assert line.startswith("libparted reads other partitions: ")
+    [line] = libparted.table_faults(image, "dos" if table.is_gpt else "gpt", found.parts)
+    assert line.startswith("libparted reads a table of type ")
+
+
+def test_what_libparted_cannot_read(tmp_path: Path) -> None:
+    image = tmp_path / "disk"
+    image.write_bytes(bytes(MIB))
+    [line] = libparted.table_faults(image, "gpt", [])
+    assert line.startswith("libparted cannot read it: ")
+
+
+def test_a_host_without_libparted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libparted, "_BINDING", "no_such_module")
+    assert "python3-parted (Debian)" in libparted.problems()[0]
+    with pytest.raises(HostError, match="python3-parted"):
+        libparted.table_faults(tmp_path, "gpt", [])

@@ -161,7 +161,7 @@ let
       licenses.mit = "MIT"; platforms.linux = [ "x86_64-linux" ];
     };
     python3Packages = {
-      cffi = package "cffi"; tqdm = package "tqdm";
+      cffi = package "cffi"; pyparted = package "pyparted"; tqdm = package "tqdm";
       setuptools = package "setuptools"; shtab = package "shtab";
       argparse-manpage = package "argparse-manpage";
       buildPythonApplication = about: package "${about.pname}-${about.version}" // about;
