@@ -119,7 +119,7 @@ class Findings:
 
 
 def reason(error: OSError) -> str:
-    """What the system said, with the file that it said it of where it is known."""
+    """The system's message for an error, with the file if it is known."""
     words = error.strerror or str(error)
     if error.errno == errno.EFBIG:
         words += " for ulimit -f, or for the file system"

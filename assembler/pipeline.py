@@ -53,7 +53,7 @@ def assemble(spec: Spec, progress: Progress | None = None) -> tuple[Plan, Report
     with scratch_directory() as scratch, watched(temporary(tmp)):
         with progress.step("reading the closure"):
             request = read_request(spec, Path(scratch))
-            spec = request.spec  # in which everything is decided that was left open
+            spec = request.spec  # with everything decided that was left open
         with progress.step("preparing the root"):
             root = stage_root(request, Path(scratch) / "root")
             boot = complete_tree(request, root)
@@ -134,7 +134,7 @@ def prepare(
 
 
 def _require_copies(disk: Need, tree: Tree, mode: CopyMode) -> None:
-    """Raise RequestError for a copy mode that cannot be had, HostError where copies have no room.
+    """Raise RequestError for an impossible copy mode, HostError if there is no room for copies.
 
     `disk` is the one of the directory that is filled.
     """
@@ -183,8 +183,8 @@ def _run_installer(plan: Plan, progress: Progress, appliance: Appliance) -> None
 def _check(image: Path, plan: Plan) -> Report:
     """Read an image back; raises an error for one that is not to be kept.
 
-    That is our fault, unless the image is well made of what does not boot, or the system's own
-    installer made it unsound.
+    InternalError, unless a sound image does not boot, or the system's own installer made it
+    unsound: then HostError.
     """
     loader = plan.spec.loader_type
     report = check_image(

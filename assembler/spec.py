@@ -40,7 +40,7 @@ class RootSpec:
     closures: tuple[Path, ...] = ()
     store: Path = Path("/")  # the directory whose nix/store has the files
     additional_paths: tuple[str, ...] = ()
-    check_hashes: bool | None = None  # None: those that the live store does not vouch for
+    check_hashes: bool | None = None  # None: those whose hash the live store has not given
     generations: tuple[ProfileGeneration, ...] = ()  # of the system profile
     channel: str | None = None  # store path of root's channels
     configuration: Path | None = None  # what becomes /etc/nixos/configuration.nix
@@ -49,7 +49,7 @@ class RootSpec:
 
     @property
     def other_paths(self) -> list[str]:
-        """The store paths besides the system whose closures are on the machine, too."""
+        """The store paths beside the system whose closures are on the machine, too."""
         return [*self.additional_paths, *self.profile_paths[1:]]
 
     @property
@@ -132,7 +132,7 @@ class Spec:
     def loader(self) -> str:
         """The boot loader: the one asked for, else GRUB, or none on a bare file system.
 
-        What the system decides instead, `assembler.plan.resolve` tells.
+        `assembler.plan.resolve` decides what the system decides instead.
         """
         if self.boot_loader is not None:
             return self.boot_loader
@@ -140,7 +140,7 @@ class Spec:
 
     @property
     def loader_type(self) -> type[BootLoader]:
-        """The class of the boot loader, which has what is known of it beforehand."""
+        """The class of the boot loader, with everything that needs no lookup."""
         return LOADERS[self.loader]
 
     @property
@@ -188,7 +188,7 @@ class Spec:
         return lines
 
     def boot_problems(self) -> list[str]:
-        """Why the boot loader does not go with the rest."""
+        """One line for each reason why the boot loader does not go with the other settings."""
         kind = self.table
         table, sectors = Setting("partition_table", kind), Setting("sector_size", self.sector_size)
         lines = [*self.loader_type.disk_problems(kind, self.sector_size)]
@@ -214,7 +214,7 @@ class Spec:
         return lines + _subvolume_problems(self.subvolumes)
 
     def _kind_problems(self, kind: RootKind) -> list[str]:
-        """What is asked for and a kind of file system does not have."""
+        """One line for each setting that a kind of file system cannot have."""
         lines = list[str]()
         if not self.has_label_that_fits:
             label = Setting("label", repr(self.label))

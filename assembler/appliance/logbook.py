@@ -1,4 +1,4 @@
-"""The log of an appliance: what libguestfs, QEMU, the kernel and the programs in it say."""
+"""The log of an appliance: the output of libguestfs, QEMU, the kernel and the programs in it."""
 
 import os
 import shutil
@@ -11,25 +11,25 @@ from assembler.host.temporary import temporary_directory
 
 
 class Logbook:
-    """A file that an appliance's words go to; `path` is where."""
+    """The file `path`, to which an appliance writes its output."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._launched = 0  # bytes that were there when the last launch began
 
     def begin_launch(self) -> None:
-        """From here on is what `said` gives."""
+        """Let `text` begin here."""
         with suppress(OSError):
             self._launched = self.path.stat().st_size
 
-    def said(self) -> str:
-        """What has been said since the last launch began."""
-        with suppress(OSError):  # where TMPDIR is full there may be none
+    def text(self) -> str:
+        """The output since the last launch began."""
+        with suppress(OSError):  # if TMPDIR is full there may be none
             return self.path.read_bytes()[self._launched :].decode(errors="replace")
         return ""
 
     def keep(self, message: str) -> str:
-        """Put the log, with a last message, where it stays, and say where that is."""
+        """Move the log, with a last message, to where it stays; returns the place in words."""
         try:
             with self.path.open("a") as file:
                 file.write(f"\n{message}\n")

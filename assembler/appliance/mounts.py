@@ -35,5 +35,5 @@ def mount(
     return lines
 
 
-# Only syncfs(2) tells of data that could not be written after the program that wrote them ended.
+# Only syncfs(2) reports data that could not be written after the program that wrote it ended.
 UNMOUNT = [f"sync -f {TARGET}", f"umount -R {TARGET}"]

@@ -1,4 +1,4 @@
-"""What an appliance gets of this host."""
+"""How much memory and how many processors an appliance gets."""
 
 import os
 import re
@@ -8,14 +8,14 @@ from pathlib import Path
 from assembler.units import MIB
 
 _MAX_PROCESSORS = 4
-# MiB. More memory is not faster: what the appliance touches for the first time the host must give.
+# MiB. More memory is not faster: the host must provide each page when it is first touched.
 _LEAST_MEMORY, _MOST_MEMORY = 384, 2048
 DEFAULT_CACHE = "/var/tmp"  # LIBGUESTFS_CACHEDIR in guestfs(3)
 _MEMINFO = Path("/proc/meminfo")  # proc_meminfo(5)
 
 
 def problems() -> list[str]:
-    """What is wrong with the variables that set what an appliance gets, one line each."""
+    """One line for each wrong variable of the environment that sets memory or cache."""
     lines = []
     memory = os.environ.get("LIBGUESTFS_MEMSIZE", "")
     if memory and not re.fullmatch("[1-9][0-9]{0,9}", memory):

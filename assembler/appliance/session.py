@@ -1,4 +1,4 @@
-"""A running appliance: start it, let its shell do things, end it."""
+"""A running appliance: start it, run scripts in its shell, end it."""
 
 import importlib.util
 import logging
@@ -28,13 +28,13 @@ log = logging.getLogger(__name__)
 # cpufeatures.h: 32 a word) recommend for copying are the slowest way: QEMU emulates them
 # byte by byte. Without them a kernel copies by plain loads and stores, a third faster on the whole.
 _SLOW_COPIES = "clearcpuid=297,580,112"  # erms, fsrm, rep_good
-# In a machine that runs nothing but us there is nobody to be protected from.
+# A machine that runs only our programs needs no protection from others.
 _UNGUARDED = "mitigations=off init_on_alloc=0"
 # Seconds in which an appliance must start with KVM: before it is tried without, and where it must
 # have KVM. Some hosts have a KVM that is broken, or slower than emulation; with one that works the
 # start takes a few seconds.
 _LIMIT_BEFORE_TCG, _LIMIT = 40, 120
-_TAIL_LINES = 12  # of what a failed script said
+_TAIL_LINES = 12  # of the output of a failed script
 # Where the disks are on the appliance's PCI bus, so that they are /dev/vda, /dev/vdb in this order.
 _FIRST_SLOT = 0x10
 
@@ -49,8 +49,8 @@ class AttachedDisk:
 
     def options(self, slot: int) -> list[str]:
         """QEMU's `-device` and `-drive` for it."""
-        # What the image gets is flushed once, when it is finished. A full disk is an I/O error:
-        # by default QEMU would stop the machine and wait for somebody.
+        # The image is flushed once, when it is finished. A full disk is an I/O error: by default
+        # QEMU would stop the machine and wait for a user.
         how = "readonly=on" if self.read_only else "discard=unmap,werror=report"
         file = os.fsdecode(self.path).replace(",", ",,")
         # libguestfs sets the property `scsi` of virtio-blk-pci, which QEMU 9.1 dropped, so that no
@@ -73,7 +73,7 @@ def problems() -> list[str]:
 
 
 class Appliance:
-    """An appliance with the disks given; a context manager that never leaves one running.
+    """An appliance with some disks; a context manager that never leaves one running.
 
     All failures are HostError, with cause, remedy and the place of the log.
     """
@@ -86,7 +86,7 @@ class Appliance:
         *,
         memory: int = 0,
     ) -> None:
-        """`memory` is what the work may take, in bytes, besides what any appliance does."""
+        """`memory` is what the work may take, in bytes, beside the needs of any appliance."""
         self._disks, self._asked, self._progress = disks, asked, progress
         self._scratch = scratch_directory()
         self._directory = Path(self._scratch.name)
@@ -127,7 +127,7 @@ class Appliance:
     def shutdown(self) -> None:
         """End the appliance in good order, with all in the images; otherwise raises HostError."""
         answer = self._worker.call({"shutdown": True})
-        if "error" in answer or write_failed(self._log.said()):
+        if "error" in answer or write_failed(self._log.text()):
             answer.setdefault("error", "the image could not be written")
             raise self._failure("ending the appliance", answer)
 
@@ -164,7 +164,7 @@ class Appliance:
         """Why the appliance did not start with KVM, in a few words."""
         if self._worker.was_too_slow:
             return TOO_SLOW
-        known = kvm_failed(f"{message}\n{self._log.said()}") or self._cause(message)
+        known = kvm_failed(f"{message}\n{self._log.text()}") or self._cause(message)
         return known or "QEMU died"
 
     def _launch(
@@ -192,7 +192,7 @@ class Appliance:
         message = str(answer["error"]).removeprefix("debug: ").strip()
         alive = bool(answer.get("alive"))
         if not alive:
-            self._worker.end()  # so that the log has its last words
+            self._worker.end()  # so that the log is complete
         known = self._cause(message)
         if alive and not known:
             first, *tail = message.splitlines()[-_TAIL_LINES:] or [""]
@@ -212,7 +212,7 @@ class Appliance:
             "image": str(image),
             "free": format_size(shutil.disk_usage(image).free),
         }
-        return cause(f"{message}\n{self._log.said()}", facts, started=self._started)
+        return cause(f"{message}\n{self._log.text()}", facts, started=self._started)
 
     def _end(self) -> None:
         self._worker.end()

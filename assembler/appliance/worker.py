@@ -121,7 +121,7 @@ class RequestLoop:
         return str(handle.get_memsize())
 
     def _on_appliance(self, _event: int, _handle: int, text: str | bytes, _array: object) -> None:
-        """Output of QEMU, of the appliance's kernel and of the programs in it."""
+        """Pass on output of QEMU, of the appliance's kernel and of the programs in it."""
         output = _bytes(text)
         sys.stderr.buffer.write(output)
         sys.stderr.buffer.flush()

@@ -25,7 +25,7 @@ OnLine = Callable[[str], None]
 
 
 class WorkerProcess:
-    """Starts and ends the process, which writes to a log, and has its requests answered."""
+    """Starts and ends the process, which writes to a log, and sends it requests."""
 
     def __init__(self, log_path: Path, directory: Path) -> None:
         """`directory` is where libguestfs and QEMU put their temporary files."""

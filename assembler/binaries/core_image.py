@@ -54,7 +54,7 @@ class ObjectType(IntEnum):
 
 
 class CoreImageError(ValueError):
-    """It is no core image of GRUB's, or a damaged one: in a few words, without its name."""
+    """It is not a core image of GRUB, or a damaged one: a short message without its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class CoreImage:
     config: str | None  # the commands that it begins with
     memdisk: bool  # whether it brings a file system of its own
     modules: tuple[str, ...]
-    version: str = ""  # the release, where a program for EFI tells it
+    version: str = ""  # the release, if a program for EFI contains it
 
 
 def read_blocklist(sector: bytes) -> tuple[Block, ...]:
@@ -136,7 +136,7 @@ def read_efi_core(program: bytes) -> CoreImage:
 
 
 def _version(pe: Pe, program: bytes) -> str:
-    """What a program's SBAT says is the release of GRUB, if it has any (shim's SBAT.md)."""
+    """The release of GRUB in a program's SBAT, if it has one (shim's SBAT.md)."""
     section = pe.section(".sbat")
     text = b"" if section is None else program[section.offset : section.end]
     for line in _text(text).splitlines():
@@ -149,7 +149,7 @@ def _version(pe: Pe, program: bytes) -> str:
 def _decompress_from(
     core: bytes, places: range, compressed: int, size: int
 ) -> tuple[bytes | None, int | None]:
-    """Look for the compressed part at some places: what was in it, and where it ends."""
+    """Look for the compressed part at some places; returns its content and where it ends."""
     tries = max(4, _MAX_WORK // size)
     for at in places:
         # The first byte of an LZMA stream is 0, those behind it are not, so few places are tried.

@@ -1,4 +1,4 @@
-"""Tell whether kernels, initial RAM disks and device trees are such, and whole if they say so.
+"""Check kernels, initial RAM disks and device trees, and that they are complete.
 
 Kernels: Linux, Documentation/arch/x86/boot.rst, Documentation/arch/arm64/booting.rst,
 drivers/firmware/efi/libstub/zboot-header.S.
@@ -41,8 +41,8 @@ _WITHOUT_CHECKSUM = (6, 16)  # the release of Linux from which on a bzImage has 
 def check_kernel(header: bytes, size: int | None = None) -> str | None:
     """Check a Linux kernel of `size` bytes, if known, by its beginning.
 
-    A bzImage says how long it is, an EFI zboot image as well; an arm64 Image does not.
-    Returns the architecture that it is for as `Names.linux`, None where it does not say so.
+    A bzImage and an EFI zboot image contain their lengths, an arm64 Image does not. Returns the
+    architecture as `Names.linux`, None if the kernel does not contain it.
     Raises PayloadError.
     """
     machine, needed = None, 0
@@ -137,9 +137,9 @@ def _check_compressed(file: BinaryIO, start: int, length: int, *, tail: bool) ->
         raise PayloadError(f"what it should decompress goes on beyond its byte {end}")
     if tail and found.size is not None:
         file.seek(end - 4)
-        told = int.from_bytes(file.read(4), "little")
-        if told != found.size & 0xFFFFFFFF:
-            raise PayloadError(f"it decompresses to {found.size} bytes, not to {told}")
+        expected = int.from_bytes(file.read(4), "little")
+        if expected != found.size & 0xFFFFFFFF:
+            raise PayloadError(f"it decompresses to {found.size} bytes, not to {expected}")
 
 
 def _has_checksum(file: BinaryIO, header: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Walk the way of a BIOS: boot sector, core image, GRUB's configuration, files.
+"""Follow the boot chain for BIOS: boot sector, core image, GRUB's configuration, files.
 
 The formats are those that assembler.boot.grub.bios writes.
 """
@@ -74,7 +74,7 @@ def _boot_sector(disk: BootDisk) -> tuple[bytes, int]:
 
 
 def _area(disk: BootDisk) -> tuple[int, int, str]:
-    """Where a core image may lie: start and end in bytes, and how to call it."""
+    """Where a core image may be: start and end in bytes, and its name in messages."""
     for part in disk.partitions:
         if part.type_guid == PartitionType.BIOS_BOOT:
             return part.start, part.start + part.size, part.where
@@ -85,7 +85,7 @@ def _area(disk: BootDisk) -> tuple[int, int, str]:
 
 
 def _core_image(disk: BootDisk, lba: int) -> tuple[bytes, CoreImage, int]:
-    """The core image that the boot sector loads: as it is, as it was built, and its sectors."""
+    """The core image that the boot sector loads: its bytes, its content, and its sectors."""
     start, end, where = _area(disk)
     if lba * SECTOR != start and (disk.table == "gpt" or not start <= lba * SECTOR < end):
         called = "the BIOS boot partition" if disk.table == "gpt" else where

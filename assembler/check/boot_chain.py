@@ -12,7 +12,7 @@ from assembler.units import SECTOR
 
 
 class BrokenError(Exception):
-    """A link is broken: which one, and why, in one line."""
+    """A link of a chain is broken; the message says which one and why."""
 
 
 class ForeignError(BrokenError):
@@ -39,7 +39,7 @@ class BootDisk:
 class BootChain:
     """The links from a firmware to a kernel; `fault` names the broken one, if any.
 
-    Without a name of a firmware it stands for all chains, of which there is none.
+    Without the name of a firmware, it means that there is no chain at all.
     """
 
     firmware: str

@@ -35,7 +35,7 @@ _COMPRESSED = struct.Struct("<8xI")
 def check_boot_code(disk: BootDisk, home: Location, sector: bytes, core: bytes) -> None:
     """Check the boot sector and the core image's own code, by the files below `home` if any.
 
-    What is not there is not compared. Raises BrokenError.
+    Files that are absent are not compared. Raises BrokenError.
     """
     known = _GrubFiles(disk, home, BIOS)
     boot, first, decompressor = (
@@ -73,7 +73,7 @@ class _GrubFiles:
         self._platform = platform
 
     def read(self, name: str, limit: int = _MAX_FILE) -> bytes:
-        """A file, at most `limit` bytes of it, empty where there is none."""
+        """A file, at most `limit` bytes of it; empty if there is none."""
         if self._home.number is None:
             return b""
         try:

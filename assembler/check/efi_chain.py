@@ -1,4 +1,4 @@
-"""Walk the way of a UEFI: EFI system partition, the program for removable media, what it starts.
+"""Follow the boot chains for UEFI, from the program for removable media on the ESP.
 
 Where there is none for removable media, those that an installed system has a boot entry for.
 
@@ -85,14 +85,14 @@ def _has_directory(disk: BootDisk, esp: Part) -> bool:
 
 
 def is_empty(disk: BootDisk, esp: Part) -> bool:
-    """Whether nobody put anything into the EFI system partition."""
+    """Whether the EFI system partition is empty."""
     return disk.reader.file_system(esp.number) is not None and not disk.reader.names(
         esp.number, "/"
     )
 
 
 def _installed(disk: BootDisk, esp: Part) -> list[tuple[str, Machine]]:
-    """What systems installed beside EFI/BOOT, by path and machine: shim, or else a loader."""
+    """Programs that systems installed beside EFI/BOOT, by path and machine: shim, or a loader."""
     found = []
     for directory in disk.reader.names(esp.number, "/EFI"):
         if not directory.endswith("/"):
@@ -107,7 +107,7 @@ def _installed(disk: BootDisk, esp: Part) -> list[tuple[str, Machine]]:
 
 
 def _judge(walked: list[tuple[Machine, Trail]]) -> None:
-    """Programs for machines that the system is not for are no fault, if there is one that fits."""
+    """Excuse faults of programs for other machines, if there is one for the system's machine."""
     fitting = {machine.names.linux for machine, trail in walked if not trail.fault}
     fits = any(not trail.foreign for _, trail in walked)
     for machine, trail in walked:
@@ -140,7 +140,7 @@ def _walk(trail: Trail, disk: BootDisk, esp: Part, path: str, machine: Machine) 
         return
     trail.links.append(f"{where} (GRUB)")
     shell = start_grub(disk, core, started_from=esp.number, directory=directory)
-    if not program.signed:  # else its signature tells whether it is whole
+    if not program.signed:  # otherwise its signature shows whether it is whole
         try:
             check_efi_core(disk, prefix_of(shell), core.platform, program.data)
         except BrokenError as error:

@@ -104,11 +104,11 @@ class EntryReader:
         )
 
     def _leads_away(self, kernel: Load) -> bool:
-        """Whether it is another boot loader, which systemd-boot starts as it does kernels."""
+        """Whether it is another boot loader: systemd-boot starts these as it starts kernels."""
         return kernel.command == "chainloader" and not self.efi
 
     def _beginnings(self, entries: Iterable[Entry]) -> Iterator[tuple[int, str, int]]:
-        """What will be read of entries: partition, path, and how many bytes."""
+        """What will be read for entries: partition, path, and how many bytes."""
         for entry in entries:
             for load in entry.loads:
                 if load.place.number is not None:
@@ -220,11 +220,11 @@ class EntryReader:
                     raise PayloadError(f"it differs from {path} in {root.where}")
 
     def _init(self, entry: Entry, kernel: Location) -> list[str]:
-        """The program that the kernel is told to start, which must be in a root."""
+        """The program that the kernel starts, by its parameter init=; it must be in a root."""
         init = _init_of(entry)
         if init is None:
             if any(load.command == "linux" for load in entry.loads) and self._is_generation(entry):
-                raise BrokenError("its kernel is not told which init to start")
+                raise BrokenError("its kernel has no parameter init=")
             return []
         for number, path in self._candidates(init, kernel):
             if self.disk.reader.exists(number, path):
@@ -258,7 +258,7 @@ class EntryReader:
 
 
 def _init_of(entry: Entry) -> str | None:
-    """The program that the kernel is told to start, if it is told."""
+    """The program that the kernel starts, by its parameter init=, if it has one."""
     words = [word for load in entry.loads for word in load.arguments]
     return next((word[5:] for word in reversed(words) if word.startswith("init=/")), None)
 

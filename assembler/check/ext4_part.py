@@ -1,8 +1,8 @@
 """Let e2fsck read an ext4.
 
-Its exit status alone does not tell: it ignores some faults that Linux does not ignore, such as the
-checksum of a group descriptor (Linux, fs/ext4/super.c, ext4_check_descriptors). So whatever it
-says besides its headings and its summary is a fault.
+Its exit status alone is not enough: e2fsck accepts some faults that Linux does not accept, such as
+the checksum of a group descriptor (Linux, fs/ext4/super.c, ext4_check_descriptors). So every line
+that it prints, beside its headings and its summary, is a fault.
 """
 
 import re
@@ -45,16 +45,16 @@ def check_ext4(image: Path, part: Part) -> Part:
         )
     except TooSlowError as error:
         return replace(part, fault=str(error).splitlines()[0])
-    said = (done.stdout + done.stderr).decode(errors="backslashreplace")
-    said = said.replace(str(image), image.name)  # which may have any character in it
-    totals = _TOTALS.search(said)
-    complaint = next((line for line in said.splitlines() if not _EXPECTED.fullmatch(line)), "")
+    printed = (done.stdout + done.stderr).decode(errors="backslashreplace")
+    printed = printed.replace(str(image), image.name)  # which may have any character in it
+    totals = _TOTALS.search(printed)
+    complaint = next((line for line in printed.splitlines() if not _EXPECTED.fullmatch(line)), "")
     if done.returncode or totals is None:
         return replace(part, fault=f"e2fsck: {complaint.strip() or _silent(done.returncode)}")
     inodes, _all_inodes, blocks, all_blocks = (int(number) for number in totals.groups())
     # Linux knows no larger blocks than 64 KiB.
     block_size = 1024 << min(struct.unpack_from("<I", superblock, _BLOCK_SIZE_AT)[0], 6)
-    # e2fsck asks whether to go on with an ext4 that is cut off, and takes it for a good one.
+    # For an ext4 that is cut off, e2fsck only asks whether to go on, and reports no fault.
     if (over := all_blocks * block_size - part.size) > 0:
         return replace(part, fault=f"the ext4 goes {over} bytes beyond its end")
     if complaint:

@@ -38,7 +38,7 @@ def check_fat(image: Path, part: Part, scratch: Path, what: str) -> Part:
     copy = scratch / f"{part.number}.fat"
     copy_sparse(image, copy, part.start, part.size)
     try:
-        # First of all: for a file that is taken for a directory, fsck.fat may need hours.
+        # This comes first: if a file is marked as a directory, fsck.fat may need hours.
         names = _names_fault(copy)
         done = process.run(
             ["fsck.fat", "-n", copy],
@@ -51,21 +51,21 @@ def check_fat(image: Path, part: Part, scratch: Path, what: str) -> Part:
     except TooSlowError as error:
         return replace(part, fault=str(error).splitlines()[0])
     text = (done.stdout + done.stderr).decode(errors="backslashreplace")
-    said = text.replace(str(copy), copy.name).splitlines()
-    complaints = [line for line in said if not _EXPECTED.fullmatch(line)]
+    lines = text.replace(str(copy), copy.name).splitlines()
+    complaints = [line for line in lines if not _EXPECTED.fullmatch(line)]
     if done.returncode or complaints:
-        words = " ".join(" ".join(complaints or said[1:]).split())
+        words = " ".join(" ".join(complaints or lines[1:]).split())
         return replace(part, fault=f"fsck.fat: {words or _silent(done.returncode)}")
     if fault := _boot_sector_fault(sector, part.size) or names:
         return replace(part, fault=fault)
     # The root directory takes a cluster in FAT32; EFI/BOOT/BOOTX64.EFI takes three more.
-    used = _CLUSTERS.search("\n".join(said))
+    used = _CLUSTERS.search("\n".join(lines))
     empty = used is not None and int(used[1]) <= 1
     return replace(part, content=f"FAT ({what}{', empty' if empty else ''})", empty=empty)
 
 
 def _boot_sector_fault(sector: bytes, size: int) -> str:
-    """What firmware or Linux would refuse in a boot sector that fsck.fat takes."""
+    """What firmware or Linux refuses in a boot sector that fsck.fat accepts."""
     unit, cluster, reserved, few, many = _SIZES.unpack_from(sector)
     media = sector[_MEDIA_AT]
     if sector[-2:] != _SIGNATURE:
@@ -84,14 +84,14 @@ def _boot_sector_fault(sector: bytes, size: int) -> str:
 def _names_fault(fat: Path) -> str:
     """Whether a name beyond ASCII was written as if its bytes were characters.
 
-    So does mtools in a locale without UTF-8: menus then name files that are not there. Raises
+    mtools does this in a locale without UTF-8; menus then name files that do not exist. Raises
     DamagedFatError.
     """
     try:
         found = read_names(fat, 0)
     except DamagedFatError:
         raise
-    except FatError:  # fsck.fat tells, or it is one of 12 bits
+    except FatError:  # fsck.fat reports it, or it is a FAT12
         return ""
     for one in found:
         name = one.path.rpartition("/")[2]

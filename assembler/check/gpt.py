@@ -43,13 +43,13 @@ class _Header:
     array: bytes
 
     def same(self, other: "_Header") -> bool:
-        """Whether the two tell the same of the disk."""
+        """Whether both describe the same disk."""
         fields = ("first", "last", "guid", "count", "entry_size", "array")
         return all(getattr(self, name) == getattr(other, name) for name in fields)
 
 
 class _DamagedError(ValueError):
-    """A header is not to be used: why, in a few words."""
+    """A header cannot be used; the message says why in a few words."""
 
 
 def gpt_faults(image: Path, sector_size: int) -> list[str]:
@@ -154,7 +154,7 @@ def _entry_faults(header: _Header) -> list[str]:
 
 
 def _mbr_faults(image: Path, sectors: int, *, efi: bool) -> list[str]:
-    """What is wrong with the MBR before a GPT, which may have entries besides the protective one.
+    """What is wrong with the MBR before a GPT, which may have entries beside the protective one.
 
     With `efi` firmware for UEFI must take it: EDK II does not, if the entry is active
     (PartitionInstallGptChildHandles in MdeModulePkg/Universal/Disk/PartitionDxe/Gpt.c).

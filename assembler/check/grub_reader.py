@@ -41,7 +41,7 @@ _TITLES = {kind.grub_module: kind.title for kind in KINDS}
 
 
 class UnreadableError(ValueError):
-    """GRUB cannot read a file: why, in its own words."""
+    """GRUB cannot read a file; the message is GRUB's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +75,19 @@ class GrubFileSystem:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What came of reading a file up to a limit, if any."""
+    """The result of reading a file up to a limit, if any."""
 
     limit: int
     data: bytes
     refusal: str = ""
 
     def suffices(self, limit: int) -> bool:
-        """Whether reading up to another limit would tell no more."""
+        """Whether reading up to another limit would give no more."""
         return bool(self.refusal) or len(self.data) < self.limit or 0 < limit <= self.limit
 
 
 class GrubReader:
-    """The file systems of an image, as GRUB sees them; what it said once, it is not asked again.
+    """The file systems of an image, as GRUB reads them; each answer of GRUB is kept.
 
     GRUB's tool knows sectors of 512 bytes alone: for other disks it gets sparse copies of
     `places`, in `scratch`, where files that are read whole are put as well. Raises HostError where
@@ -120,8 +120,10 @@ class GrubReader:
         found: list[GrubFileSystem] = []
         if not self._images:
             return found
-        said = self._run([*self._prefix, "ls", "--", "-l"], "asking GRUB for file systems").stdout
-        for device, words in _DEVICE.findall(said.decode(errors="replace")):
+        printed = self._run(
+            [*self._prefix, "ls", "--", "-l"], "asking GRUB for file systems"
+        ).stdout
+        for device, words in _DEVICE.findall(printed.decode(errors="replace")):
             details = _DETAILS.fullmatch(words)
             number = _number(device, numbers)
             if details is not None and number is not None:
@@ -166,7 +168,7 @@ class GrubReader:
         """Read many files ahead, by partition, path and limit, on all processors."""
 
         def fetch_one(one: tuple[int, str, int]) -> None:
-            with suppress(UnreadableError):  # whoever needs it will be told
+            with suppress(UnreadableError):  # `read` raises it again
                 self.read(*one)
 
         with ThreadPoolExecutor() as pool:
@@ -201,8 +203,8 @@ class GrubReader:
         if (number, where) in self._names:
             return self._names[number, where]
         words = [*self._prefix, "ls", "--", "-l", os.fsencode(where)]
-        said = self._run(words, f"listing {directory}").stdout
-        rows = map(_ROW.fullmatch, os.fsdecode(said).split("\n"))
+        printed = self._run(words, f"listing {directory}").stdout
+        rows = map(_ROW.fullmatch, os.fsdecode(printed).split("\n"))
         found = [row["timed"] or row["name"] for row in rows if row is not None]
         self._names[number, where] = found
         return found
@@ -242,8 +244,8 @@ class GrubReader:
         where = os.fsencode(f"({self._devices[number]}){path}")
         done = self._run([*words, where, *more], f"reading {path}")
         if done.returncode:
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            match = _REFUSAL.search(said[-1]) if said else None
+            lines = done.stderr.decode(errors="replace").strip().splitlines()
+            match = _REFUSAL.search(lines[-1]) if lines else None
             raise UnreadableError(match[1] if match else "GRUB cannot read it")
         return done.stdout
 

@@ -14,9 +14,9 @@ _MAX_CONFIG = 8 << 20  # bytes
 
 
 def syntax_fault(reader: GrubReader, place: Location) -> str:
-    """What GRUB would object to in a configuration that was read before; empty for nothing.
+    """The syntax error in a configuration that was read before; empty if there is none.
 
-    GRUB itself goes on behind what it does not understand, without the entries that are in it.
+    GRUB itself skips what it does not understand, with the entries in it.
     Raises HostError.
     """
     if place.number is None:
@@ -24,8 +24,8 @@ def syntax_fault(reader: GrubReader, place: Location) -> str:
     text = reader.read(place.number, place.path, _MAX_CONFIG)
     what = f"checking the syntax of {place.path}"
     done = process.run(["grub-script-check"], what=what, input=text, ok=_STATUSES, limit=_LIMIT)
-    said = done.stderr.decode(errors="replace") + done.stdout.decode(errors="replace")
-    if not done.returncode or _EMPTY in said:
+    printed = done.stderr.decode(errors="replace") + done.stdout.decode(errors="replace")
+    if not done.returncode or _EMPTY in printed:
         return ""
-    line = _LINE.search(said)
+    line = _LINE.search(printed)
     return f"syntax error in line {line[1]}" if line else "GRUB cannot read it as a script"

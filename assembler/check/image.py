@@ -1,4 +1,4 @@
-"""Read a finished image back, with tools that had no part in writing it where there are any."""
+"""Read a finished image back, where possible with tools that had no part in writing it."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -61,11 +61,11 @@ def check_image(
     tmp = temporary(temporary_directory())
     with plain_name(image) as alias, scratch_directory() as scratch, watched(tmp):
         found = _check(alias, image, Path(scratch), bios=bios, efi=efi, boots=boots)
-        if found.faults:  # a copy that was cut short looks like a damaged image
+        if found.faults:  # an incomplete copy looks like a damaged image
             require_some_room(tmp)
-    # The tools name the file that they were given; the user knows it by another name.
-    told = tuple(fault.replace(str(alias), str(image)) for fault in found.faults)
-    return replace(found, faults=told, image=str(image))
+    # The tools name the file by its alias; the user knows it by its own name.
+    faults = tuple(fault.replace(str(alias), str(image)) for fault in found.faults)
+    return replace(found, faults=faults, image=str(image))
 
 
 def _refuse(image: Path, look: Callable[[Path], str]) -> None:
@@ -99,7 +99,7 @@ def _check(
     faults = [*table.faults]
     faults += [f"{part.where}: {part.fault}" for part in checked if part.fault]
     chains: tuple[BootChain, ...] = ()
-    # GRUB's drivers trust what they read, and what they miss would only repeat the fault.
+    # GRUB's drivers do not check what they read, and would only repeat the fault.
     if (table.kind or boots) and not any(part.fault for part in checked):
         try:
             chains = _walk(alias, table, scratch, bios=bios, efi=efi, boots=boots)

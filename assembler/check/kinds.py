@@ -53,7 +53,7 @@ _MAGIC = (
 _VHD_FOOTER = b"conectix"
 _MBR = b"\x55\xaa"
 
-# Of anything that is no regular file.
+# For anything that is not a regular file.
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFBLK: "a block device",

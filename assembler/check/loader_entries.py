@@ -45,9 +45,9 @@ def read_entries(reader: GrubReader, numbers: tuple[int, ...]) -> list[Entry]:
     ]
     for one in found:
         odd = [key for key, _ in one.lines if key not in _KEYS and one.name.startswith(_NIXOS)]
-        if odd:  # systemd-boot passes over such a line
+        if odd:  # systemd-boot skips such a line
             raise UnreadableError(f"{one.name} has a line that begins with {odd[0]!r}")
-    # Each sort leaves what it finds equal in the order of those before it.
+    # Each sort keeps the order of the sorts before it among equal entries.
     found.sort(key=lambda one: _rank(one.identifier), reverse=True)
     found.sort(key=lambda one: _rank(one.value("version") if one.sort_key else ""), reverse=True)
     found.sort(key=lambda one: (not one.sort_key, one.sort_key, one.value("machine-id")))
@@ -105,7 +105,7 @@ class _File:
 
     @property
     def is_bad(self) -> bool:
-        """Whether boot counting has given it up."""
+        """Whether boot counting has marked it as bad."""
         counters = _COUNTERS.search(self.name)
         return counters is not None and int(counters[1]) == 0
 
@@ -114,7 +114,7 @@ class _File:
         return self.value("sort-key")
 
     def value(self, key: str) -> str:
-        """What the first line with a key says, empty where there is none."""
+        """The value of the first line with a key, empty if there is none."""
         return next((value for one, value in self.lines if one == key), "")
 
 

@@ -60,7 +60,7 @@ def _check_boot(image: Path, part: Part, scratch: Path) -> Part:
 
 
 def _check_bios_boot(image: Path, part: Part, _scratch: Path) -> Part:
-    """What is in there, the boot chain tells."""
+    """A partition for GRUB's core image; the check of the boot chain reads it."""
     with image.open("rb") as file:
         file.seek(part.start)
         used = any(file.read(SECTOR))

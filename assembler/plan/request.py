@@ -1,4 +1,4 @@
-"""What a user asks for, with all that it names looked up."""
+"""Look up everything that a request names."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -43,9 +43,9 @@ from assembler.tree.files import ClosureFiles
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request that makes sense, with all that it names looked up."""
+    """A valid request, with everything that it names looked up."""
 
-    spec: Spec  # with what the system decides of it
+    spec: Spec  # with everything that the system decides
     closure: Closure
     files: ClosureFiles
     architecture: str  # of the system, as Nix calls it: x86_64-linux
@@ -95,9 +95,9 @@ def read_root(spec: RootSpec, files: ClosureFiles) -> Closure:
 
 
 def read_request(spec: Spec, scratch: Path) -> Request:
-    """Look up all that the request names; raises RequestError with every problem, or HostError.
+    """Look everything up that a request names; raises RequestError for all problems, or HostError.
 
-    `scratch` is a directory for what of an export is needed as files.
+    `scratch` is a directory for the files that are unpacked from an export.
     """
     require_tools(spec)
     spec = replace(spec, root=with_store_paths(spec.root))
@@ -148,7 +148,7 @@ def _request(
     mounts: BootMounts,
     rows: Sequence[Row],
 ) -> Request:
-    """A request in which nothing is wrong, with what follows from it for the disk."""
+    """A valid request, with what follows from it for the disk."""
     spec = resolution.spec
     identity = Identity.of_disk(spec, closure.paths, names.label(Role.ROOT))
     volumes = make_volumes(spec, names, mounts, identity)
@@ -194,9 +194,9 @@ def _boot_target(
 
 
 def _read_file(files: ClosureFiles, rows: Sequence[Row], system: str, path: str) -> bytes | None:
-    """What the image will have at a path outside the store; None for nothing that is known here.
+    """The content of a file of the image outside the store; None if it is unknown here.
 
-    That is what the contents put there, or the system at its activation.
+    The contents put it there, or the system at its activation.
     """
     content = read_target(rows, files, path)
     if content is None and path.startswith("/etc/"):

@@ -1,4 +1,4 @@
-"""What a system decides of a request that its user left open: boot loader and partition table."""
+"""Let the system decide what the user left open: boot loader and partition table."""
 
 import logging
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ _EFI_ONLY = ("aarch64-linux",)
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What a user `asked` for, and the `spec` that it is together with what a system decides."""
+    """The spec that a user `asked` for, and the `spec` with what the system decides."""
 
     asked: Spec
     spec: Spec
@@ -32,7 +32,7 @@ class Resolution:
 
     @property
     def number(self) -> int:
-        """Which generation of the system profile the system is."""
+        """The number of the system's generation in the system profile."""
         return current_generation(self.spec.root.system, self.spec.root.generations)
 
     @property
@@ -41,7 +41,7 @@ class Resolution:
         return {**dict(self.spec.root.generations), self.number: self.spec.root.system}
 
     def problems(self) -> list[str]:
-        """Why the system does not go with what was asked for."""
+        """One line for each reason why the system does not go with the request."""
         table = self.spec.table
         problems = self.spec.loader_type.installer_problems(self.installer)
         if self.asked.boot_loader is None and self.asked.partition_table is not Table.NONE:
@@ -60,7 +60,7 @@ class Resolution:
 
 
 def resolve(asked: Spec, store: Store, architecture: str) -> Resolution:
-    """Look at what the user left open; raises HostError for what cannot be read."""
+    """Decide what the user left open; raises HostError for a file that cannot be read."""
     installer = read_installer(store, asked.root.system)
     spec, expected = asked, Expected()
     own = LOADERS.get(installer.loader)
@@ -82,7 +82,7 @@ def resolve(asked: Spec, store: Store, architecture: str) -> Resolution:
 
 
 def loader_problems(installer: Installer) -> list[str]:
-    """Why the boot loader that a system is configured with is not made here, and what else is."""
+    """One line if the system's boot loader is not made here, with the possible ones."""
     if not installer.loader or installer.loader in LOADERS:
         return []
     why = f"the system is configured with the boot loader {installer.loader}, which is not made "

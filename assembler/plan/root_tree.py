@@ -24,9 +24,9 @@ from assembler.tree.tree import Tree
 
 @dataclass(frozen=True, slots=True)
 class StagedRoot:
-    """What takes time to prepare of an image: files, the inodes of the store, the boot loader."""
+    """The parts of an image that take time: files, the inodes of the store, the boot loader."""
 
-    directory: Path  # with all of the root outside the store, the Nix database among it
+    directory: Path  # everything of the root outside the store, with the Nix database
     closure: Closure  # with the sizes of all store paths
     scanner: Scanner  # its tree has the store paths
     boot: BootData  # what the boot loader puts onto the disk
@@ -42,7 +42,7 @@ class StagedRoot:
         return inside(self.directory, DATABASE)
 
     def hashing(self, check: bool | None) -> Hashing:
-        """What a writer hashes while it copies, and the file that is known only afterwards.
+        """The paths that a writer hashes while it copies, and the file that it copies last.
 
         For `check` see `Closure.to_hash`.
         """

@@ -32,7 +32,7 @@ def decide_sizes(
 
 
 def _too_small(tree: Tree, size: int, missing: int) -> list[str]:
-    """What to tell of an image that cannot hold its tree."""
+    """The message for an image that cannot hold its tree."""
     return [
         Message(
             Setting("size", format_size(size)),

@@ -13,13 +13,13 @@ def test_what_was_said_since_the_last_launch(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     book = Logbook(tmp_path / "log")
     book.begin_launch()
-    assert book.said() == ""
+    assert book.text() == ""
     book.path.write_bytes(b"first\n")
-    assert book.said() == "first\n"
+    assert book.text() == "first\n"
     book.begin_launch()
     with book.path.open("ab") as file:
         file.write(b"second \xff\n")
-    assert book.said() == "second \ufffd\n"
+    assert book.text() == "second \ufffd\n"
     where = book.keep("libguestfs's words")
     kept = Path(where.removeprefix("its log is "))
     assert kept.read_bytes() == b"first\nsecond \xff\n\nlibguestfs's words\n"

@@ -559,7 +559,7 @@ def test_the_command_names_the_link(image: Path) -> None:
             "it has a NUL byte, where GRUB stops to read the line",
         ),
         (menu() + "menuentry x {\n  linux /k\n", "syntax error in line "),
-        (menu().replace("init=", "jnit="), "its kernel is not told which init to start"),
+        (menu().replace("init=", "jnit="), "its kernel has no parameter init="),
         (menu() + "submenu all { }\n", "syntax error in line "),
         (menu() + "submenu all {\n  set a=b\n}\n", "its submenu 'all' has no entries"),
         (
