@@ -1,4 +1,7 @@
-"""What a Python user of the package sees."""
+"""What a Python user of the package sees.
+
+Without these tests, a script that uses the package can break with any change inside it.
+"""
 
 import subprocess
 import sys

@@ -1,4 +1,7 @@
-"""The documents: what they link to, name and promise exists."""
+"""The documents: what they link to, name and promise exists.
+
+Without these tests, the documents keep dead links and options that are gone.
+"""
 
 import re
 import subprocess

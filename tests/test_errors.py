@@ -1,4 +1,7 @@
-"""What the errors print."""
+"""What the errors print.
+
+Without these tests, a failed command can show its message in another form than all others.
+"""
 
 import errno
 import os

@@ -1,4 +1,7 @@
-"""What the package installs besides the programs: man pages and completions."""
+"""What the package installs besides the programs: man pages and completions.
+
+Without these tests, an installed package can lack its man pages and completions.
+"""
 
 import re
 import shutil

@@ -1,4 +1,7 @@
-"""The whole command, from a closure to an image that foreign tools approve of."""
+"""The whole command, from a closure to an image that foreign tools approve of.
+
+Without these tests, parts that are right alone can make an image that is wrong.
+"""
 
 import hashlib
 import json

@@ -1,4 +1,7 @@
-"""Values that do not go together, whatever the host."""
+"""Values that do not go together, whatever the host.
+
+Without these tests, a script can ask for an image that no option of the command can ask for.
+"""
 
 from pathlib import Path
 from typing import Any

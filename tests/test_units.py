@@ -1,4 +1,7 @@
-"""Sizes, against numfmt(1)."""
+"""Sizes, against numfmt(1).
+
+Without these tests, a size in an option or a message can be read as another number.
+"""
 
 from contextlib import suppress
 

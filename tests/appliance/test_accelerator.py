@@ -1,4 +1,7 @@
-"""What an appliance is launched with, by what was asked for and by /dev/kvm."""
+"""The accelerator of an appliance depends on the option and on /dev/kvm.
+
+Without these tests, an appliance can run without KVM where KVM works, or fail where it does not.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""Messages of QEMU, supermin, libguestfs and Linux, and what we make of them."""
+"""Messages of QEMU, supermin, libguestfs and Linux, and what we make of them.
+
+Without these tests, a user sees pages of a boot log in place of the cause.
+"""
 
 import pytest
 

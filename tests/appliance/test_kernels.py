@@ -1,4 +1,7 @@
-"""A file system that no kernel of this host has is refused before an appliance is started."""
+"""A file system that no kernel of this host has is refused before an appliance is started.
+
+Without these tests, a missing module of the kernel is reported a minute later, by mount.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""The log is that of all launches; what counts is what was said in the last."""
+"""The log holds the output of all launches; only that of the last one explains an error.
+
+Without these tests, an error can name the cause of an earlier launch.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""What an appliance gets is bounded, and by what the host has."""
+"""The memory and processors of an appliance are bounded, also by those of the host.
+
+Without these tests, an appliance can take more memory than the host has.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""What goes wrong with an appliance: one line with cause and remedy, and nothing left behind."""
+"""What goes wrong with an appliance: one line with cause and remedy, and nothing left behind.
+
+Without these tests, a failed appliance can leave QEMU running, or say nothing of use.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""The process that holds the libguestfs handle, with a stand-in for the binding."""
+"""The process that holds the libguestfs handle, with a stand-in for the binding.
+
+Without these tests, errors of libguestfs can reach the user as those of our own process.
+"""
 
 import json
 import subprocess

@@ -1,4 +1,7 @@
-"""A worker that does not answer in time is ended; its preparations take no time of the limit."""
+"""A worker that does not answer in time is ended; its preparations take no time of the limit.
+
+Without these tests, a hanging appliance hangs the command.
+"""
 
 import time
 from pathlib import Path

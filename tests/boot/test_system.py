@@ -1,6 +1,8 @@
 """The system's own installer runs in its root; its output is logged, and its failure reported.
 
 All cases run in one appliance and one image: each is a system of its own with its installer.
+
+Without these tests, an installer that fails, or leaves processes, can spoil an image unnoticed.
 """
 
 import logging

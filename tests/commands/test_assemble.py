@@ -1,6 +1,8 @@
 """How the commands refuse: every problem at once with its flag, exit 2, nothing created.
 
 tests/plan/test_refusals.py has what a request is refused for.
+
+Without these tests, a user learns of one problem a run, or finds a half-made file after a refusal.
 """
 
 import json

@@ -1,4 +1,7 @@
-"""What scripts/bootstrap asks of an administrator, all of it at once."""
+"""scripts/bootstrap prints everything that an administrator must do at once.
+
+Without these tests, an administrator is asked again and again for one more package.
+"""
 
 import os
 import re

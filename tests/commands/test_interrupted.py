@@ -1,4 +1,7 @@
-"""Runs that end early leave `--out` as it was: signals, a kill, a full disk."""
+"""Runs that end early leave `--out` as it was: signals, a kill, a full disk.
+
+Without these tests, an interrupted run can replace a good image with half of a new one.
+"""
 
 import os
 import signal

@@ -1,4 +1,7 @@
-"""The demo image as the output of a sandboxed Nix build, against the one made outside."""
+"""The demo image as the output of a sandboxed Nix build, against the one made outside.
+
+Without these tests, a build by Nix can differ from a build by hand.
+"""
 
 import json
 import tomllib

@@ -1,4 +1,7 @@
-"""The demo system from every kind of closure source: one and the same closure, image and root."""
+"""The demo system from every kind of closure source: one and the same closure, image and root.
+
+Without these tests, the bytes of an image can depend on how its closure was described.
+"""
 
 import json
 import os

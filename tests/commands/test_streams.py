@@ -1,4 +1,7 @@
-"""Whole commands whose standard streams are closed or full: the work is done all the same."""
+"""Whole commands whose standard streams are closed or full: the work is done all the same.
+
+Without these tests, a closed pipe or a full log can lose a finished image.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""The kernel leaves free at least the space that was asked for, and not much more."""
+"""The kernel leaves free at least the space that was asked for, and not much more.
+
+Without these tests, an image can be too small for the space that was asked for.
+"""
 
 import os
 from collections.abc import Callable
