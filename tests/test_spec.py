@@ -21,8 +21,8 @@ LAST = (1 << 32) - 2
 @given(st.lists(st.integers(1, LAST)))
 def test_only_numbers_that_are_given_twice_are_refused(numbers: list[int]) -> None:
     spec = RootSpec(system="/x", generations=tuple((number, SYSTEM) for number in numbers))
-    told = [line.split()[1] for line in spec.problems() if "is given twice" in line]
-    assert told == [str(n) for n in sorted(set(numbers)) if numbers.count(n) > 1]
+    messages = [line.split()[1] for line in spec.problems() if "is given twice" in line]
+    assert messages == [str(n) for n in sorted(set(numbers)) if numbers.count(n) > 1]
 
 
 def disk(**options: Any) -> Spec:

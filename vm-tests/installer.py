@@ -1,7 +1,7 @@
 """What tests ask of the system's own boot loader installer, and of what it leaves.
 
 The demo's installer behaves as NixOS's: it writes the menu at every change of generation, and
-installs GRUB anew only when something differs from what was installed, or when told to.
+installs GRUB anew only when something differs from what was installed, or when INSTALL asks for it.
 """
 
 import shlex
@@ -27,9 +27,9 @@ def installed(table: str) -> str:
     )
 
 
-def announced(said: str) -> list[str]:
+def announced(printed: str) -> list[str]:
     """What an installer says that it installs."""
-    return [line for line in said.splitlines() if line.startswith("installing")]
+    return [line for line in printed.splitlines() if line.startswith("installing")]
 
 
 def commands(menu: str) -> list[list[str]]:

@@ -40,7 +40,7 @@ class Options(TypedDict, total=False):
     memory: int  # in MiB: 512
     script: bytes  # is on the second disk
     keep: bool  # what the machine writes; else it is lost
-    reboots: bool  # when told to; else a reboot turns it off
+    reboots: bool  # else a reboot turns it off
     sector_size: int  # bytes in a logical block of the first disk: 512
     secure_boot: bool  # UEFI with Microsoft's keys, which starts nothing that they did not sign
     kernel: Kernel
@@ -220,10 +220,10 @@ class Machine:
         self.write(f"{{ {command}\n}} < /dev/null 2>&1; printf '\\nend-%d %d\\n' {number} $?\n")
         start = self.wait_for(f"^begin-{number}\n", timeout=timeout).end()
         end = self.wait_for(rf"^end-{number} (\d+)$", timeout=timeout)
-        said = self._log[start : end.start()].strip("\n")
+        printed = self._log[start : end.start()].strip("\n")
         if end[1] != "0":
-            raise BootError(f"{command!r} failed with status {end[1]}:\n{said}")
-        return said
+            raise BootError(f"{command!r} failed with status {end[1]}:\n{printed}")
+        return printed
 
     def reboot(self) -> None:
         """Reboots, out of the shell on the console, a machine that `reboots`."""

@@ -72,22 +72,22 @@ def test_the_booted_system_is_whole(image: Path, demo_system: str) -> None:
         machine.wait_off(timeout=30)
         log = machine.log
 
-    def said(key: str) -> list[str]:
+    def printed(key: str) -> list[str]:
         return re.findall(rf"^{key}: (.*)$", log, re.MULTILINE)
 
     assert status == "0", log
     closure = subprocess.run(
         ["nix-store", "-qR", demo_system], capture_output=True, check=True, timeout=60
     )
-    assert said("paths") == [str(len(closure.stdout.splitlines()))]
-    assert said("profile") == ["system-1-link", demo_system]
-    assert said("built") == ["42", "49"]
-    assert said("mode") == [
+    assert printed("paths") == [str(len(closure.stdout.splitlines()))]
+    assert printed("profile") == ["system-1-link", demo_system]
+    assert printed("built") == ["42", "49"]
+    assert printed("mode") == [
         "/nix/store 0:30000 1775",
         "/tmp 0:0 1777",
         "/root 0:0 700",
         f"{demo_system} 0:0 555",
     ]
-    assert [line.split()[4] for line in said("mount")] == ["ext4"]
-    assert not said("trouble"), log
+    assert [line.split()[4] for line in printed("mount")] == ["ext4"]
+    assert not printed("trouble"), log
     assert not re.search("(?i)warning: |error: |missing|modified", log), log

@@ -22,7 +22,7 @@ from qemu import Machine
 BOOT_SECONDS = 180
 ROOT_UUID = "6d3c1b0a-0f5e-4b7c-9f1d-2a3b4c5d6e7f"
 PREFIX = "/boot/grub"
-# On a PC without a screen GRUB for BIOS must be told of the console; firmware for UEFI knows.
+# On a PC without a screen, GRUB for BIOS needs a configured console; for UEFI the firmware has it.
 MENU = """
 if [ "$grub_platform" = pc ]; then serial; terminal_output serial; fi
 echo "menu: $grub_cpu-$grub_platform"

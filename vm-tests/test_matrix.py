@@ -227,8 +227,8 @@ def check(machine: Machine, made: Made, firmware: Firmware) -> None:
         assert run(f"cat {place}/row") == "of the contents"
     size = run("cat /sys/block/vda/queue/logical_block_size")
     assert size == str(made.disk.sector_size)
-    said = BY_GRUB if made.disk.boot_loader == "grub" else {}
-    params = [*KERNEL_PARAMS, *(said.get(param, param) for param in made.disk.params)]
+    printed = BY_GRUB if made.disk.boot_loader == "grub" else {}
+    params = [*KERNEL_PARAMS, *(printed.get(param, param) for param in made.disk.params)]
     assert f" {run('cat /proc/cmdline')} ".endswith(f" {' '.join(params)} ")
     assert not run("dmesg | { grep -E 'EXT4-fs (error|warning)|FAT-fs|I/O error' || :; }")
 
@@ -243,8 +243,8 @@ def check_installer(machine: Machine, made: Made) -> None:
     read_menu = "true" if systemd_boot else "cat /boot/grub/grub.cfg"
     before = machine.run(listing, timeout=COMMAND_SECONDS)
     ours = machine.run(read_menu, timeout=COMMAND_SECONDS)
-    said = machine.run(SWITCH, timeout=COMMAND_SECONDS)
-    assert said == ("" if systemd_boot else "updating GRUB 2 menu...")
+    printed = machine.run(SWITCH, timeout=COMMAND_SECONDS)
+    assert printed == ("" if systemd_boot else "updating GRUB 2 menu...")
     after = machine.run(listing, timeout=COMMAND_SECONDS)
     theirs = machine.run(read_menu, timeout=COMMAND_SECONDS)
     assert ("/loader/loader.conf" if systemd_boot else "/boot/grub/state") in before
@@ -366,7 +366,7 @@ def test_the_menu_on_the_serial_port_boots_a_specialisation_when_asked(
         theirs = install(machine, made)
 
     with started(made, "bios", made.second) as machine:
-        assert FIRST_ENTRY not in machine.log  # NixOS has its menu elsewhere, unless told to
+        assert FIRST_ENTRY not in machine.log  # NixOS's menu is not on the serial port by default
         assert check_second(machine, made) == theirs
 
 

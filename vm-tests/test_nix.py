@@ -162,16 +162,16 @@ def machine(image: Path) -> Iterator[Machine]:
 
 
 def test_nix_finds_no_fault_in_the_store(machine: Machine) -> None:
-    said = machine.run("nix-store --verify --check-contents", timeout=BUILD_SECONDS)
-    assert set(said.splitlines()) <= STEPS
+    printed = machine.run("nix-store --verify --check-contents", timeout=BUILD_SECONDS)
+    assert set(printed.splitlines()) <= STEPS
 
 
 def test_an_ordinary_user_builds_through_the_daemon_as_a_build_user(machine: Machine) -> None:
-    said = machine.run(
+    printed = machine.run(
         f"cd /home/user && {AS_USER} nix-build --no-out-link /etc/nixos/who-builds.nix",
         timeout=COMMAND_SECONDS,
     )
-    output = said.splitlines()[-1]
+    output = printed.splitlines()[-1]
     assert output.endswith("-who-builds")
     uid, gid = machine.run(f"cat {output}", timeout=COMMAND_SECONDS).split()
     assert 30001 <= int(uid) <= 30008

@@ -78,33 +78,33 @@ def test_nix_in_the_machine_finds_what_it_was_given(
         machine.wait_off(timeout=30)
         log = machine.log
 
-    def said(key: str) -> list[str]:
+    def printed(key: str) -> list[str]:
         return re.findall(rf"^{key}: (.*)$", log, re.MULTILINE)
 
     assert status == "0", log
     profiles = "/nix/var/nix/profiles"
     channels = f"{profiles}/per-user/root/channels"
     # Newer releases of Nix tell where the links lead.
-    assert said("nixpkgs") in ([f"{channels}/nixos"], [f"{channel}/nixos"])
-    assert said("resolved") == [f"{channel}/nixos"]
-    assert said("available") == ["nixos.tool tool-1.0"]
-    numbers = [(line.split()[0], "(current)" in line) for line in said("generation")]
+    assert printed("nixpkgs") in ([f"{channels}/nixos"], [f"{channel}/nixos"])
+    assert printed("resolved") == [f"{channel}/nixos"]
+    assert printed("available") == ["nixos.tool tool-1.0"]
+    numbers = [(line.split()[0], "(current)" in line) for line in printed("generation")]
     assert numbers == [("41", False), ("42", True)]
-    assert set(said("root")) >= {
+    assert set(printed("root")) >= {
         f"{profiles}/system-41-link -> {old}",
         f"{profiles}/system-42-link -> {demo_system}",
         f"{channels}-1-link -> {channel}",
         f"/run/current-system -> {demo_system}",
         f"/run/booted-system -> {demo_system}",
     }
-    assert {path.rstrip("/") for path in said("alive")} >= {
+    assert {path.rstrip("/") for path in printed("alive")} >= {
         f"{profiles}/system-41-link",
         f"{profiles}/system-42-link",
         f"{channels}-1-link",
     }
-    assert said("configuration") == [CONFIGURATION.strip()]
-    assert said("env") == ["works"]
-    assert said("mode") == [
+    assert printed("configuration") == [CONFIGURATION.strip()]
+    assert printed("env") == ["works"]
+    assert printed("mode") == [
         "/root/.nix-defexpr 0:0 700",
         "/etc/nixos 0:0 755",
         "/etc/nixos/configuration.nix 0:0 644",

@@ -120,7 +120,7 @@ class _Memory(threading.Thread):
         self._done = threading.Event()
 
     def run(self) -> None:
-        """Look until told to stop: often at first, for the sake of programs that end soon."""
+        """Look until `stop` is called: often at first, because some programs end soon."""
         pause = _INTERVAL / 16
         while not self._done.wait(pause):
             self._look()

@@ -68,7 +68,7 @@ WHILE_IT_RUNS = [
         "tar: x: Cannot write: No space left on device",
         "the file system is full: give it more with size or additional_space",
     ),
-    # A full image is told as such, though the file system's words are those of a full one.
+    # A full disk of the host is reported as such, though the file system reports no room.
     (
         "write: No space left on device\n[ 9.1] I/O error, dev vda, sector 8",
         "the image cannot be written, ",
@@ -76,14 +76,14 @@ WHILE_IT_RUNS = [
 ]
 
 
-@pytest.mark.parametrize(("said", "told"), AT_THE_START)
-def test_what_is_told_at_the_start(said: str, told: str) -> None:
-    assert cause(f"before\n{said}\nafter", FACTS, started=False).startswith(told)
+@pytest.mark.parametrize(("printed", "messages"), AT_THE_START)
+def test_what_is_told_at_the_start(printed: str, messages: str) -> None:
+    assert cause(f"before\n{printed}\nafter", FACTS, started=False).startswith(messages)
 
 
-@pytest.mark.parametrize(("said", "told"), WHILE_IT_RUNS)
-def test_what_is_told_while_it_runs(said: str, told: str) -> None:
-    assert cause(f"before\n{said}\nafter", FACTS, started=True).startswith(told)
+@pytest.mark.parametrize(("printed", "messages"), WHILE_IT_RUNS)
+def test_what_is_told_while_it_runs(printed: str, messages: str) -> None:
+    assert cause(f"before\n{printed}\nafter", FACTS, started=True).startswith(messages)
 
 
 @pytest.mark.parametrize("started", [False, True])

@@ -67,10 +67,10 @@ class Run:
         child = self.start(*options, **variables)
         return self.failed(child.communicate(timeout=200)[1], child.returncode)
 
-    def failed(self, said: str, status: int) -> str:
-        assert status == 1, said
-        assert "Traceback" not in said
-        [line] = [one for one in said.splitlines() if one.startswith("assemble: ")]
+    def failed(self, printed: str, status: int) -> str:
+        assert status == 1, printed
+        assert "Traceback" not in printed
+        [line] = [one for one in printed.splitlines() if one.startswith("assemble: ")]
         found = LOG.search(line)
         assert found, line
         log = Path(found[1] or found[2])
@@ -235,8 +235,10 @@ def fake_qemu(run: Run, with_kvm: str, without: str = "") -> str:
 def test_the_reason_for_going_on_without_kvm(run: Run, as_root: AsRoot) -> None:
     done = changed(run, as_root, KVM, LIBGUESTFS_HV=fake_qemu(run, NO_MEMORY))
     assert done.returncode == 0, done.stderr
-    [told] = [line for line in done.stderr.splitlines() if "going on without it" in line]
-    assert told.startswith("the appliance does not start with KVM (this host has not enough memory")
+    [warning] = [line for line in done.stderr.splitlines() if "going on without it" in line]
+    assert warning.startswith(
+        "the appliance does not start with KVM (this host has not enough memory"
+    )
 
 
 def test_the_cause_is_that_of_the_last_launch(run: Run, as_root: AsRoot) -> None:
@@ -250,17 +252,17 @@ def test_kvm_that_is_not_ours(run: Run) -> None:
     if os.access("/dev/kvm", os.R_OK | os.W_OK):
         pytest.skip("/dev/kvm is ours")
     child = run.start("--accelerator", "kvm")
-    said = child.communicate(timeout=60)[1]
+    printed = child.communicate(timeout=60)[1]
     assert child.returncode == 1
-    assert "--accelerator kvm: /dev/kvm " in said.splitlines()[-1]
+    assert "--accelerator kvm: /dev/kvm " in printed.splitlines()[-1]
     run.assert_clean()
 
 
 def test_qemu_is_killed_while_it_copies(run: Run) -> None:
     child = run.start("--accelerator", "tcg")
     kill(run, child, "while it copies", lambda: os.kill(run.wait_for_qemu(), signal.SIGKILL))
-    said = child.communicate(timeout=100)[1]
-    line = run.failed(said, child.returncode)
+    printed = child.communicate(timeout=100)[1]
+    line = run.failed(printed, child.returncode)
     assert "the appliance died (" in line
     assert "QEMU was killed" in line
 
@@ -268,8 +270,8 @@ def test_qemu_is_killed_while_it_copies(run: Run) -> None:
 def test_qemu_that_is_killed_at_the_start_is_started_again(run: Run) -> None:
     child = run.start("--accelerator", "tcg")
     kill(run, child, "at the start", lambda: os.kill(run.wait_for_qemu(), signal.SIGKILL))
-    said = child.communicate(timeout=100)[1]
-    assert child.returncode == 0, said
+    printed = child.communicate(timeout=100)[1]
+    assert child.returncode == 0, printed
     run.assert_clean()
 
 

@@ -37,7 +37,7 @@ _OPTIONS = {"settings": [], "disks": [], "processors": 1, "memory": None, "appen
 
 
 @pytest.mark.parametrize(
-    ("events", "said", "lines"),
+    ("events", "printed", "lines"),
     [
         (["a", "ä\r\nb\n", "c"], "aä\r\nb\nca\n", ["aä", "b"]),  # libguestfs 1.48
         # 1.54: an event may end within a character, and hold what is no text
@@ -45,7 +45,7 @@ _OPTIONS = {"settings": [], "disks": [], "processors": 1, "memory": None, "appen
     ],
 )
 def test_events_are_text_or_bytes(
-    tmp_path: Path, events: list[str | bytes], said: str | bytes, lines: list[str]
+    tmp_path: Path, events: list[str | bytes], printed: str | bytes, lines: list[str]
 ) -> None:
     (tmp_path / "guestfs.py").write_text(f"EVENTS = {events!r}\n{_BINDING}")
     options = {**_OPTIONS, "binding": str(tmp_path), "cache": str(tmp_path), "verbose": False}
@@ -56,7 +56,7 @@ def test_events_are_text_or_bytes(
         timeout=60,
         start_new_session=True,  # it ends its process group
     )
-    assert done.stderr == (said.encode() if isinstance(said, str) else said)
+    assert done.stderr == (printed.encode() if isinstance(printed, str) else printed)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert answers[:-2] == [{"line": line} for line in lines]
     assert answers[-2:] == [{"progress": [3, 4]}, {"done": "500"}]

@@ -1,3 +1,5 @@
+"""EFI programs of the host: their machine and signature, as the tools that sign them see it."""
+
 import struct
 from pathlib import Path
 

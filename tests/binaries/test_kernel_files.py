@@ -228,15 +228,15 @@ def test_a_distributions_kernel_is_read_whole(demo_system: str) -> None:
         data[at] ^= 1
 
 
-def bzimage(payload: bytes, *, release: bytes = b"", told: int | None = None) -> bytes:
+def bzimage(payload: bytes, *, release: bytes = b"", messages: int | None = None) -> bytes:
     """A kernel that holds compressed data (boot.rst), 64 bytes behind its setup."""
     setup = bytearray(1024)
     setup[0x1F1] = 1
     setup[0x1FE:0x208] = b"\x55\xaa\0\0HdrS\x0f\x02"
     setup[0x20E:0x210] = (0x100).to_bytes(2, "little")
     setup[0x300 : 0x300 + len(release)] = release
-    if told is not None:
-        payload += told.to_bytes(4, "little")
+    if messages is not None:
+        payload += messages.to_bytes(4, "little")
     setup[0x248:0x250] = struct.pack("<II", 64, len(payload))
     code = (bytes(64) + payload).ljust(-(-(len(payload) + 64) // 16) * 16, b"\0")
     setup[0x1F4:0x1F8] = (len(code) // 16).to_bytes(4, "little")
@@ -252,8 +252,8 @@ def test_what_a_kernel_decompresses(name: str) -> None:
         return
     inner = random.Random(7).randbytes(100_000)
     packed = output(*COMPRESSORS[name], stdin=inner)
-    told = None if name == "gzip" else len(inner)
-    good = bzimage(packed, release=NEW, told=told)
+    messages = None if name == "gzip" else len(inner)
+    good = bzimage(packed, release=NEW, messages=messages)
     assert whole(good) == ""
     damaged = bytearray(good)
     for at in range(1500, 1540):
@@ -261,7 +261,7 @@ def test_what_a_kernel_decompresses(name: str) -> None:
     assert whole(bytes(damaged)) or name in ("lz4", "lzma", "zstd-levels")
     if name != "gzip":
         words = f"it decompresses to {len(inner)} bytes, not to 7"
-        assert whole(bzimage(packed, release=NEW, told=7)) in (
+        assert whole(bzimage(packed, release=NEW, messages=7)) in (
             words,
             "" if name == "lz4" else words,
         )

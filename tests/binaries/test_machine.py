@@ -1,3 +1,5 @@
+"""The names of machines in GRUB, UEFI, Linux and Nix belong together."""
+
 import pytest
 
 from assembler.binaries.machine import SYSTEMS, Machine, machine_of

@@ -23,12 +23,12 @@ SECTION = re.compile(r" *\d+ (\S+) +\S+ +\S+ +\S+ +([0-9a-f]+)  2\*\*")
 
 @pytest.mark.parametrize("path", PROGRAMS)
 def test_programs(path: str) -> None:
-    said = output("objdump", "-h", path).decode()
+    printed = output("objdump", "-h", path).decode()
     found = read_pe(Path(path).read_bytes())
-    assert found.machine is FORMATS[re.findall(r"file format (\S+)", said)[0]]
+    assert found.machine is FORMATS[re.findall(r"file format (\S+)", printed)[0]]
     # A name of more than eight bytes is in a table of strings, which no EFI program needs.
     assert [(one.name, one.offset) for one in found.sections if one.name[0] != "/"] == [
-        (name, int(offset, 16)) for name, offset in SECTION.findall(said) if len(name) <= 8
+        (name, int(offset, 16)) for name, offset in SECTION.findall(printed) if len(name) <= 8
     ]
 
 

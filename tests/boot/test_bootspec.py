@@ -1,3 +1,5 @@
+"""Bootspecs: a good one is read whole, and each fault of a bad one is one line."""
+
 import gzip
 import json
 import struct

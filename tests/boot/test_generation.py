@@ -1,3 +1,5 @@
+"""Generations are those that NixOS lists in a menu, with its titles and dates."""
+
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -146,10 +148,12 @@ def test_what_is_booted_is_in_the_closure(store: StoreRoot, bootspec: bool) -> N
     with pytest.raises(RequestError) as caught:
         read_generations(store, [(1, system)], EPOCH)
     named = f"{system}/boot.json: kernel {kernel}" if bootspec else f"{system}/kernel"
-    told = [f"generation 1: {named} leads to /home/me/kernel, which is outside /nix/store"]
+    lines = [f"generation 1: {named} leads to /home/me/kernel, which is outside /nix/store"]
     if not bootspec:
-        told.append(f"generation 1: {initrd} leads to /home/me/initrd, which is outside /nix/store")
-    assert [*caught.value.problems] == told
+        lines.append(
+            f"generation 1: {initrd} leads to /home/me/initrd, which is outside /nix/store"
+        )
+    assert [*caught.value.problems] == lines
 
 
 def test_what_the_menu_cannot_do_is_told(

@@ -1,3 +1,5 @@
+"""GRUB is found where distributions and nixpkgs install it, and its core images are built alike."""
+
 import logging
 import os
 import shutil
@@ -365,8 +367,8 @@ def test_out_of_an_export_comes_all_that_is_beside_the_modules(tmp_path: Path) -
 @pytest.mark.parametrize("platform", INSTALLED)
 def test_the_version_is_that_of_grub_mkimage(platform: Platform) -> None:
     grub = find_grub(platform, StoreRoot(), [])
-    said = output(grub.mkimage, "--version").decode().split()[-1]
-    assert version(grub) == said.partition("-")[0]
+    printed = output(grub.mkimage, "--version").decode().split()[-1]
+    assert version(grub) == printed.partition("-")[0]
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+"""Files that GRUB's menu shows: a theme is copied with all its files, and no link leads out."""
+
 from pathlib import Path
 
 import pytest

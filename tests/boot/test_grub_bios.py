@@ -1,3 +1,5 @@
+"""The boot code for BIOS has the bytes that grub-bios-setup writes."""
+
 import tempfile
 from dataclasses import replace
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""The settings of boot.loader.grub are read from the closure; wrong ones are refused."""
+
 import logging
 from pathlib import Path
 from typing import Any
@@ -143,8 +145,10 @@ def test_a_menu_that_should_be_locked_is_not_left_open(
     [empty] = problems(store, tmp_path, users={"root": {key: "/etc/empty"}})
     written = "the hash that grub-mkpasswd-pbkdf2 prints, from grub.pbkdf2. on"
     written = written if key.startswith("hashed") else "the password"
-    told = f", user 'root': /etc/empty ({key}) has nothing in its first line: write {written} there"
-    assert empty == told
+    shown = (
+        f", user 'root': /etc/empty ({key}) has nothing in its first line: write {written} there"
+    )
+    assert empty == shown
 
 
 def test_what_cannot_be_done_is_told(

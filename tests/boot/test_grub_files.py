@@ -1,3 +1,5 @@
+"""The files in /boot are those that install-grub.pl writes, with its names and modes."""
+
 from pathlib import Path
 
 import pytest

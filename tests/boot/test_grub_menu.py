@@ -1,3 +1,5 @@
+"""The menu has the commands that install-grub.pl writes, and grub-script-check accepts it."""
+
 import shlex
 from dataclasses import replace
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Kernel parameters pass GRUB's shell unchanged, as they do with NixOS."""
+
 import re
 import shlex
 from collections.abc import Iterable

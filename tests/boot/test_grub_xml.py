@@ -1,3 +1,5 @@
+"""Settings that Nix writes as XML are read with the types that they had."""
+
 from pathlib import Path
 from typing import Any
 

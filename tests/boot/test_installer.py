@@ -1,4 +1,4 @@
-"""The boot loader that a system is configured with is told by what would install it."""
+"""The boot loader of a system is found by the program that installs it."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a boot loader is made of is looked up, and all that is missing told at once."""
+"""Looking up a boot loader reports everything that is missing at once."""
 
 import json
 import logging

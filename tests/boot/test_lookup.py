@@ -1,3 +1,5 @@
+"""Paths in a closure: links are followed as in the image, and never to files of the host."""
+
 import os
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a system mounts, compared with the disk: names that it gets, and what it cannot be."""
+"""A system's mounts give the disk its names, or are refused if the disk cannot have them."""
 
 from collections.abc import Sequence
 
@@ -94,8 +94,8 @@ def test_names_by_which_a_disk_is_mounted(
     assert (found.problems, found.doubts) == ([], [])
     given_names = found.claims.names
     words = {Role.ROOT: "root", Role.ESP: "esp", Role.BOOT: "boot"}
-    told = {f"{words[role]} {tag}": name for (role, tag), name in given_names.asked.items()}
-    assert {key: told[key] for key in names} == names
+    messages = {f"{words[role]} {tag}": name for (role, tag), name in given_names.asked.items()}
+    assert {key: messages[key] for key in names} == names
     assert list(found.claims.clashes()) == []
 
 

@@ -1,4 +1,4 @@
-"""The names that are held possible are those that the tools write and find again."""
+"""The names that are accepted are those that the tools can write and find again."""
 
 import subprocess
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Signed EFI programs: each is where its predecessor looks for it, and wrong sets are refused."""
+
 import shutil
 import struct
 from collections.abc import Callable
@@ -231,9 +233,9 @@ def test_a_grub_with_damaged_modules_is_told(tmp_path: Path) -> None:
 
 
 def test_the_version_is_that_of_grub(other: Path) -> None:
-    said = output("grub-mkimage", "--version").decode().split()[-1]
+    printed = output("grub-mkimage", "--version").decode().split()[-1]
     for programs in ([SHIM, SIGNED_GRUB], [GRUB_IA32]):
-        assert read_efi_programs(programs).version == said.partition("-")[0]
+        assert read_efi_programs(programs).version == printed.partition("-")[0]
     assert read_efi_programs([other]).version == ""
 
 

@@ -1,3 +1,5 @@
+"""The role of an EFI program is read from its content, and from its name only if that fails."""
+
 from pathlib import Path
 
 import pytest

@@ -1,4 +1,4 @@
-"""Paths from the top level of a btrfs; that GRUB finds them there, tests of the writer show."""
+"""Paths are given from the top level of a btrfs; test_pipeline.py shows that GRUB finds them."""
 
 import pytest
 

@@ -1,3 +1,5 @@
+"""Entries for systemd-boot have the names and lines that its builder in nixpkgs writes."""
+
 import hashlib
 import posixpath
 from collections.abc import Iterable, Sequence
@@ -257,12 +259,12 @@ def test_kernels_that_firmware_cannot_start_are_told(tmp_path: Path) -> None:
     kernel.write_bytes(b"\xea" + kernel.read_bytes()[1:])
     ia32 = store.host(whole.kernel)
     ia32.write_bytes(ia32.read_bytes().replace(b"PE\0\0\x64\x86", b"PE\0\0\x4c\x01"))
-    told = "systemd-boot cannot start the kernel"
+    messages = "systemd-boot cannot start the kernel"
     advice = "build it with CONFIG_EFI_STUB, or use boot_loader grub"
     assert stub_problems(store, [generation]) == [
-        f"generation 5: {told} {whole.kernel}: it is an EFI program for i386, not for "
+        f"generation 5: {messages} {whole.kernel}: it is an EFI program for i386, not for "
         f"x86-64; {advice}",
-        f"generation 5, specialisation 'inner': {told} {inside.kernel}: it is not an "
+        f"generation 5, specialisation 'inner': {messages} {inside.kernel}: it is not an "
         f"EFI program (no MZ header); {advice}",
     ]
 

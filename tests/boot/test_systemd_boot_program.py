@@ -1,3 +1,5 @@
+"""systemd-boot's program is found in the closure, or else on the host."""
+
 import shutil
 from collections.abc import Callable
 from pathlib import Path

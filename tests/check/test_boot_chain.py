@@ -1,4 +1,4 @@
-"""The boot chain of an image of each kind is walked, and the first broken link is named."""
+"""For each kind of image the boot chain is followed, and the first broken link is named."""
 
 import json
 import shutil
@@ -242,9 +242,9 @@ def test_generations_in_a_submenu(tmp_path: Path) -> None:
     grub_cfg = f'{menu()}submenu "NixOS - All configurations" {{\n{inner}\n{inner}}}\n'
     core = core_image(tmp_path, "i386-pc")
     build(tmp_path / "disk", Table.LEGACY, root_files(grub_cfg), core=core)
-    told = walked(tmp_path / "disk")
-    assert told[0].endswith(" -> 3 entries")
-    assert told[1:] == [ENTRY, "  2 more entries: the files are there, their beginnings read"]
+    messages = walked(tmp_path / "disk")
+    assert messages[0].endswith(" -> 3 entries")
+    assert messages[1:] == [ENTRY, "  2 more entries: the files are there, their beginnings read"]
     grub_cfg = grub_cfg.replace("bzImage", "bzImage-gone").replace("bzImage-gone", "bzImage", 2)
     write(tmp_path / "disk", 1, "/boot/grub/grub.cfg", grub_cfg.encode())
     assert fault(tmp_path / "disk") == (
@@ -610,9 +610,9 @@ def test_what_an_image_says_controls_no_terminal(tmp_path: Path) -> None:
     assert all(line.isprintable() for line in lines)
     assert any(r"Nix\x1b[31mOS\x1b]0;pwn\x07" in line for line in lines)
     write(tmp_path / "disk", 1, KERNEL, b"\x1b[31m")
-    told = verdict(check_image(tmp_path / "disk"))
-    assert told.startswith("unsound: BIOS: ")
-    assert told.isprintable()
+    messages = verdict(check_image(tmp_path / "disk"))
+    assert messages.startswith("unsound: BIOS: ")
+    assert messages.isprintable()
 
 
 def test_facts_are_json(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Of several EFI programs each is judged by whether it fits the system, and by who needs it."""
+"""Of several EFI programs, those that fit the system must boot; others are excused."""
 
 import struct
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ def for_machine(program: bytes, machine: int) -> bytes:
     )
 
 
-def told(image: Path) -> list[str]:
+def messages(image: Path) -> list[str]:
     """The lines of all chains for UEFI."""
     chains = [one for one in check_image(image).chains if one.firmware.startswith("UEFI")]
     return [line for chain in chains for line in chain_lines(chain)]
@@ -69,7 +69,7 @@ def grub(tmp_path: Path) -> bytes:
 def test_a_grub_for_another_machine(tmp_path: Path, grub: bytes) -> None:
     image = make(tmp_path, {BOOTX64: grub, BOOTAA64: for_machine(grub, ARM64)})
     assert check_image(image, efi=True).faults == ()
-    assert told(image) == [
+    assert messages(image) == [
         f"UEFI: partition 1 (ESP), {BOOTX64} (GRUB) -> {MENU}",
         ENTRY,
         f"UEFI (arm64): partition 1 (ESP), {BOOTAA64} (GRUB) -> {MENU}",
@@ -80,7 +80,7 @@ def test_a_grub_for_another_machine(tmp_path: Path, grub: bytes) -> None:
 def test_a_damaged_program_for_another_machine(tmp_path: Path, grub: bytes) -> None:
     image = make(tmp_path, {BOOTX64: grub, BOOTAA64: b"damage"})
     assert check_image(image, efi=True).faults == ()
-    assert told(image)[-1] == (
+    assert messages(image)[-1] == (
         f"  not for this system: UEFI (arm64): partition 1 (ESP), {BOOTAA64}: "
         "it is not an EFI program (no MZ header)"
     )
@@ -113,7 +113,7 @@ def test_a_systemd_boot_for_another_machine(tmp_path: Path, demo_system: str) ->
     }
     build(tmp_path / "disk", Table.EFI, files, esp=esp)
     assert check_image(tmp_path / "disk", efi=True).faults == ()
-    assert told(tmp_path / "disk")[-1] == ("  systemd-boot for i386: the kernel is for x86-64")
+    assert messages(tmp_path / "disk")[-1] == ("  systemd-boot for i386: the kernel is for x86-64")
 
 
 def test_other_entries_of_systemd_boot(tmp_path: Path, demo_system: str) -> None:
@@ -127,7 +127,7 @@ def test_other_entries_of_systemd_boot(tmp_path: Path, demo_system: str) -> None
     }
     build(tmp_path / "disk", Table.EFI, root_files(), esp=esp)
     assert check_image(tmp_path / "disk").faults == ()
-    assert told(tmp_path / "disk")[-1] == "  1 more entry: not followed"
+    assert messages(tmp_path / "disk")[-1] == "  1 more entry: not followed"
     esp["/loader/entries/a.conf"] = own.replace("k.efi", "gone.efi").encode()
     again = tmp_path / "again"
     again.mkdir()
@@ -156,7 +156,7 @@ def test_data_on_the_esp_of_a_disk_that_nothing_boots(tmp_path: Path) -> None:
 def test_a_grub_that_the_firmware_must_know(tmp_path: Path, grub: bytes) -> None:
     image = make(tmp_path, {"/EFI/NixOS-boot/grubx64.efi": grub})
     assert check_image(image).faults == ()
-    assert told(image) == [
+    assert messages(image) == [
         f"UEFI: partition 1 (ESP), /EFI/NixOS-boot/grubx64.efi (GRUB) -> {MENU}",
         ENTRY,
         REMARK,
@@ -174,7 +174,7 @@ def test_a_shim_that_the_firmware_must_know(tmp_path: Path) -> None:
     }
     image = make(tmp_path, esp)
     assert check_image(image).faults == ()
-    assert told(image) == [
+    assert messages(image) == [
         f"UEFI: partition 1 (ESP), {home}/shimx64.efi (shim) -> partition 1 (ESP), "
         f"{home}/grubx64.efi (GRUB) -> partition 1 (FAT), {home}/grub.cfg -> {MENU}",
         ENTRY,
@@ -192,7 +192,7 @@ def test_a_systemd_boot_that_the_firmware_must_know(tmp_path: Path) -> None:
     assert check_image(image, boots=False).faults == ()
     build(image, Table.HYBRID, root_files(menu()), esp=esp, core=core)
     assert check_image(image).faults == ()
-    assert told(image) == [
+    assert messages(image) == [
         f"UEFI: partition 1 (ESP), {path} (systemd-boot)",
         REMARK,
         f"  broken: UEFI: {broken}",

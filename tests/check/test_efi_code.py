@@ -1,4 +1,4 @@
-"""EFI programs that are damaged: signed ones, and others."""
+"""Damage to EFI programs is found, in signed ones and in others."""
 
 import struct
 from collections.abc import Callable

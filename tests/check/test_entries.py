@@ -1,4 +1,4 @@
-"""Of a menu only the system's own entries are followed, whatever else is in it."""
+"""Only the system's own entries of a menu are followed, whatever else is in it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -133,8 +133,8 @@ def test_extra_entries_of_a_system(tmp_path: Path, table: str) -> None:
     options = with_settings(system, tmp_path, extraEntries="\n".join(OTHERS))
     image = tmp_path / "disk.raw"
     output(ASSEMBLE, "--out", image, "--partition-table", table, "--boot-size", "64M", *options)
-    told = output(CHECK_IMAGE, image).decode()
-    assert "file system" not in told
+    messages = output(CHECK_IMAGE, image).decode()
+    assert "file system" not in messages
     count = 3 if table == "hybrid" else 1  # BIOS, and UEFI of 64 and 32 bits
-    assert told.count(f"  {len(OTHERS)} more entries: not followed\n") == count
-    assert told.count("  1 more entry: the files are there, their beginnings read\n") == count
+    assert messages.count(f"  {len(OTHERS)} more entries: not followed\n") == count
+    assert messages.count("  1 more entry: the files are there, their beginnings read\n") == count

@@ -1,4 +1,4 @@
-"""Patterns of loader.conf."""
+"""Patterns of loader.conf match as in systemd-boot."""
 
 import time
 from fnmatch import fnmatchcase

@@ -1,4 +1,4 @@
-"""Damaged GPTs, whose checksums are right where the damage is not to them."""
+"""Damage to a GPT is found, also if the checksums are right."""
 
 import os
 import struct
@@ -100,9 +100,9 @@ def test_a_partition_beyond_the_end_is_described_by_its_blocks(tmp_path: Path) -
     make(image, Table.EFI, 8 * MIB)
     for last in (2**54, 2**63 - 2):
         rewrite(image, put("<Q", 40, last))
-        told = "\n".join(describe(check_image(image)))
-        assert f"to {last}, beyond the end of the image" in told
-        assert "TiB" not in told
+        messages = "\n".join(describe(check_image(image)))
+        assert f"to {last}, beyond the end of the image" in messages
+        assert "TiB" not in messages
 
 
 @pytest.mark.parametrize("place", [0, 1, 2, -1, -33])

@@ -1,4 +1,4 @@
-"""Files are read as GRUB reads them."""
+"""Files are read as GRUB reads them, by its own drivers."""
 
 import os
 import struct

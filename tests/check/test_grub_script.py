@@ -1,4 +1,4 @@
-"""What GRUB's own grub-script-check takes is understood, and any other text survived."""
+"""Scripts that grub-script-check accepts are parsed, and no other text breaks the parser."""
 
 import subprocess
 import time

@@ -1,4 +1,4 @@
-"""Configurations are run as GRUB runs them, and what is not run is noted as not followed."""
+"""Configurations are run as GRUB runs them, and other parts are noted as not followed."""
 
 import time
 from collections.abc import Mapping

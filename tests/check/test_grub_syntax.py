@@ -1,4 +1,4 @@
-"""Configurations that GRUB's own parser refuses."""
+"""Configurations that GRUB's own parser refuses are faults."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""check-image names what is broken: images damaged on purpose, one fault each."""
+"""check-image names the damage of images that are damaged on purpose, one fault each."""
 
 import json
 import os
@@ -68,10 +68,10 @@ def only_fault(report: Report) -> str:
 def test_a_good_image_has_no_fault(good: Path) -> None:
     report = check_image(good)
     assert report.faults == ()
-    told = "\n".join(describe(report))
-    assert "ext4" in told
-    assert "FAT" in told
-    assert "GRUB core image" in told
+    messages = "\n".join(describe(report))
+    assert "ext4" in messages
+    assert "FAT" in messages
+    assert "GRUB core image" in messages
 
 
 def test_checking_changes_nothing(image: Path, good: Path) -> None:
@@ -173,8 +173,8 @@ def test_an_ext4_that_is_larger_than_its_partition(image: Path) -> None:
 
 def test_a_damaged_fat(image: Path) -> None:
     damage(image, start(image, 1), b"\0" * 512)
-    said = "partition 1 (ESP): fsck.fat: Logical sector size is zero."
-    assert only_fault(check_image(image)).startswith(said)
+    printed = "partition 1 (ESP): fsck.fat: Logical sector size is zero."
+    assert only_fault(check_image(image)).startswith(printed)
 
 
 def test_a_fat_whose_copies_differ(image: Path) -> None:
@@ -297,11 +297,11 @@ def test_the_command_takes_several_files(image: Path, tmp_path: Path) -> None:
         f"check-image: {tmp_path}/absent does not exist",
         f"check-image: {tmp_path}/directory is not a raw disk image: it is a directory",
     ]
-    told = done.stdout.splitlines()
-    second = told.index(f"{image}:")
-    assert told[0] == f"{tmp_path}/cut:"
-    assert told[second - 1].startswith("unsound: the image is ")
-    assert told[-1] == "sound"
+    messages = done.stdout.splitlines()
+    second = messages.index(f"{image}:")
+    assert messages[0] == f"{tmp_path}/cut:"
+    assert messages[second - 1].startswith("unsound: the image is ")
+    assert messages[-1] == "sound"
     done = run("--json", *files)
     facts = json.loads(done.stdout)
     assert done.returncode == 1

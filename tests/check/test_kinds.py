@@ -1,4 +1,4 @@
-"""check-image names what is no raw image."""
+"""check-image names the format of a file that is not a raw image."""
 
 import bz2
 import gzip

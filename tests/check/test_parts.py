@@ -1,4 +1,4 @@
-"""Damaged file systems, of which their own checkers say little, or say it with exit status 0."""
+"""Damage to file systems is found, also where their own checkers exit with status 0."""
 
 import struct
 import subprocess
@@ -70,9 +70,9 @@ def test_a_group_descriptor_whose_checksum_is_wrong(image: Path, made: dict[str,
     data = made["ext4"]
     block = 1024 << struct.unpack_from("<I", data, START + 1024 + 0x18)[0]
     descriptors = max(block, 2048)
-    said = ext4_fault(image, flipped(data, descriptors + 30))
-    assert said.startswith("e2fsck: ")
-    assert "checksum" in said or "invalid" in said
+    printed = ext4_fault(image, flipped(data, descriptors + 30))
+    assert printed.startswith("e2fsck: ")
+    assert "checksum" in printed or "invalid" in printed
 
 
 def test_a_journal_that_nothing_speaks_of(image: Path, made: dict[str, bytes]) -> None:

@@ -1,3 +1,5 @@
+"""Copies of a part of an image keep their holes, and end where the part ends."""
+
 import errno
 import os
 from pathlib import Path

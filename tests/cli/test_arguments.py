@@ -22,7 +22,7 @@ MAINS: dict[str, Main] = {
 }
 
 
-def said(
+def printed(
     capsys: pytest.CaptureFixture[str], command: str, *argv: str
 ) -> tuple[object, list[str], list[str]]:
     """The exit status, and the lines on both streams, of a command run in this process."""
@@ -49,7 +49,7 @@ def test_help(
     """Each heading once, no line too long, nothing of Python in it, and no colours."""
     monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    status, lines, err = said(capsys, command, "--help")
+    status, lines, err = printed(capsys, command, "--help")
     assert (status, err) == (0, [])
     assert [line for line in lines if len(line) > int(columns)] == []
     headings = [line for line in lines if re.fullmatch(r"[a-z ]+:", line)]
@@ -68,7 +68,7 @@ def test_help(
 
 @pytest.mark.parametrize("command", MAINS)
 def test_version(capsys: pytest.CaptureFixture[str], command: str) -> None:
-    status, [line], err = said(capsys, command, "--version")
+    status, [line], err = printed(capsys, command, "--version")
     assert (status, err) == (0, [])
     assert line.split()[0] == command
     assert metadata.version("assemble") in line
@@ -109,7 +109,7 @@ def test_version_of_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_wrong_argument_is_a_line_with_a_hint(
     capsys: pytest.CaptureFixture[str], argv: list[str], line: str
 ) -> None:
-    status, out, err = said(capsys, "assemble", *argv)
+    status, out, err = printed(capsys, "assemble", *argv)
     assert (status, out) == (2, [])
     hint = "assemble: `assemble --help` tells what can be given"
     assert err == [f"assemble: {line}", hint]
@@ -121,7 +121,7 @@ def test_a_wrong_argument_is_a_line_with_a_hint(
 def test_what_is_missing_is_named(
     capsys: pytest.CaptureFixture[str], command: str, names: str
 ) -> None:
-    status, out, err = said(capsys, command)
+    status, out, err = printed(capsys, command)
     assert (status, out) == (2, [])
     assert err[0] == f"{command}: the following arguments are required: {names}"
 
@@ -130,7 +130,7 @@ def test_help_on_what_is_no_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "1")
-    status, lines, err = said(capsys, "assemble", "--help")
+    status, lines, err = printed(capsys, "assemble", "--help")
     assert (status, err) == (0, [])
     assert len(lines) > 100
 
@@ -151,6 +151,6 @@ def test_an_epoch_that_is_no_number(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", text)
-    status, out, [line] = said(capsys, "assemble", "--out", "x", "--system", "y")
+    status, out, [line] = printed(capsys, "assemble", "--out", "x", "--system", "y")
     assert (status, out) == (2, [])
     assert line == f"assemble: SOURCE_DATE_EPOCH is {text!r}, not a number of seconds"

@@ -1,4 +1,4 @@
-"""What is said of each way to fail, and the status that says whose fault it is."""
+"""Each way to fail has its message and its exit status."""
 
 import io
 import logging
@@ -69,7 +69,7 @@ def test_each_failure(
     ],
 )
 def test_signals(monkeypatch: pytest.MonkeyPatch, number: signal.Signals, words: str) -> None:
-    """The first one ends the command, and what the unwinding raises is not told."""
+    """The first one ends the command, and errors of the clean-up are not printed."""
 
     def run(_console: Console) -> int:
         try:
@@ -92,13 +92,13 @@ def test_the_status_is_what_the_command_gives(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_records_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name cannot add a line; where an error happened, each line of that is told."""
+    """A name cannot add a line; each line of an error is printed."""
     log = logging.getLogger("assembler.test")
     before = logging.getLogger().handlers[:]
 
     def run(console: Console) -> int:
         set_up_log(console, logging.INFO, bars=False)
-        log.debug("not told")
+        log.debug("not printed")
         log.warning("%s is left out", "a\nb\x1b")
         try:
             raise ValueError("x\x1b")

@@ -1,4 +1,4 @@
-"""The command line's words for settings, in errors and in the log."""
+"""The command line shows its flags for the library's settings, in errors and in the log."""
 
 import dataclasses
 import logging

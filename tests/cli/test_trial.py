@@ -1,4 +1,4 @@
-"""The command that boots a finished image, as QEMU takes it."""
+"""QEMU accepts the printed command that boots a finished image."""
 
 import subprocess
 from pathlib import Path
@@ -73,8 +73,8 @@ def test_a_disk_for_uefi(
 
 
 def test_large_sectors(system: System) -> None:
-    told = words(system, Table.EFI, sector_size=4096)
-    assert "virtio-blk-pci,drive=disk,logical_block_size=4096,physical_block_size=4096" in told
+    messages = words(system, Table.EFI, sector_size=4096)
+    assert "virtio-blk-pci,drive=disk,logical_block_size=4096,physical_block_size=4096" in messages
 
 
 @pytest.mark.parametrize(
@@ -88,10 +88,10 @@ def test_large_sectors(system: System) -> None:
 def test_the_disk_is_what_the_system_calls_it(
     system: System, disk: str, sectors: int, devices: list[str]
 ) -> None:
-    told = words(system, Table.EFI, disks=[disk], sector_size=sectors)
-    named = [told[at + 1] for at, word in enumerate(told) if word == "-device"]
+    messages = words(system, Table.EFI, disks=[disk], sector_size=sectors)
+    named = [messages[at + 1] for at, word in enumerate(messages) if word == "-device"]
     assert [one.partition(",logical")[0] for one in named] == devices
-    assert "if=virtio" not in "".join(told)
+    assert "if=virtio" not in "".join(messages)
 
 
 @pytest.mark.parametrize(
@@ -110,10 +110,10 @@ def test_a_disk_that_qemu_cannot_be(system: System, disks: list[str], named: str
 
 @pytest.mark.parametrize(("table", "loader"), [(Table.NONE, "none"), (Table.HYBRID, "none")])
 def test_a_disk_that_nothing_on_it_boots(system: System, table: Table, loader: str) -> None:
-    told = words(system, table, loader)
-    kernel = told.index("-kernel")
-    assert Path(told[kernel + 1]).read_bytes()[0x202:0x206] == b"HdrS"
-    append = told[told.index("-append") + 1]
+    messages = words(system, table, loader)
+    kernel = messages.index("-kernel")
+    assert Path(messages[kernel + 1]).read_bytes()[0x202:0x206] == b"HdrS"
+    append = messages[messages.index("-append") + 1]
     assert append == f"init={system.toplevel}/init quiet console=ttyS0,115200"
     assert words(system, table, loader, bootspec=None) == []
 
@@ -127,8 +127,8 @@ def test_a_machine_that_qemu_is_not_named_for(system: System) -> None:
 def test_a_shell_reads_the_lines_as_the_words(system: System, name: str) -> None:
     groups = qemu_words(plan(system), Path(name))
     script = "\n".join(["set -- \\", *command_lines(groups), "printf '%s\\0' \"$@\""])
-    said = subprocess.run(["sh", "-c", script], capture_output=True, check=True).stdout
-    assert said.decode().split("\0")[:-1] == words(system, image=name)
+    printed = subprocess.run(["sh", "-c", script], capture_output=True, check=True).stdout
+    assert printed.decode().split("\0")[:-1] == words(system, image=name)
     assert f"file={name.replace(',', ',,')},format=raw,if=virtio" in words(system, image=name)
 
 
@@ -149,8 +149,8 @@ def test_qemu_takes_it(
     """A machine is made, and ended before it runs."""
     image = tmp_path / "a,b.raw"
     image.write_bytes(bytes(1 << 20))
-    told = words(system, table, loader, image=str(image), **facts)
-    options = [one for one in told if one != "-nographic"]
+    messages = words(system, table, loader, image=str(image), **facts)
+    options = [one for one in messages if one != "-nographic"]
     options[options.index("1G")] = "64M"
     quiet = ["-S", "-display", "none", "-monitor", "stdio", "-serial", "none"]
     done = subprocess.run([*options, *quiet], input=b"quit\n", capture_output=True, timeout=60)

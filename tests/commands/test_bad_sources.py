@@ -78,7 +78,7 @@ class Target:
         return subprocess.CompletedProcess(done.args, done.returncode, *text)
 
     def refused(self, system: System, *options: str | Path, status: int = 2) -> list[str]:
-        """Run the command, which must fail, and return what it said."""
+        """Run the command, which must fail, and return its message."""
         done = self.run(system, *options)
         assert done.returncode == status, done.stderr
         assert list((self.directory / "tmp").iterdir()) == []
@@ -141,8 +141,8 @@ def test_a_hash_that_does_not_match(
     directory = tmp_path_factory.mktemp("wrong")
     registration, shell, right = with_wrong_hash(system, directory / "registration")
     store = ["--store", system.root]
-    told = target.refused(system, *store, "--closure", registration)
-    assert told == [
+    messages = target.refused(system, *store, "--closure", registration)
+    assert messages == [
         f"{shell} does not match its registration: expected sha256:{_WRONG}, got sha256:{right}"
     ]
     if target.command == "assemble":
@@ -232,9 +232,9 @@ def test_an_export_that_lacks_what_it_refers_to(
 ) -> None:
     part = tmp_path_factory.mktemp("part") / "part"
     part.write_bytes(nix_store(system.root, "--export", system.toplevel))
-    told = target.refused(system, "--closure", part)
+    messages = target.refused(system, "--closure", part)
     for path in system.paths[:3]:
-        assert f"{system.toplevel} refers to {path}, which is not in the closure" in told
+        assert f"{system.toplevel} refers to {path}, which is not in the closure" in messages
     assert target.is_untouched()
 
 
@@ -246,13 +246,13 @@ def test_every_bad_line_is_told_at_once(
     (directory / "name").write_text("/nix/store/short\n" + "\n".join(lines[1:]))
     (directory / "twice").write_text("\n".join(lines[:-1] + lines))
     (directory / "json").write_text(f'[{{"path": "{store_path(5, "x")}", "narHash": "z"}}]')
-    told = target.refused(
+    messages = target.refused(
         system, "--store", system.root, "--closure", directory / "name",
         "--closure", directory / "twice", "--closure", directory / "json",
     )  # fmt: skip
-    assert told[0] == f"{directory}/name, line 1: '/nix/store/short' is not a store path"
-    assert told[1:5] == [f"{directory}/twice: {path} is there twice" for path in system.paths]
-    assert told[5].startswith(f"{directory}/json: {store_path(5, 'x')} has no list of")
+    assert messages[0] == f"{directory}/name, line 1: '/nix/store/short' is not a store path"
+    assert messages[1:5] == [f"{directory}/twice: {path} is there twice" for path in system.paths]
+    assert messages[5].startswith(f"{directory}/json: {store_path(5, 'x')} has no list of")
     assert target.is_untouched()
 
 

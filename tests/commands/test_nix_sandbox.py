@@ -123,18 +123,18 @@ def test_the_image_of_a_sandboxed_build_has_the_same_bytes(
     for directory in (tmp_path, *list(tmp_path.parents)[:2]):
         directory.chmod(0o755)
     script = ["unshare", "--mount", "bash", "-c", _SCRIPT, "bash"]
-    said = as_root(*script, REPOSITORY, demo_system, probe, expression).stdout
+    printed = as_root(*script, REPOSITORY, demo_system, probe, expression).stdout
     # A user of our group, on the host: `inside, outside, count` in user_namespaces(7). In a chroot
     # there are none, and Nix does without.
-    user, inside, outside = map(int, said.split()[:3])
+    user, inside, outside = map(int, printed.split()[:3])
     assert outside + user - inside in (30001, 30002)
-    interfaces = [line.split()[0] for line in said.splitlines() if ":" in line]
+    interfaces = [line.split()[0] for line in printed.splitlines() if ":" in line]
     assert interfaces == ["lo:"]
-    [top] = [line.split() for line in said.splitlines() if line.startswith("/ ")]
+    [top] = [line.split() for line in printed.splitlines() if line.startswith("/ ")]
     assert "/build" in top
     hidden = {"/home", "/run", "/var", "/root"} - {f"/{REPOSITORY.parts[1]}"}
     assert not hidden & set(top)
-    digest, name = said.split()[-2:]
+    digest, name = printed.split()[-2:]
     assert name.endswith("/disk.raw")
     rows = tmp_path / "rows.json"
     rows.write_text(json.dumps(contents(tmp_path / "files")))
@@ -185,15 +185,15 @@ def test_nixpkgs_gives_what_is_not_given(demo_system: str) -> None:
            diskSize = 4096; }};
       in {{ inherit (image) assemble searchPath builder arguments; }}
     """
-    said = json.loads(
+    printed = json.loads(
         output("nix-instantiate", "--eval", "--strict", "--json", "-E", _PKGS + question)
     )
     version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
-    assert said["assemble"] == f"/nix/store/assemble-{version}/bin/assemble"
-    assert said["searchPath"] == "/nix/store/coreutils/bin"
-    assert said["builder"] == "/nix/store/bash/bin/bash"
-    assert said["arguments"][:4] == ["--system", demo_system, "--size", "4096M"]
-    assert said["arguments"][-2:] == ["--generation", f"7={demo_system}"]
+    assert printed["assemble"] == f"/nix/store/assemble-{version}/bin/assemble"
+    assert printed["searchPath"] == "/nix/store/coreutils/bin"
+    assert printed["builder"] == "/nix/store/bash/bin/bash"
+    assert printed["arguments"][:4] == ["--system", demo_system, "--size", "4096M"]
+    assert printed["arguments"][-2:] == ["--generation", f"7={demo_system}"]
 
 
 def test_kvm_is_not_asked_for(demo_system: str) -> None:
@@ -204,7 +204,7 @@ def test_kvm_is_not_asked_for(demo_system: str) -> None:
 
 def test_the_package_has_the_program_and_nothing_that_is_built_beside_it() -> None:
     question = f"builtins.readDir (pkgs.callPackage {REPOSITORY}/nix/package.nix {{ }}).src"
-    said = output(
+    printed = output(
         "nix-instantiate",
         "--eval",
         "--read-write-mode",
@@ -213,7 +213,7 @@ def test_the_package_has_the_program_and_nothing_that_is_built_beside_it() -> No
         "-E",
         _PKGS + question,
     )
-    assert json.loads(said) == {
+    assert json.loads(printed) == {
         "LICENSE": "regular", "README.md": "regular", "assemble_start.py": "regular",
         "assembler": "directory", "pyproject.toml": "regular", "setup.py": "regular",
     }  # fmt: skip

@@ -54,13 +54,13 @@ def test_an_image_is_finished_whoever_can_be_told(
     done = run(redirected, "assemble", "--out", out, *system.options)
     assert done.returncode == 0
     assert done.stderr.splitlines()[-1:] == ([line] if line else [])
-    told = done.stdout.splitlines()
-    assert told[:1] == ([str(out)] if redirected == "2>/dev/full" else [])
-    if told:
-        assert " MiB, 3 partitions, " in told[1]
-        assert told[1].endswith(" used on disk")
-        command = told.index("to try it out, without a change to it:") + 1
-        assert told[command].startswith("  qemu-system-x86_64 ")
+    messages = done.stdout.splitlines()
+    assert messages[:1] == ([str(out)] if redirected == "2>/dev/full" else [])
+    if messages:
+        assert " MiB, 3 partitions, " in messages[1]
+        assert messages[1].endswith(" used on disk")
+        command = messages.index("to try it out, without a change to it:") + 1
+        assert messages[command].startswith("  qemu-system-x86_64 ")
     assert os.listdir(tmp_path) == ["disk.raw"]
     assert subprocess.run(["cmp", out, image]).returncode == 0
 
@@ -73,7 +73,7 @@ def test_a_verdict_is_in_the_status(image: Path, tmp_path: Path, redirected: str
     assert done.returncode == 1
     if redirected.startswith(">") and "2>" not in redirected:
         assert done.stderr.startswith(f"check-image: {unsound} is unsound: the image is ")
-        assert len(done.stderr.splitlines()) == 3  # the other, and why they are told there
+        assert len(done.stderr.splitlines()) == 3  # the other, and why they are here
     assert run(redirected, "check-image", image).returncode == 0
 
 
@@ -107,7 +107,7 @@ def test_a_reader_that_has_gone_is_no_failure(image: Path) -> None:
 
 
 def test_a_result_as_json(system: System, image: Path, tmp_path: Path) -> None:
-    """By a relative name and a link, for the absolute path is told."""
+    """By a relative name and a link, since the absolute path is printed."""
     (tmp_path / "link").symlink_to("disk.raw")
     argv = ["assemble", "--out", "link", *system.options, "--json", "--quiet"]
     done = subprocess.run([BIN / argv[0], *argv[1:]], capture_output=True, cwd=tmp_path, text=True)

@@ -1,3 +1,5 @@
+"""Layouts: places and sizes of partitions, against nixpkgs and the rules of firmware."""
+
 from uuid import NAMESPACE_DNS, UUID, uuid5
 
 import pytest

@@ -1,4 +1,4 @@
-"""The tables by what they do, as messages list them."""
+"""Messages list partition tables by what these do."""
 
 import pytest
 

@@ -1,3 +1,5 @@
+"""Partition tables that libfdisk writes, as sfdisk, sgdisk and libparted read them."""
+
 import subprocess
 from pathlib import Path
 from uuid import UUID

@@ -1,3 +1,5 @@
+"""mke2fs makes the same empty ext4 each time, with the features that are asked for."""
+
 import subprocess
 import time
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""The computed size of an ext4 suffices for its tree, and is not much too large."""
+
 import re
 import subprocess
 import tempfile

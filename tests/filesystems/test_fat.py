@@ -1,3 +1,5 @@
+"""A FAT has the files that it is given, as mtools and fsck.fat read it; the same bytes each time."""
+
 import os
 import re
 import struct

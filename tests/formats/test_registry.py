@@ -19,10 +19,10 @@ from assembler.formats.registry import name_problems, output_format
     ],
 )
 def test_a_name_that_promises_another_format(tmp_path: Path, name: str, format: str) -> None:
-    said = f": the format is raw, not {format}: name the file .raw or .img"
-    assert name_problems(tmp_path / name) == [f"out {tmp_path / name}{said}"]
+    printed = f": the format is raw, not {format}: name the file .raw or .img"
+    assert name_problems(tmp_path / name) == [f"out {tmp_path / name}{printed}"]
     (tmp_path / "link").symlink_to(name)
-    assert name_problems(tmp_path / "link") == [f"out {tmp_path / 'link'}{said}"]
+    assert name_problems(tmp_path / "link") == [f"out {tmp_path / 'link'}{printed}"]
 
 
 @pytest.mark.parametrize("name", ["disk.raw", "disk.img", "disk", "gz", "disk.qcow2.raw", "a.b-c"])

@@ -1,4 +1,4 @@
-"""What a terminal gets to see, and streams that take nothing."""
+"""Control characters do not reach a terminal, and streams that fail raise nothing."""
 
 import io
 import os

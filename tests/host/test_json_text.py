@@ -1,3 +1,5 @@
+"""Mistakes in a user's JSON are named with file and line."""
+
 import pytest
 
 from assembler.errors import RequestError

@@ -1,4 +1,4 @@
-"""What the kernel makes up is told, wherever it is mounted."""
+"""Files that the kernel generates are recognised, wherever they are mounted."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Places where no image can be put: each is refused before anything is made."""
+"""Each place that cannot hold an image is refused before anything is made."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The file at `--out`: whole, or what it was."""
+"""The output file is complete, or is what it was before."""
 
 import contextlib
 import fcntl
@@ -285,7 +285,7 @@ def test_many_runs_at_once_leave_one_whole_image(tmp_path: Path, left_over: bool
     command = [sys.executable, "-c", script, str(tmp_path / "out")]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     runs = [subprocess.Popen(command, env=environment, **quiet) for _ in range(8)]
-    said = [run.communicate()[1] for run in runs]
-    assert all(not text or b"another run is writing" in text for text in said)
+    printed = [run.communicate()[1] for run in runs]
+    assert all(not text or b"another run is writing" in text for text in printed)
     assert (tmp_path / "out").read_bytes() == b"whole"
     assert os.listdir(tmp_path) == ["out"]

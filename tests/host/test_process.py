@@ -1,4 +1,4 @@
-"""Starting programs."""
+"""Programs are started in a fixed environment, and failures show the command and its output."""
 
 import errno
 import logging
@@ -36,8 +36,8 @@ def test_run_reads_from_a_descriptor(tmp_path: Path) -> None:
 def test_the_environment_is_small_and_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MKE2FS_CONFIG", "LANG", "LC_ALL", "TZ", "TMPDIR"):
         monkeypatch.setenv(name, "/tmp")
-    said = process.run(["env", "-0"], what="test", env={"EXTRA": "1"}).stdout.decode()
-    variables = dict(line.split("=", 1) for line in said.split("\0") if line)
+    printed = process.run(["env", "-0"], what="test", env={"EXTRA": "1"}).stdout.decode()
+    variables = dict(line.split("=", 1) for line in printed.split("\0") if line)
     kept = {"TMPDIR", "PATH", "HOME", "LC_ALL", "TZ", "EXTRA"}
     fixed = {"E2FSCK_CONFIG"}
     assert set(variables) - kept - fixed <= {"NIX_REMOTE", "NIX_CONF_DIR", "NIX_STATE_DIR"}
@@ -85,7 +85,7 @@ def test_a_failure_shows_command_last_words_and_remedy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "told"),
+    ("printed", "status", "messages"),
     [
         (
             "tool: error while loading shared libraries: libfoo.so.1: cannot open shared object "
@@ -111,22 +111,22 @@ def test_a_failure_shows_command_last_words_and_remedy() -> None:
     ],
 )
 def test_what_is_the_hosts_fault_is_a_failure_whatever_the_status_means(
-    monkeypatch: pytest.MonkeyPatch, said: str, status: int, told: str
+    monkeypatch: pytest.MonkeyPatch, printed: str, status: int, messages: str
 ) -> None:
     monkeypatch.setenv("TMPDIR", "/tmp")
     script = f'echo "$1" >&2; exit {status}'
     with pytest.raises(HostError) as caught:
-        process.run(["sh", "-c", script, "sh", said], what="testing", ok=range(256))
+        process.run(["sh", "-c", script, "sh", printed], what="testing", ok=range(256))
     assert caught.value.lines[0].startswith("testing: sh ")
-    assert told in caught.value.lines[0]
-    ended_well = ["sh", "-c", 'echo "$1" >&2', "sh", said]
+    assert messages in caught.value.lines[0]
+    ended_well = ["sh", "-c", 'echo "$1" >&2', "sh", printed]
     assert process.run(ended_well, what="testing").returncode == 0
 
 
 def test_a_file_name_does_not_tell_of_a_full_disk() -> None:
-    said = "/srv/No space left on device.txt: bad format"
+    printed = "/srv/No space left on device.txt: bad format"
     with pytest.raises(HostError, match="testing: sh failed with status 1"):
-        process.run(["sh", "-c", 'echo "$1" >&2; exit 1', "sh", said], what="testing")
+        process.run(["sh", "-c", 'echo "$1" >&2; exit 1', "sh", printed], what="testing")
 
 
 def test_a_program_whose_loader_is_absent_is_told(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Bars on a terminal, lines elsewhere."""
+"""Progress is a bar on a terminal, and a line for each step elsewhere."""
 
 import io
 import os

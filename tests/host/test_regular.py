@@ -1,4 +1,4 @@
-"""Files that are read are regular ones: whatever stands in their place, nobody waits for it."""
+"""Only regular files are read: a FIFO or a device in their place does not stop the program."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""Room on this host's disks: compared before the first byte, and the full one named."""
+"""Free room is compared with the need before the first byte, and a full disk is named."""
 
 import os
 import re
@@ -22,8 +22,8 @@ BIN = Path(sys.executable).parent
 def disk(monkeypatch: pytest.MonkeyPatch, **facts: int) -> None:
     """Let every disk look so to statvfs."""
     usual = {"f_blocks": 1 << 20, "f_bavail": 0, "f_bfree": 0, "f_frsize": 4096}
-    told = SimpleNamespace(**{**usual, "f_files": 100, "f_ffree": 100, **facts})
-    monkeypatch.setattr(os, "statvfs", lambda _path: told)
+    messages = SimpleNamespace(**{**usual, "f_files": 100, "f_ffree": 100, **facts})
+    monkeypatch.setattr(os, "statvfs", lambda _path: messages)
 
 
 def test_what_is_kept_for_root_is_not_for_others(

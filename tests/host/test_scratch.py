@@ -1,4 +1,4 @@
-"""Scratch directories go away with the run, or with the next one."""
+"""Scratch directories are removed at the end of a run, or by the next run."""
 
 import os
 import signal

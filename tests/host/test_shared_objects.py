@@ -1,4 +1,4 @@
-"""Libraries that are there, and one that is not."""
+"""C libraries are loaded, and an absent one is an error with its packages."""
 
 import pytest
 

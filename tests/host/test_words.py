@@ -1,4 +1,4 @@
-"""Text for people."""
+"""Text for people has no control characters."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Contents below what the system mounts: on a FAT of the disk, or where nobody sees them."""
+"""Contents below a mount go onto the FAT of the disk, or are reported as hidden."""
 
 import logging
 from collections.abc import Sequence

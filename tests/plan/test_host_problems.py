@@ -1,4 +1,4 @@
-"""What of this host stands in the way of a request."""
+"""Files, directories and tools that a request lacks on this host are reported."""
 
 import os
 from pathlib import Path
@@ -101,8 +101,8 @@ def test_a_configuration_that_cannot_be_read(store: StoreRoot, tmp_path: Path) -
 def test_nobody_waits_for_a_fifo(store: StoreRoot, tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    [told] = root_problems(RootSpec(system=SYSTEM, store=store.root, closures=(fifo,)))
-    assert told.startswith(f"closures {fifo} is a FIFO, not a regular file")
+    [messages] = root_problems(RootSpec(system=SYSTEM, store=store.root, closures=(fifo,)))
+    assert messages.startswith(f"closures {fifo} is a FIFO, not a regular file")
 
 
 def test_a_configuration_may_be_a_link(store: StoreRoot, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""UUIDs derived from the input."""
+"""UUIDs and serial numbers depend on the input, and on nothing else."""
 
 from collections.abc import Sequence
 from uuid import RFC_4122

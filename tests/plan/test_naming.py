@@ -1,4 +1,4 @@
-"""Names are decided by the options and by what all systems in the image mount."""
+"""The settings and the mounts of all systems in the image decide the names of the disk."""
 
 import logging
 from pathlib import Path

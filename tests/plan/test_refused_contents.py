@@ -1,4 +1,4 @@
-"""Contents that an image is refused for, once all that they name is looked up."""
+"""Contents that cannot be in an image are refused after everything is looked up."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a user left open, the system decides."""
+"""The system decides what the user left open."""
 
 from pathlib import Path
 from typing import Any

@@ -253,8 +253,8 @@ def test_a_bare_file_system_may_have_a_menu_for_a_grub_from_outside(tmp_path: Pa
     options = ("--partition-table", "none", "--boot-loader", "grub")
     _, image = assemble(tmp_path, *options)
     assert grub_lists(image, "(loop0)/boot/grub/") == {"grub.cfg", "grubenv", "state"}
-    said = run(ASSEMBLE.with_name("check-image"), image)
-    assert "\nGRUB from outside: the ext4, /boot/grub/grub.cfg -> 2 entries\n" in said
+    printed = run(ASSEMBLE.with_name("check-image"), image)
+    assert "\nGRUB from outside: the ext4, /boot/grub/grub.cfg -> 2 entries\n" in printed
     state = run("grub-fstest", image, "cat", "(loop0)/boot/grub/state").splitlines()
     assert state[2] == "neither"
 

@@ -1,4 +1,4 @@
-"""`--contents`: what is taken, and what is refused, all of it at once."""
+"""Contents: accepted rows get into the tree, and all problems of others are reported at once."""
 
 import json
 import os
@@ -153,8 +153,8 @@ def test_a_pattern_may_bring_empty_places_for_mounts(tmp_path: Path) -> None:
     rows = row(source="$/root/*", target="/")
     assert [item.target for item in read(tmp_path, rows)] == ["/etc", "/proc", "/run"]
     (tmp_path / "root/run/x").touch()
-    [told] = problems(tmp_path, rows)
-    assert told.startswith("row 1: the target /run cannot be seen in the machine")
+    [messages] = problems(tmp_path, rows)
+    assert messages.startswith("row 1: the target /run cannot be seen in the machine")
 
 
 def test_a_pattern_may_fill_the_root(tmp_path: Path) -> None:
@@ -230,26 +230,26 @@ def test_a_bad_row_is_told_with_its_number(
     (tmp_path / "locked").touch(mode=0)
     (tmp_path / "tree/store").mkdir(parents=True)
     (tmp_path / "tree/nix").mkdir()
-    told = problems(tmp_path, {**row(target="/a")}, row(**changes))
-    assert len(told) == 1
-    assert told[0].startswith("row 2: " + words.replace("$", str(tmp_path)))
+    messages = problems(tmp_path, {**row(target="/a")}, row(**changes))
+    assert len(messages) == 1
+    assert messages[0].startswith("row 2: " + words.replace("$", str(tmp_path)))
 
 
 def test_a_device_for_passwd_is_not_read(tmp_path: Path) -> None:
-    told = problems(tmp_path, {"source": "/dev/zero", "target": "/etc/passwd"})
-    assert told == ["row 1: /dev/zero is a device, pipe or socket"]
+    messages = problems(tmp_path, {"source": "/dev/zero", "target": "/etc/passwd"})
+    assert messages == ["row 1: /dev/zero is a device, pipe or socket"]
 
 
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
-    told = problems(
+    messages = problems(
         tmp_path,
         row(user="a", group="b", mode="c", xattrs=1),
         row(target="/x"),
         row(target="/x"),
         {},
     )
-    assert [line.partition(":")[0] for line in told] == ["row 1"] * 4 + ["row 3", "row 4"]
-    assert told[-2] == "row 3: row 2 has the target /x, too: leave one of them out"
+    assert [line.partition(":")[0] for line in messages] == ["row 1"] * 4 + ["row 3", "row 4"]
+    assert messages[-2] == "row 3: row 2 has the target /x, too: leave one of them out"
 
 
 def test_a_pattern_with_two_files_for_one_target_is_refused(tmp_path: Path) -> None:
@@ -344,7 +344,7 @@ def directory_at(tree: Tree, path: bytes) -> Directory:
 
 
 def refusal(tmp_path: Path, tree: Tree, *rows: dict[str, Any]) -> list[str]:
-    """What is said of rows that the tree cannot have, without the option's name."""
+    """The message for rows that the tree cannot have, without the setting's name."""
     with pytest.raises(RequestError) as caught:
         added(tmp_path, tree, *rows)
     return [line.removeprefix("contents, ") for line in caught.value.problems]
@@ -561,8 +561,8 @@ def test_what_a_user_names_in_the_store_stays_in_the_store(tmp_path: Path) -> No
         *(f"{root}{path}/{name}" for name in ("out", "up", "file")),
     ]
     for source in (f"{path}/out/f", f"{path}/out/*", f"{path}/*/f"):
-        [told] = problems(tmp_path, row(source=source))
-        assert told.endswith("which is outside /nix/store")
+        [messages] = problems(tmp_path, row(source=source))
+        assert messages.endswith("which is outside /nix/store")
 
 
 def test_a_directory_comes_before_what_goes_into_it(tmp_path: Path) -> None:

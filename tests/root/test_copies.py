@@ -69,8 +69,8 @@ def test_the_copies_are_the_same_to_nix(root: Path, source: Path) -> None:
 
 def test_modes_times_and_owners_are_canonical(root: Path, source: Path) -> None:
     copy(root, source)
-    said = output("find", root / A[1:], root / B[1:], "-printf", "%y %m %T@ %U\\n").decode()
-    assert set(said.splitlines()) == {
+    printed = output("find", root / A[1:], root / B[1:], "-printf", "%y %m %T@ %U\\n").decode()
+    assert set(printed.splitlines()) == {
         f"{kind} {mode} 1.0000000000 {os.geteuid()}"
         for kind, mode in (("d", 555), ("f", 444), ("f", 555), ("l", 777))
     }
@@ -204,8 +204,8 @@ def test_hardlink_mode_leaves_the_source_as_it_is(root: Path, source: Path) -> N
     before = output("find", source, "-printf", "%p %m %T@ %n %i\\n")
     copy_closure(root, closure_in(source), StoreRoot(source), CopyMode.HARDLINK)
     assert output("find", source, "-printf", "%p %m %T@ %n %i\\n") == before
-    said = output("find", root / A[1:], "-type", "f", "-printf", "%m %T@ %n\\n").decode()
-    assert set(said.splitlines()) <= {"444 1.0000000000 1", "555 1.0000000000 1"}
+    printed = output("find", root / A[1:], "-type", "f", "-printf", "%m %T@ %n\\n").decode()
+    assert set(printed.splitlines()) <= {"444 1.0000000000 1", "555 1.0000000000 1"}
 
 
 @pytest.mark.parametrize("mode", [CopyMode.AUTO, CopyMode.COPY])

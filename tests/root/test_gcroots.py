@@ -1,4 +1,4 @@
-"""Garbage-collector roots, against what Nix says is alive."""
+"""Garbage-collector roots keep alive what they should, as Nix lists it."""
 
 from itertools import pairwise
 from pathlib import Path, PurePosixPath

@@ -91,8 +91,8 @@ def files_and_links(root: Path) -> list[str]:
 def test_the_skeleton_is_there_with_its_modes(tmp_path: Path, system: System) -> None:
     root = prepare(tmp_path / "root", system)
     for place in skeleton.DIRECTORIES:
-        said = output("stat", "-c", "%F %a", root / place.path[1:]).decode().strip()
-        assert said == f"directory {place.mode:o}"
+        printed = output("stat", "-c", "%F %a", root / place.path[1:]).decode().strip()
+        assert printed == f"directory {place.mode:o}"
 
 
 def test_nothing_but_the_skeleton_is_there(tmp_path: Path, system: System) -> None:
@@ -163,8 +163,8 @@ def test_nix_takes_the_links_for_roots_of_its_garbage_collector(
     root = prepare_fully(tmp_path / "root", full_system, configuration)
     closure, store = closure_of(full_system)
     copy_closure(root, closure, store)
-    said = nix_store(root, "--gc", "--print-roots").decode().splitlines()
-    places = {line.split(" -> ")[0].removeprefix(f"{root}/nix/var/nix/") for line in said}
+    printed = nix_store(root, "--gc", "--print-roots").decode().splitlines()
+    places = {line.split(" -> ")[0].removeprefix(f"{root}/nix/var/nix/") for line in printed}
     assert places == {
         "profiles/system-2-link",
         "profiles/system-5-link",
@@ -206,7 +206,7 @@ def test_a_second_run_with_less_takes_nothing_away(
     configuration: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What a machine has beyond the request stays, and whoever asks is told what that means."""
+    """What a machine has beyond the request stays, and a warning says what that means."""
     root = prepare_fully(tmp_path / "root", full_system, configuration)
     before = files_and_links(root)
     assert caplog.messages == []

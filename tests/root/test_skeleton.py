@@ -79,11 +79,11 @@ def test_nix_env_lists_the_generations(numbers: dict[int, str]) -> None:
         for path, target in links.items():
             if path.startswith(skeleton.SYSTEM_PROFILE):
                 (profiles / posixpath.basename(path)).symlink_to(target)
-        said = output(
+        printed = output(
             "env", f"HOME={profiles}", "nix-env", "--profile", profiles / profile,
             "--list-generations",
         ).decode()  # fmt: skip
-    listed = {int(line.split()[0]): "(current)" in line for line in said.splitlines()}
+    listed = {int(line.split()[0]): "(current)" in line for line in printed.splitlines()}
     [current] = [number for number, is_current in listed.items() if is_current]
     expected = numbers if current in numbers else {**numbers, current: SYSTEM}
     assert set(listed) == set(expected)

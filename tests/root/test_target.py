@@ -1,4 +1,4 @@
-"""Which directories prepare-root fills, and that one it left half-way is known again."""
+"""prepare-root fills only suitable directories, and recognises one that it left incomplete."""
 
 import os
 import subprocess

@@ -38,8 +38,8 @@ def test_nix_reads_it_back(tmp_path: Path) -> None:
     closure, _ = closure_of(system)
     made(tmp_path / "nix/var/nix/db", closure.infos)
     assert sorted(query(StoreRoot(tmp_path), [system.toplevel])) == list(closure.infos)
-    said = nix_store(tmp_path, "--query", "--referrers", system.paths[0]).decode().split()
-    assert said == [system.toplevel]
+    printed = nix_store(tmp_path, "--query", "--referrers", system.paths[0]).decode().split()
+    assert printed == [system.toplevel]
 
 
 def test_sqlite_finds_it_sound(tmp_path: Path) -> None:
@@ -117,9 +117,9 @@ def test_the_outputs_of_derivations_are_known(demo_system: str, tmp_path: Path) 
         "select v.path, o.id, o.path from DerivationOutputs o, ValidPaths v where v.id = o.drv",
     )
     derivations = [info.path for info in infos if info.path.endswith(".drv")]
-    said = output("nix-store", "--query", "--outputs", *derivations).decode().split()
+    printed = output("nix-store", "--query", "--outputs", *derivations).decode().split()
     assert sorted(rows.splitlines()) == [
-        f"{drv}|out|{path}" for drv, path in zip(derivations, said, strict=True)
+        f"{drv}|out|{path}" for drv, path in zip(derivations, printed, strict=True)
     ]
 
 

@@ -25,9 +25,9 @@ def test_outputs_of_every_derivation_of_the_demo_are_nixs(demo_system: str) -> N
     [deriver] = output("nix-store", "--query", "--deriver", demo_system).decode().split()
     listed = output("nix-store", "--query", "--requisites", deriver).decode().split()
     derivations = [path for path in listed if path.endswith(".drv")]
-    said = output("nix-store", "--query", "--outputs", *derivations).decode().split()
+    printed = output("nix-store", "--query", "--outputs", *derivations).decode().split()
     found = [read_outputs(StoreRoot(), path).values() for path in derivations]
-    assert sorted(path for paths in found for path in paths) == sorted(said)
+    assert sorted(path for paths in found for path in paths) == sorted(printed)
 
 
 def test_an_output_that_only_the_build_can_name_is_left_out(tmp_path: Path) -> None:

@@ -84,8 +84,8 @@ def test_a_pipe_is_unpacked_as_nix_would(system: System, export: Path, tmp_path:
         assert info == known == real_info(root, info.path, info.references)
         assert files.host(info.path) == root / info.path[1:]
     assert files.unpacked == set(system.paths)
-    said = output("find", root / "nix/store", "-mindepth", "1", "-printf", "%y%m %T@\\n").decode()
-    assert set(said.splitlines()) == {
+    found = output("find", root / "nix/store", "-mindepth", "1", "-printf", "%y%m %T@\\n").decode()
+    assert set(found.splitlines()) == {
         f"{kind} 1.0000000000" for kind in ("d555", "f444", "f555", "l777")
     }
     nix_store(root, "--load-db", stdin=system.registration.read_bytes())

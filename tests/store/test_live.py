@@ -16,16 +16,16 @@ def test_hashes_sizes_and_references_are_nixs(demo_system: str) -> None:
     infos = live.query(StoreRoot(), [demo_system])
     sample = infos[:: len(infos) // 5]
     for info in [*sample, *(info for info in infos if info.path == demo_system)]:
-        said = [
+        printed = [
             output("nix-store", "--query", option, info.path).decode().split()
             for option in ("--hash", "--size", "--references")
         ]
-        [base32] = said[0]
+        [base32] = printed[0]
         hexadecimal = output("nix-hash", "--type", "sha256", "--to-base16", base32[7:]).decode()
         assert [hexadecimal.split(), [str(info.nar_size)], list(info.references)] == [
             [info.nar_hash],
-            said[1],
-            sorted(said[2]),
+            printed[1],
+            sorted(printed[2]),
         ]
 
 
@@ -73,9 +73,9 @@ def test_outputs_are_listed_where_they_are_asked_for(tmp_path: Path) -> None:
 
 
 def test_the_deriver_is_nixs(demo_system: str) -> None:
-    said = output("nix-store", "--query", "--deriver", demo_system).decode().strip()
-    assert live.deriver(StoreRoot(), demo_system) == said
-    assert live.deriver(StoreRoot(), said) is None
+    printed = output("nix-store", "--query", "--deriver", demo_system).decode().strip()
+    assert live.deriver(StoreRoot(), demo_system) == printed
+    assert live.deriver(StoreRoot(), printed) is None
 
 
 def test_the_deriver_of_an_unknown_path_is_told(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ SHELL = store_path(1, "bash-5")
 )
 def test_nix_agrees_on_what_a_store_path_is(tmp_path: Path, path: str) -> None:
     asked = ["nix-store", "--store", f"local?root={tmp_path}", "--check-validity", path]
-    said = subprocess.run(asked, capture_output=True, check=False).stderr
-    assert is_store_path(path) == (b"is not valid" in said), said
+    printed = subprocess.run(asked, capture_output=True, check=False).stderr
+    assert is_store_path(path) == (b"is not valid" in printed), printed
 
 
 @pytest.mark.parametrize("path", ["", "/", "/nix/store", f"{SHELL}/bin", f"{SHELL}\n", f"x{SHELL}"])

@@ -71,7 +71,7 @@ def test_a_live_registration_is_read_whole(demo_system: str) -> None:
 @pytest.mark.parametrize("end", range(len(TEXT)))
 def test_a_registration_cut_at_any_byte_is_refused(end: int) -> None:
     boundary = TEXT.index(store_path(2, "x"))
-    if end in (0, boundary):  # whole records: the closure is incomplete, which is told elsewhere
+    if end in (0, boundary):  # whole records: the closure is incomplete, which another test holds
         assert len(parse(TEXT[:end], "file")) == (end > 0)
     else:
         with pytest.raises(RequestError, match=r"^file(, line \d+: | is cut short: )"):
@@ -147,11 +147,11 @@ def test_hashes_are_read_as_nix_writes_them(digests: list[str]) -> None:
 def test_nix_agrees_on_which_base_32_is_a_hash(texts: list[str]) -> None:
     for text in texts:
         asked = ["nix-hash", "--type", "sha256", "--to-base16", text]
-        said = subprocess.run(asked, capture_output=True, text=True, check=False)
+        printed = subprocess.run(asked, capture_output=True, text=True, check=False)
         try:
-            assert parse_hash(text) == said.stdout.strip()
+            assert parse_hash(text) == printed.stdout.strip()
         except ValueError:
-            assert said.returncode
+            assert printed.returncode
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a closure source is told for, by its content."""
+"""The kind of a closure source is recognised by its content."""
 
 import bz2
 import gzip

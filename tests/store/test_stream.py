@@ -1,4 +1,4 @@
-"""Streams: the same bytes give the same, by whatever way and in whatever pieces they come."""
+"""A stream gives the same bytes from a file and from a pipe, in pieces of any size."""
 
 import hashlib
 import io

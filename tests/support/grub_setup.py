@@ -58,5 +58,5 @@ def _program(original: Path, directory: Path, image: Path) -> str:
 
 def _run(directory: Path, *argv: str | Path) -> None:
     done = run(argv, cwd=directory, capture_output=True, text=True)
-    said = [line for line in done.stderr.splitlines() if not line.endswith(_NO_MATTER)]
-    assert (done.returncode, said) == (0, []), done.stderr
+    printed = [line for line in done.stderr.splitlines() if not line.endswith(_NO_MATTER)]
+    assert (done.returncode, printed) == (0, []), done.stderr

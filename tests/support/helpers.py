@@ -27,7 +27,7 @@ from tests.support.systems import System, make_system
 
 
 def output(*argv: str | Path, stdin: bytes = b"") -> bytes:
-    """What a program prints; its failure fails the test with what it said."""
+    """What a program prints; if it fails, so does the test, with its output."""
     done = subprocess.run([os.fspath(arg) for arg in argv], input=stdin, capture_output=True)
     assert done.returncode == 0, (done.stdout + done.stderr).decode(errors="replace")
     return done.stdout

@@ -40,8 +40,8 @@ def test_a_real_system_has_the_sizes_that_nix_registered(demo_export: Path, tmp_
     assert {info.nar_hash for info in infos} == {None}
     # Once more, they are compared with what came first, for which they are hashed.
     again = read_source(demo_export, files.receive)
-    said = output("nix-store", "--query", "--hash", *paths).decode().split()
-    base32 = [word.removeprefix("sha256:") for word in said]
+    printed = output("nix-store", "--query", "--hash", *paths).decode().split()
+    base32 = [word.removeprefix("sha256:") for word in printed]
     base16 = output("nix-hash", "--type", "sha256", "--to-base16", *base32).decode().split()
     assert [info.nar_hash for info in again] == base16
 

@@ -1,4 +1,4 @@
-"""The Tree by itself."""
+"""A Tree keeps its inodes, their order and their links."""
 
 import pytest
 from hypothesis import given
