@@ -314,7 +314,6 @@ def test_memory_runs_out_in_the_appliance(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(run.tmp))
-    monkeypatch.setenv("TMPDIR", str(run.tmp))
     monkeypatch.setenv("LIBGUESTFS_MEMSIZE", "256")
     image = tmp_path / "image"
     image.write_bytes(b"\0" * 4096)

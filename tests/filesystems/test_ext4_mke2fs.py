@@ -1,7 +1,6 @@
 """mke2fs makes the same empty ext4 each time, with the features that are asked for."""
 
 import subprocess
-import time
 from pathlib import Path
 from uuid import UUID
 
@@ -11,6 +10,7 @@ from assembler.errors import HostError
 from assembler.filesystems.ext4.mke2fs import make_ext4
 from assembler.host.process import search_path
 from assembler.units import MIB
+from tests.support.clock import wait_for_tick
 
 FS_UUID = UUID("6d3c1b0a-0f5e-4b7c-9f1d-2a3b4c5d6e7f")
 HASH_SEED = UUID("7e4d2c1b-1a6f-4c8d-8a2e-3b4c5d6e7f80")
@@ -84,7 +84,7 @@ def test_the_bytes_do_not_depend_on_the_clock_or_the_host(
     tmp_path: Path, epoch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = make(tmp_path / "a", epoch=epoch).read_bytes()
-    time.sleep(1.1)  # ext4's times are in whole seconds
+    wait_for_tick()  # ext4's times are in whole seconds
     monkeypatch.setenv("TZ", "Pacific/Kiritimati")
     config = tmp_path / "mke2fs.conf"
     config.write_text("[defaults]\n\tbase_features = sparse_super\n\tinode_size = 128\n")

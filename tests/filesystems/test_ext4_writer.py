@@ -5,7 +5,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from assembler.host.progress import Step
 from assembler.tree.tree import Directory, Tree, regular, symlink
 from assembler.units import BLOCK, MIB
 from tests.support import readback
+from tests.support.clock import wait_for_tick
 from tests.support.places import AsRoot
 from tests.support.trees import OFFSET, every_kind, expected, host_file, parse, write_image
 
@@ -113,7 +113,7 @@ def test_grub_reads_it(tmp_path: Path) -> None:
 def test_same_tree_same_bytes_at_another_time(tmp_path: Path) -> None:
     tree = every_kind(tmp_path)
     write_image(tmp_path / "one", tree)
-    time.sleep(1.1)  # the time of the clock must not get into the image
+    wait_for_tick()  # the time of the clock must not get into the image
     write_image(tmp_path / "two", tree)
     done = subprocess.run(["cmp", tmp_path / "one", tmp_path / "two"], capture_output=True)
     assert done.returncode == 0, done.stdout

@@ -1,11 +1,10 @@
-"""A FAT has the files that it is given, as mtools and fsck.fat read it; the same bytes each time."""
+"""A FAT has the files that it is given, as mtools and fsck.fat read it, with equal bytes always."""
 
 import os
 import re
 import struct
 import subprocess
 import tempfile
-import time
 from bisect import bisect_left
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from assembler.errors import HostError, RequestError
 from assembler.filesystems.fat.fat import Fat, fat_problems, write_fat
 from assembler.host.process import search_path
 from assembler.units import MIB, SECTOR
+from tests.support.clock import wait_for_tick
 
 OFFSET, SIZE = 8 * MIB, 40 * MIB
 FILES: dict[str, bytes] = {
@@ -136,7 +136,7 @@ def test_the_bytes_do_not_depend_on_clock_zone_or_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = make(tmp_path / "a").read_bytes()
-    time.sleep(2.1)  # FAT's times are in steps of two seconds
+    wait_for_tick(step=2)  # FAT's times are in steps of two seconds
     monkeypatch.setenv("TZ", "Pacific/Kiritimati")
     (tmp_path / ".mtoolsrc").write_text("MTOOLS_NO_VFAT=1\n")
     monkeypatch.setenv("HOME", str(tmp_path))
