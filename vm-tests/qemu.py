@@ -40,7 +40,6 @@ class Options(TypedDict, total=False):
     memory: int  # in MiB: 512
     script: bytes  # is on the second disk
     keep: bool  # what the machine writes; else it is lost
-    reboots: bool  # else a reboot turns it off
     sector_size: int  # bytes in a logical block of the first disk: 512
     secure_boot: bool  # UEFI with Microsoft's keys, which starts nothing that they did not sign
     kernel: Kernel
@@ -52,8 +51,6 @@ SECTOR = 512
 TAIL_LINES = 40
 # What GRUB and shells send to move the cursor and choose colours (ECMA-48 control sequences).
 CONTROL_SEQUENCE = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")
-
-
 _END = bytes.fromhex("b001 e6f4 f4 ebfd")  # mov al, 1; out 0xf4, al; hlt; jmp back to the hlt
 _ENDED = 3  # isa-debug-exit: twice the byte, plus one
 _PROBE_SECONDS = 1  # emulation takes a fifth of it
@@ -96,8 +93,7 @@ def command(image: Path, directory: Path, **options: Unpack[Options]) -> list[st
     processor = {"kvm": "max", "tcg": "qemu64"}[accelerator()]
     argv = [QEMU, "-accel", accelerator(), "-cpu", processor, "-m", memory]
     argv += ["-nodefaults", "-display", "none", "-vga", "none", "-nic", "none"]
-    if not options.get("reboots", False):
-        argv.append("-no-reboot")  # a kernel that panics ends QEMU in place of a loop
+    argv.append("-no-reboot")  # a kernel that panics ends QEMU in place of a loop
     secure_boot = options.get("secure_boot", False)
     if secure_boot or options.get("firmware") == "efi":
         argv += _efi(directory, secure_boot)
@@ -212,7 +208,7 @@ class Machine:
 
         No line of the command may have 4096 bytes, of which the console would lose the rest.
         """
-        if self._commands == 0:  # nothing but what commands print shall be among it
+        if self._commands == 0:  # let the console show nothing but what commands print
             self.write("stty -echo; set +o emacs; PS1= PS2=; dmesg --console-level 1\n")
         self._commands += 1
         number = self._commands
@@ -224,11 +220,6 @@ class Machine:
         if end[1] != "0":
             raise BootError(f"{command!r} failed with status {end[1]}:\n{printed}")
         return printed
-
-    def reboot(self) -> None:
-        """Reboots, out of the shell on the console, a machine that `reboots`."""
-        self.write("touch /run/reboot; exit\n")
-        self._commands = 0  # the next shell is another one
 
     def _read(self, deadline: float) -> bool:
         """Adds to the log what the console says next; False at the deadline or at its end."""
