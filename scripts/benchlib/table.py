@@ -10,7 +10,7 @@ from benchlib.measure import Measured
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """What one thing took over all rounds."""
 
     name: str
@@ -37,13 +37,13 @@ class Limit:
         return f"{self.what:<44}{self.value:8.2f} <= {self.bound:6.2f} {self.unit:<4} {verdict}"
 
 
-def gather(results: Iterable[Measured]) -> dict[str, Row]:
+def gather(results: Iterable[Measured]) -> dict[str, TableRow]:
     """The rows of all rounds by name, in the order in which they first came."""
     by_name: dict[str, list[Measured]] = {}
     for result in results:
         by_name.setdefault(result.row, []).append(result)
     return {
-        name: Row(
+        name: TableRow(
             name,
             tuple(one.seconds for one in found),
             max((one.peak for one in found if one.peak is not None), default=None),
@@ -52,7 +52,7 @@ def gather(results: Iterable[Measured]) -> dict[str, Row]:
     }
 
 
-def table(rows: Mapping[str, Row]) -> list[str]:
+def table(rows: Mapping[str, TableRow]) -> list[str]:
     """The rows as aligned lines, with a heading."""
     heads = ("median", "min", "max", "/ floor", "/ mke2fs", "peak MiB")
     lines = [f"{'seconds':<30}" + "".join(f"{head:>10}" for head in heads)]
@@ -69,7 +69,7 @@ def step_lines(steps: Mapping[str, Sequence[float]], rounds: int) -> list[str]:
     return [f"  {name:<42}{median(seconds[-rounds:]):6.2f}" for name, seconds in steps.items()]
 
 
-def limits(rows: Mapping[str, Row]) -> list[Limit]:
+def limits(rows: Mapping[str, TableRow]) -> list[Limit]:
     """What is required of a tree of 1.3 GB and 27,000 inodes on a tmpfs."""
     floor, tree, write, whole = (rows[name] for name in (FLOOR, MKE2FS, WRITE, WHOLE))
     found = [

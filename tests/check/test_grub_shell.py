@@ -19,8 +19,8 @@ UUID = "6d3c1b0a-0f5e-4b7c-9f1d-2a3b4c5d6e7f"
 
 
 @dataclass(frozen=True)
-class Files:
-    """Files in two file systems, in place of an image."""
+class FakeFiles:
+    """FakeFiles in two file systems, in place of an image."""
 
     files: Mapping[tuple[int, str], str]
     file_systems = (
@@ -38,7 +38,7 @@ class Files:
 
 
 def shell(text: str, files: Mapping[tuple[int, str], str] | None = None) -> Shell:
-    made = Shell(Files(files or {}), {"root": "hd0,1", "prefix": "(hd0,1)/grub"})
+    made = Shell(FakeFiles(files or {}), {"root": "hd0,1", "prefix": "(hd0,1)/grub"})
     made.run(text)
     return made
 

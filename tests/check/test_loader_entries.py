@@ -13,8 +13,8 @@ ENTRY = "# made by hand\ntitle\tNixOS\nlinux /k\ninitrd /a\ninitrd b\noptions in
 
 
 @dataclass(frozen=True)
-class Files:
-    """Files in two partitions, in place of an image."""
+class MenuFiles:
+    """MenuFiles in two partitions, in place of an image."""
 
     files: Mapping[tuple[int, str], str]
 
@@ -33,7 +33,7 @@ def entries(*names: str, number: int = 1) -> dict[tuple[int, str], str]:
 
 
 def test_an_entry() -> None:
-    [entry] = read_entries(Files(entries("a.conf", "b.txt")), (1, 2))
+    [entry] = read_entries(MenuFiles(entries("a.conf", "b.txt")), (1, 2))
     assert entry.title == "NixOS"
     assert entry.loads == (
         Load("linux", Location(1, "/k"), ("init=/i", "x")),
@@ -44,20 +44,20 @@ def test_an_entry() -> None:
 
 def test_quotes_keep_spaces_in_options() -> None:
     text = 'linux /k\noptions init=/a b="c init=/d"\noptions e\n'
-    [entry] = read_entries(Files({(1, "/loader/entries/x.conf"): text}), (1,))
+    [entry] = read_entries(MenuFiles({(1, "/loader/entries/x.conf"): text}), (1,))
     assert entry.loads[0].arguments == ("init=/a", 'b="c init=/d"', "e")
 
 
 def test_an_efi_program() -> None:
     files = {(1, "/loader/entries/x.conf"): "efi /EFI/tool.efi\n"}
-    [entry] = read_entries(Files(files), (1,))
+    [entry] = read_entries(MenuFiles(files), (1,))
     assert entry.title == "x.conf"
     assert entry.loads == (Load("chainloader", Location(1, "/EFI/tool.efi"), ()),)
 
 
 def test_entries_of_two_partitions() -> None:
     files = entries("a.conf") | entries("b.conf", number=2)
-    found = read_entries(Files(files), (1, 2))
+    found = read_entries(MenuFiles(files), (1, 2))
     assert {entry.loads[0].place.number for entry in found} == {1, 2}
 
 
@@ -77,7 +77,7 @@ def test_the_default(config: str | None, expected: str) -> None:
     files = entries("nixos-generation-9.conf", "nixos-generation-10.conf", "arch-1.conf")
     if config is not None:
         files[1, "/loader/loader.conf"] = config
-    reader = Files(files)
+    reader = MenuFiles(files)
     found, remark = default_of(reader, 1, read_entries(reader, (1,)))
     assert found is not None
     assert (found.identity, remark) == (expected, "")
@@ -94,7 +94,7 @@ def test_the_menu_is_in_the_order_of_systemd_boot() -> None:
     }
     files = {(1, f"/loader/entries/{name}"): text for name, text in texts.items()}
     files[1, "/loader/loader.conf"] = "preferred c.conf\ndefault *\n"
-    reader = Files(files)
+    reader = MenuFiles(files)
     found = read_entries(reader, (1,))
     assert [entry.title for entry in found] == ["new", "old", "other", "none", "bad"]
     assert found[0].identity == "d.conf"
@@ -104,12 +104,14 @@ def test_the_menu_is_in_the_order_of_systemd_boot() -> None:
 
 
 def test_without_entries() -> None:
-    assert default_of(Files({}), 1, read_entries(Files({}), (1,))) == (None, "")
+    assert default_of(MenuFiles({}), 1, read_entries(MenuFiles({}), (1,))) == (None, "")
 
 
 def test_a_default_that_is_not_there() -> None:
     """It is no fault: systemd-boot starts the first entry instead."""
-    files = Files(entries("nixos-1.conf") | {(1, "/loader/loader.conf"): "default nixos-2.conf\n"})
+    files = MenuFiles(
+        entries("nixos-1.conf") | {(1, "/loader/loader.conf"): "default nixos-2.conf\n"}
+    )
     found = read_entries(files, (1,))
     assert default_of(files, 1, found) == (
         found[0],
@@ -121,7 +123,7 @@ def test_a_default_that_is_not_there() -> None:
     "pattern", ["@saved", "nixos-*.conf", "auto-windows", "[" * 15_000, "*.efi"]
 )
 def test_defaults_that_need_not_be_there(pattern: str) -> None:
-    files = Files(entries("a.conf") | {(1, "/loader/loader.conf"): f"default {pattern}\n"})
+    files = MenuFiles(entries("a.conf") | {(1, "/loader/loader.conf"): f"default {pattern}\n"})
     found, remark = default_of(files, 1, read_entries(files, (1,)))
     assert found is not None
     assert remark == ""
@@ -132,10 +134,10 @@ def test_a_line_of_nixos_that_systemd_boot_does_not_know() -> None:
     with pytest.raises(
         UnreadableError, match=r"nixos-1\.conf has a line that begins with 'optionz'"
     ):
-        read_entries(Files({(1, "/loader/entries/nixos-1.conf"): text}), (1,))
-    assert read_entries(Files({(1, "/loader/entries/other.conf"): text}), (1,))
+        read_entries(MenuFiles({(1, "/loader/entries/nixos-1.conf"): text}), (1,))
+    assert read_entries(MenuFiles({(1, "/loader/entries/other.conf"): text}), (1,))
 
 
 def test_more_entries_than_anyone_reads() -> None:
     with pytest.raises(UnreadableError, match="there are more than 1000 entries"):
-        read_entries(Files(entries(*(f"{number}.conf" for number in range(1001)))), (1,))
+        read_entries(MenuFiles(entries(*(f"{number}.conf" for number in range(1001)))), (1,))

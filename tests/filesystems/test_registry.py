@@ -19,7 +19,7 @@ from tests.support.trees import SEED
 
 
 @dataclass(frozen=True)
-class Row:
+class KindRow:
     """What a kind accepts and refuses."""
 
     good_labels: tuple[str, ...]
@@ -29,11 +29,11 @@ class Row:
 
 
 ROWS = {
-    "ext4": Row(("a", "x" * 16, "a $b'\"c", "ü" * 8), ("x" * 17, "ü" * 9), tools_cut=True),
-    "btrfs": Row(("a", "x" * 254, "a $b'\"c", "ü" * 127), ("x" * 256, "ü" * 128)),
-    "xfs": Row(("a", "x" * 12, "a $b'\"c", "ü" * 6), ("x" * 13, "ü" * 7), "in XFS the longest"),
-    "f2fs": Row(("a", "x" * 255, "a $b'\"c", "ü" * 127), ("x" * 513,)),
-    "vfat": Row(("a", "x" * 11, "a $b'_c"), ("x" * 12, "ü", "a.b", "a/b", "", "NO NAME", "a ")),
+    "ext4": KindRow(("a", "x" * 16, "a $b'\"c", "ü" * 8), ("x" * 17, "ü" * 9), tools_cut=True),
+    "btrfs": KindRow(("a", "x" * 254, "a $b'\"c", "ü" * 127), ("x" * 256, "ü" * 128)),
+    "xfs": KindRow(("a", "x" * 12, "a $b'\"c", "ü" * 6), ("x" * 13, "ü" * 7), "in XFS the longest"),
+    "f2fs": KindRow(("a", "x" * 255, "a $b'\"c", "ü" * 127), ("x" * 513,)),
+    "vfat": KindRow(("a", "x" * 11, "a $b'_c"), ("x" * 12, "ü", "a.b", "a/b", "", "NO NAME", "a ")),
 }
 ROOTS = [*ROOT_KINDS.values()]
 
