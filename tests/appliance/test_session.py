@@ -189,7 +189,7 @@ KVM = "mount -t tmpfs t /mnt; mknod -m 666 /mnt/kvm c 10 232; mount --bind /mnt/
 # Broken or slow, KVM is not waited for as long as users wait.
 SHORT_LIMITS = """
 import assembler.appliance.session as session
-session._LIMIT_BEFORE_TCG = session._LIMIT = 8
+session._LIMIT_BEFORE_TCG = session._LIMIT = 5
 import assemble_start
 assemble_start.assemble_main()
 """
@@ -287,8 +287,14 @@ def kill(run: Run, child: "subprocess.Popen[str]", moment: str, deed: Callable[[
     deed()
 
 
-@pytest.mark.parametrize("moment", ["at the start", "while it copies"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("at the start", signal.SIGINT),
+        ("at the start", signal.SIGTERM),
+        ("while it copies", signal.SIGTERM),
+    ],
+)
 def test_a_signal_ends_everything(run: Run, moment: str, number: signal.Signals) -> None:
     child = run.start("--accelerator", "tcg")
     kill(run, child, moment, lambda: child.send_signal(number))

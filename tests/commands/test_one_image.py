@@ -20,6 +20,7 @@ from tests.support import readback
 from tests.support.helpers import output, verify
 from tests.support.places import ASSEMBLE, COMMANDS, PREPARE_ROOT, UNPRIVILEGED, AsRoot
 
+_SMALL = ("--additional-space", "16M", "--boot-size", "64M")  # these bytes are hashed, too
 _NIX = ("nix", "--extra-experimental-features", "nix-command")
 # A builder of the host's: the tests' own nix-daemon builds without a sandbox.
 _BUILD = 'derivation {{ name = "source"; system = "x86_64-linux"; builder = "/bin/bash"; {} }}'
@@ -64,8 +65,7 @@ def sources(demo_system: str, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 def assembled(out: Path, system: str, *options: str | Path, stdin: int | None = None) -> str:
     """The hash of the image that the command makes with some options."""
-    command = ASSEMBLE
-    argv = [command, "--out", out, "--system", system, "--quiet", *options]
+    argv = [ASSEMBLE, "--out", out, "--system", system, "--quiet", *_SMALL, *options]
     done = subprocess.run(argv, stdin=stdin, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     digest = output("sha256sum", out).decode().split()[0]
