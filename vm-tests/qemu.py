@@ -19,7 +19,6 @@ import tempfile
 import time
 from collections import deque
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, NamedTuple, Self, TypedDict, Unpack, get_args
 
 Firmware = Literal["bios", "efi"]
@@ -245,12 +244,7 @@ class Machine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._qemu.kill()
         self._qemu.communicate()
         self._directory.cleanup()

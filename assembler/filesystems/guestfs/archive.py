@@ -10,7 +10,6 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tarfile import BLOCKSIZE, TarInfo
-from types import TracebackType
 from typing import Self
 
 from assembler.copying.sender import NO_HASHING, DataSender, Hashing
@@ -43,14 +42,9 @@ class Archive:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, *error: object) -> None:
         try:
-            self.sender.__exit__(kind, error, trace)
+            self.sender.__exit__(kind, *error)
             if kind is None:
                 os.ftruncate(self._file, round_up(self._position + _END, RECORD))
         finally:
