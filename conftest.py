@@ -66,7 +66,7 @@ class _Daemon:
 _daemon = _Daemon()
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Give root's privileges up, for this process and all that it starts."""
     # Started in the background by a script, we would hand an ignored SIGINT on to every child.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -74,8 +74,11 @@ def pytest_configure() -> None:
         os.umask(0o022)
         _daemon.start()
         os.setgroups([])
-        os.setresgid(UNPRIVILEGED, UNPRIVILEGED, 0)
-        os.setresuid(UNPRIVILEGED, UNPRIVILEGED, 0)
+    if os.getuid() == 0:
+        # pytest-xdist's workers keep the real user across their exec, and the saved one not.
+        real = 0 if config.getoption("dist", "no") != "no" else UNPRIVILEGED
+        os.setresgid(real, UNPRIVILEGED, 0)
+        os.setresuid(real, UNPRIVILEGED, 0)
     os.environ["HOME"] = tempfile.mkdtemp(prefix="assemble-test-home-")
     os.environ.pop("SOURCE_DATE_EPOCH", None)
 
