@@ -1,7 +1,6 @@
 """The output file: written under a hidden name, and renamed when it is whole."""
 
 import ctypes
-import fcntl
 import hashlib
 import os
 import stat
@@ -10,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from assembler.errors import HostError, Message, Setting, reason
+from assembler.host.locks import is_at, lock
 from assembler.host.scratch import plain_name
 from assembler.units import NAME_MAX
 
@@ -95,7 +95,7 @@ def all_or_nothing(out: Path) -> Iterator[Path]:
         raise HostError(f"cannot write {out}: {reason(error)}") from None
     finally:
         with suppress(OSError):
-            if _is_at(hidden, handle):
+            if is_at(hidden, handle):
                 hidden.unlink()
         os.close(handle)
 
@@ -114,7 +114,7 @@ def _create_locked(hidden: Path) -> int:
             continue
         try:
             _lock(handle, hidden)
-            if _is_at(hidden, handle):
+            if is_at(hidden, handle):
                 return handle
         except BaseException:
             os.close(handle)
@@ -133,7 +133,7 @@ def _remove_left_over(hidden: Path) -> None:
         return
     try:
         _lock(handle, hidden)
-        if _is_at(hidden, handle):
+        if is_at(hidden, handle):
             hidden.unlink()
     finally:
         os.close(handle)
@@ -141,17 +141,9 @@ def _remove_left_over(hidden: Path) -> None:
 
 def _lock(handle: int, hidden: Path) -> None:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(handle)
     except BlockingIOError:
         raise HostError(f"another run is writing {hidden} now") from None
-
-
-def _is_at(path: Path, handle: int) -> bool:
-    """Whether `path` names the open file."""
-    try:
-        return os.path.samestat(os.fstat(handle), path.lstat())
-    except FileNotFoundError:
-        return False
 
 
 def flush(path: Path) -> None:

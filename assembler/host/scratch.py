@@ -4,7 +4,6 @@ The directory of a run is TMPDIR/assemble-<random>. The process holds a lock on 
 such a directory has no lock, its run was killed: the next run of the same user removes it.
 """
 
-import fcntl
 import logging
 import os
 import re
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from assembler.errors import HostError, reason
 from assembler.host import process
+from assembler.host.locks import is_at, lock
 from assembler.host.temporary import temporary_directory
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class _Run:
                 self._top.mkdir(mode=0o700)
                 self._handle = os.open(self._top, _DIRECTORY)
                 _lock(self._handle)
-                if _is_at(self._top, self._handle):
+                if is_at(self._top, self._handle):
                     return self._top
             except FileNotFoundError:
                 if not parent.is_dir():
@@ -131,18 +131,10 @@ def _remove(path: Path) -> None:
 def _lock(handle: int) -> bool:
     """Lock a directory, if nobody else has locked it and its file system has locks."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(handle)
     except OSError:
         return False
     return True
-
-
-def _is_at(path: Path, handle: int) -> bool:
-    """Whether `path` names the open directory."""
-    try:
-        return os.path.samestat(os.fstat(handle), path.lstat())
-    except OSError:
-        return False
 
 
 def _remove_left_over(parent: Path) -> None:
@@ -157,7 +149,7 @@ def _remove_left_over(parent: Path) -> None:
             handle = os.open(path, _DIRECTORY)
             try:
                 ours = os.fstat(handle).st_uid == os.geteuid()
-                if ours and _lock(handle) and _is_at(path, handle):
+                if ours and _lock(handle) and is_at(path, handle):
                     log.info("removing %s, which a killed run left", path)
                     _remove(path)
             finally:

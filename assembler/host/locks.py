@@ -1,0 +1,21 @@
+"""Locks (flock(2)) by which a run knows what another run still uses, and what a killed one left."""
+
+import fcntl
+import os
+from pathlib import Path
+
+
+def lock(handle: int) -> None:
+    """Lock an open file for as long as it is open; raises BlockingIOError if another run has it.
+
+    Raises OSError where the file system has no locks.
+    """
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_at(path: Path, handle: int) -> bool:
+    """Whether `path` still names the open file: another run may have removed or replaced it."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.lstat())
+    except OSError:
+        return False
