@@ -189,7 +189,7 @@ KVM = "mount -t tmpfs t /mnt; mknod -m 666 /mnt/kvm c 10 232; mount --bind /mnt/
 # Broken or slow, KVM is not waited for as long as users wait.
 SHORT_LIMITS = """
 import assembler.appliance.session as session
-session._LIMIT_BEFORE_TCG = session._LIMIT = 5
+session._LIMIT_BEFORE_TCG = session._LIMIT = 2
 import assemble_start
 assemble_start.assemble_main()
 """
