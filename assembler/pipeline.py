@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,8 +18,15 @@ from assembler.filesystems.demand import largest_paths, measure
 from assembler.filesystems.fat.fat import write_fat
 from assembler.filesystems.guestfs.writer import GuestfsWriter
 from assembler.filesystems.protocol import Writer
-from assembler.formats.registry import output_format
-from assembler.host.output import all_or_nothing, destination, flush, flush_file_system
+from assembler.formats.format import Disk
+from assembler.formats.registry import RAW
+from assembler.host.output import (
+    Output,
+    destination,
+    flush_file_system,
+    open_output,
+    working_image,
+)
 from assembler.host.progress import Progress
 from assembler.host.room import Need, require_room, temporary, watched
 from assembler.host.scratch import scratch_directory
@@ -59,7 +68,7 @@ def assemble(spec: Spec, progress: Progress | None = None) -> tuple[Plan, Report
             boot = complete_tree(request, root)
             plan = make_plan(request, root, boot)
         needs = image_needs(plan, destination(spec.out).parent, tmp)
-        with all_or_nothing(spec.out) as image, watched(*needs):
+        with open_output(spec.out) as out, _raw_image(spec, out) as image, watched(*needs):
             require_room(needs)
             with progress.step("partitioning"):
                 os.truncate(image, plan.layout.size)
@@ -76,9 +85,7 @@ def assemble(spec: Spec, progress: Progress | None = None) -> tuple[Plan, Report
             _make_bootable(image, plan, progress)
             with progress.step("checking"):
                 report = _check(image, plan)
-            output_format(spec.out).finish(image)
-            with progress.step("flushing to the disk"):
-                flush(image)
+            _write_output(plan, image, out, progress)
     return plan, report
 
 
@@ -178,6 +185,35 @@ def _make_bootable(image: Path, plan: Plan, progress: Progress) -> None:
 def _run_installer(plan: Plan, progress: Progress, appliance: Appliance) -> None:
     with progress.step("installing the system's boot loader"):
         plan.loader.run_installer(appliance, plan.layout, plan.volumes)
+
+
+@contextmanager
+def _raw_image(spec: Spec, out: Output) -> Iterator[Path]:
+    """Give the path where the raw image is made, before it becomes the output format."""
+    if spec.output_format.in_place and out.path is not None:
+        yield out.path
+    else:
+        with working_image(spec.out) as image:
+            yield image
+
+
+def _write_output(plan: Plan, image: Path, out: Output, progress: Progress) -> None:
+    """Turn the raw image into the output, and wait until it is on the disk."""
+    made = plan.spec.output_format
+    disk = Disk(
+        image=image,
+        size=plan.layout.size,
+        uuid=plan.identity.uuid,
+        epoch=plan.spec.root.epoch,
+        bios=plan.code is not None,
+        efi=plan.spec.boots_efi,
+    )
+    if made is not RAW or out.path is None:  # a raw file is complete
+        with progress.step(f"writing {made.name}", total=disk.size) as step:
+            made.write(disk, out, step)
+    if out.path is not None:
+        with progress.step("flushing to the disk"):
+            os.fsync(out.handle)
 
 
 def _check(image: Path, plan: Plan) -> Report:

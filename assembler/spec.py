@@ -21,6 +21,8 @@ from assembler.filesystems.fat.fat import LARGEST
 from assembler.filesystems.kind import RootKind
 from assembler.filesystems.protocol import Subvolume
 from assembler.filesystems.registry import DEFAULT, ROOT_KINDS, root_kind
+from assembler.formats.format import Format
+from assembler.formats.registry import output_format
 from assembler.root.skeleton import ProfileGeneration
 from assembler.store.sources import STANDARD_INPUT
 from assembler.units import MIB, SECTOR, format_size
@@ -102,6 +104,7 @@ class Spec:
 
     root: RootSpec
     out: Path
+    format: str | None = None  # None: what the name of `out` promises, or raw
     contents: Path | None = None
     size: int | None = None  # of the whole image; None: what the contents need
     additional_space: int = 512 * MIB  # free in the root file system, where size is None
@@ -144,6 +147,11 @@ class Spec:
         return LOADERS[self.loader]
 
     @property
+    def output_format(self) -> Format:
+        """The output format: the one asked for, or what the name of `out` promises."""
+        return output_format(self.format, self.out)
+
+    @property
     def boots_efi(self) -> bool:
         """Whether this tool makes the disk boot by UEFI."""
         return self.table.boots_efi and self.loader_type.is_made_here
@@ -182,6 +190,10 @@ class Spec:
         if max(self.size or 0, self.additional_space) > MAX_SIZE:
             end = f" end at {format_size(MAX_SIZE)}, as ext4"
             lines.append(Message(Setting("size"), " and ", Setting("additional_space"), end))
+        if self.sector_size != SECTOR and not self.output_format.has_large_sectors:
+            sectors, made = Setting("sector_size", self.sector_size), self.output_format.name
+            why = " is for disks with sectors of 512 bytes, not "
+            lines.append(Message(Setting("format", made), why, sectors))
         if self.boot_size > LARGEST:
             end = f" ends at {format_size(LARGEST)}, as FAT32"
             lines.append(Message(Setting("boot_size"), end))

@@ -8,7 +8,11 @@
   grub2_efi,
   mtools,
   nix,
+  pigz,
+  qemu-utils,
   util-linux,
+  xz,
+  zstd,
 }:
 let
   inherit (lib.importTOML ../pyproject.toml) project;
@@ -51,7 +55,11 @@ python3Packages.buildPythonApplication {
       grub2_efi
       mtools
       nix
+      pigz
+      qemu-utils
       util-linux
+      xz
+      zstd
     ])
     "--prefix"
     "LD_LIBRARY_PATH"

@@ -62,6 +62,7 @@ def _assemble(given: argparse.Namespace, console: Console) -> int:
     spec = Spec(
         root=_root_spec(given),
         out=given.out,
+        format=given.format,
         contents=given.contents,
         size=given.size,
         additional_space=given.additional_space,

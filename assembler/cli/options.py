@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 
 from assembler.cli import arguments
-from assembler.cli.arguments import OneOf, Parser
+from assembler.cli.arguments import OneOf, Parser, listed
 from assembler.copying.sharing import CopyMode
+from assembler.formats.registry import FORMATS
 
 
 def add_out_options(parser: Parser) -> None:
@@ -16,7 +17,13 @@ def add_out_options(parser: Parser) -> None:
         type=arguments.path,
         required=True,
         metavar="FILE",
-        help="raw image to write; one that is there is replaced when the new one is complete",
+        help="image to write; one that is there is replaced when the new one is complete",
+    )
+    group.add_argument(
+        "--format",
+        type=OneOf(FORMATS),
+        metavar="KIND",
+        help=f"{listed(FORMATS)} (default: what FILE's name ends in, or raw)",
     )
     group.add_argument(
         "--plan", action="store_true", help="print what would be made, and write nothing"

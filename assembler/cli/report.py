@@ -10,6 +10,7 @@ from assembler.cli.check_report import describe, facts
 from assembler.cli.trial import command_lines, disk_fault, qemu_words
 from assembler.disk.layout import Layout, Partition
 from assembler.filesystems.registry import root_kind
+from assembler.formats.registry import RAW
 from assembler.host.output import destination
 from assembler.host.progress import Progress
 from assembler.plan.plan import Plan
@@ -20,6 +21,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
     """Everything that a plan decides, as JSON can write it; sizes in bytes."""
     layout = plan.layout
     return {
+        "format": plan.spec.output_format.name,
         "size": layout.size,
         "partitionTable": layout.table,
         "sectorSize": layout.sector_size,
@@ -69,6 +71,8 @@ def plan_lines(facts: Mapping[str, Any]) -> list[str]:
     root = facts["root"]
     name = facts.get("diskGuid", facts.get("diskSignature", "without a partition table"))
     lines = [f"disk {name}, {format_size(facts['size'])}, {facts['partitionTable']}"]
+    if facts["format"] != RAW.name:
+        lines[0] += f", written as {facts['format']}"
     if facts["sectorSize"] != SECTOR:
         lines[0] += f", sectors of {facts['sectorSize']} bytes"
     for part in sorted(facts["partitions"], key=lambda part: part["start"]):
@@ -98,6 +102,8 @@ def result_facts(plan: Plan, found: Report, progress: Progress) -> dict[str, Any
     out = destination(plan.spec.out)
     return {
         "out": str(out),
+        "format": plan.spec.output_format.name,
+        "formatSize": out.stat().st_size,
         "size": plan.layout.size,
         "bytesOnDisk": bytes_on_disk(out),
         "seconds": {name: round(one, 3) for name, one in progress.seconds.items()},
@@ -113,14 +119,23 @@ def result_lines(plan: Plan, found: Report, progress: Progress) -> list[str]:
     head, *parts = describe(found)
     steps = [f"  {name:<26}{duration:6.2f} s" for name, duration in progress.seconds.items()]
     total = f"  {'in all':<26}{time.monotonic() - progress.started:6.2f} s"
-    used = format_size(bytes_on_disk(out))
     return [
         str(out),
-        f"  {head}, {used} used on disk",
+        f"  {head}{_size_words(plan, out)}",
         *(f"  {part}" for part in parts),
         *steps,
         total,
     ]
+
+
+def _size_words(plan: Plan, out: Path) -> str:
+    """How large the file is, and of another format than raw, what part of the disk's size."""
+    used = f", {format_size(bytes_on_disk(out))} used on disk"
+    made = plan.spec.output_format
+    if made is RAW:
+        return used
+    size = out.stat().st_size
+    return f"; as {made.name} {format_size(size)}, {size / plan.layout.size:.0%} of it{used}"
 
 
 def next_step(plan: Plan) -> list[str]:
@@ -128,6 +143,9 @@ def next_step(plan: Plan) -> list[str]:
     out = destination(plan.spec.out)
     if command := command_lines(qemu_words(plan, out)):
         return ["to try it out, without a change to it:", *command]
+    made = plan.spec.output_format
+    if not made.driver:
+        return [f"to try it out, unpack it first: QEMU does not read the format {made.name}"]
     if plan.spec.loader_type.boots and (fault := disk_fault(plan)):
         return [fault]
     root = f"root=LABEL={plan.root.label} init={plan.spec.root.system}/init"

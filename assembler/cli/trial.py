@@ -45,8 +45,8 @@ def qemu_words(plan: Plan, image: Path) -> list[list[str]]:
     Empty where QEMU starts nothing, neither the disk's boot loader nor a kernel of this host, or
     where the system would not find its disk; see `disk_fault`.
     """
-    machine = machine_of(plan.architecture)
-    if machine is None or machine not in _QEMU or disk_fault(plan):
+    machine, driver = machine_of(plan.architecture), plan.spec.output_format.driver
+    if machine is None or machine not in _QEMU or not driver or disk_fault(plan):
         return []
     table = plan.layout.table
     groups = [*_QEMU[machine]]
@@ -58,7 +58,7 @@ def qemu_words(plan: Plan, image: Path) -> list[list[str]]:
         groups += kernel
     else:
         return []
-    groups += _disk(image, plan.layout.sector_size, next(iter(plan.disks), "vda"))
+    groups += _disk(image, driver, plan.layout.sector_size, next(iter(plan.disks), "vda"))
     if plan.bootspec is not None and any(map(_SERIAL.match, plan.bootspec.kernel_params)):
         groups.append(["-nographic"])
     return groups
@@ -98,12 +98,12 @@ def _kernel(plan: Plan) -> list[list[str]]:
     return [*words, ["-append", " ".join([f"init={spec.init}", *spec.kernel_params])]]
 
 
-def _disk(image: Path, sector_size: int, name: str) -> list[list[str]]:
+def _disk(image: Path, driver: str, sector_size: int, name: str) -> list[list[str]]:
     """The image as a disk that Linux calls `name`.
 
     In QEMU's options a comma in a file's name is doubled.
     """
-    drive = f"file={str(image).replace(',', ',,')},format=raw"
+    drive = f"file={str(image).replace(',', ',,')},format={driver}"
     *buses, device = _DEVICES[name]
     blocks = ""
     if sector_size != SECTOR:

@@ -5,38 +5,81 @@ from pathlib import Path
 
 from assembler.errors import Message, Setting
 from assembler.formats.format import Format
-from assembler.formats.raw import RAW
+from assembler.formats.qcow2 import Qcow2
+from assembler.formats.qcow2_compressed import CompressedQcow2
+from assembler.formats.raw import Raw
+from assembler.formats.raw_gz import RawGz
+from assembler.formats.raw_xz import RawXz
+from assembler.formats.raw_zst import RawZst
+from assembler.formats.vdi import Vdi
+from assembler.formats.vhd import Vhd
+from assembler.formats.vhdx import Vhdx
+from assembler.formats.vmdk import Vmdk
+from assembler.formats.vmdk_stream import StreamVmdk
 from assembler.host.output import destination
 
-_ALL = (RAW,)
-_DEFAULT = RAW  # for a name that promises no format
-_BY_ENDING: Mapping[str, Format] = {ending: one for one in _ALL for ending in one.endings}
-# What names of disk images in any format, and of archives and compressed files, end in.
-_PROMISES = frozenset(
+RAW = Raw()  # for a name that promises no format, too
+# Where several have an ending, the first one is what a name with it promises.
+_ALL: tuple[Format, ...] = (
+    RAW,
+    Qcow2(),
+    CompressedQcow2(),
+    Vhd(),
+    Vhdx(),
+    Vmdk(),
+    StreamVmdk(),
+    Vdi(),
+    RawZst(),
+    RawGz(),
+    RawXz(),
+)
+FORMATS: Mapping[str, Format] = {one.name: one for one in _ALL}
+# What names of disk images in other formats, and of archives and compressed files, end in.
+_OTHERS = frozenset(
     (
-        *("qcow", "qcow2", "qed", "vdi", "vmdk", "vhd", "vhdx", "vpc", "hdd", "parallels", "cow"),
-        *("ova", "ovf", "vma", "dmg", "iso", "wim", "squashfs", "sqsh", "cpio", "tar", "nar"),
-        *("gz", "tgz", "xz", "txz", "zst", "zstd", "bz2", "lz4", "lzo", "lzma", "zip", "7z", "br"),
+        *("qcow", "qed", "hdd", "parallels", "cow", "dmg", "iso", "wim", "squashfs", "sqsh"),
+        *("ovf", "cpio", "tar", "nar", "tgz", "txz", "bz2", "lz4", "lzo", "lzma", "zip", "7z"),
+        *("br", "tar.xz", "tar.zst"),
     )
 )
 
 
-def output_format(out: Path) -> Format:
-    """Return the format of the image at `out`; `name_problems` has found nothing wrong with it."""
-    return _BY_ENDING.get(_ending(out.name), _DEFAULT)
+def promised(name: str) -> list[Format]:
+    """The formats whose files have such a name: none, or those with the longest ending."""
+    matches = [(ending, one) for one in _ALL for ending in one.endings if _has_ending(name, ending)]
+    longest = max((len(ending) for ending, _ in matches), default=0)
+    return [one for ending, one in matches if len(ending) == longest]
 
 
-def name_problems(out: Path) -> list[str]:
-    """Return a line if the name of `out`, or of its target, promises a format that is not made."""
-    for name in (out.name, destination(out).name):
-        ending = _ending(name)
-        if ending in _PROMISES and ending not in _BY_ENDING:
-            names = " or ".join(f".{one}" for one in _BY_ENDING)
-            formats = " or ".join(one.name for one in _ALL)
-            fault = f": the format is {formats}, not {ending}: name the file {names}"
-            return [Message(Setting("out", out), fault)]
+def output_format(name: str | None, out: Path) -> Format:
+    """The format called `name`, or the one that the name of `out` promises."""
+    if name is not None:
+        return FORMATS.get(name, RAW)  # `format_problems` tells of others
+    return next(iter(promised(out.name)), RAW)
+
+
+def format_problems(name: str | None, out: Path) -> list[str]:
+    """One line for each fault of a format that is asked for, and of the name of its file."""
+    if name is not None and name not in FORMATS:
+        return [Message(Setting("format", name), f" is none of {', '.join(FORMATS)}")]
+    for file in (out.name, destination(out).name):
+        if (other := _contradiction(file, output_format(name, out))) is not None:
+            return [Message(Setting("out", out), *other)]
     return []
 
 
-def _ending(name: str) -> str:
-    return name.rpartition(".")[2].lower() if "." in name else ""
+def _contradiction(file: str, made: Format) -> list[str | Setting] | None:
+    """Why a file of a format should have another name."""
+    own = " or ".join(f".{ending}" for ending in made.endings)
+    others = promised(file)
+    if others and made not in others:
+        take = Setting("format", others[0].name)
+        return [f": the format is {made.title}: name the file {own}, or take ", take]
+    ending = next((one for one in _OTHERS if _has_ending(file, one)), "")
+    if ending and not others:
+        return [f": the format is {made.title}, not {ending}: name the file {own}"]
+    return None
+
+
+def _has_ending(name: str, ending: str) -> bool:
+    return name.lower().endswith(f".{ending}")

@@ -1,4 +1,4 @@
-"""The output file: written under a hidden name, and renamed when it is whole."""
+"""The output: a file with a hidden name until it is whole, or a stream."""
 
 import ctypes
 import hashlib
@@ -6,17 +6,29 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from assembler.errors import HostError, Message, Setting, reason
 from assembler.host.locks import is_at, lock
-from assembler.host.scratch import plain_name
+from assembler.host.scratch import plain_name, scratch_directory
 from assembler.units import NAME_MAX
 
 _libc = ctypes.CDLL(None, use_errno=True)  # for syncfs(2), which Python lacks
 _PREFIX, _SUFFIX = ".", ".partial"
 _LEGIBLE = 200  # bytes of a name too long to be kept whole in the hidden one
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+STANDARD_OUTPUT = Path("-")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What is being written: a file that can be reached by a path, too, or a stream."""
+
+    handle: int  # an open file
+    path: Path | None = None  # without a character that a tool could misread; None: a stream
 
 
 def destination(out: Path) -> Path:
@@ -69,6 +81,16 @@ def _may_replace(path: Path) -> bool:
 
 
 @contextmanager
+def open_output(out: Path) -> Iterator[Output]:
+    """Give what becomes `out` as `all_or_nothing` does, or this process's STANDARD_OUTPUT."""
+    if out == STANDARD_OUTPUT:
+        yield Output(1)
+    else:
+        with all_or_nothing(out) as path, path.open("r+b") as file:
+            yield Output(file.fileno(), path)
+
+
+@contextmanager
 def all_or_nothing(out: Path) -> Iterator[Path]:
     """Give the path of an empty file beside `out`, which replaces `out` when the block ends well.
 
@@ -79,20 +101,46 @@ def all_or_nothing(out: Path) -> Iterator[Path]:
     out = destination(out)
     if os.path.islink(out):
         raise HostError(f"cannot write {out}: it is a symlink that leads back to itself")
-    hidden = out.with_name(hidden_name(out.name))
+    try:
+        with _hidden_file(out) as (hidden, handle):
+            with plain_name(hidden) as alias:
+                yield alias
+            os.fsync(handle)
+            os.fchmod(handle, 0o666 & ~_umask())
+            hidden.rename(out)
+            _sync_directory(out.parent)
+    except OSError as error:
+        raise HostError(f"cannot write {out}: {reason(error)}") from None
+
+
+@contextmanager
+def working_image(out: Path) -> Iterator[Path]:
+    """Give the path of an empty file for a raw image that is to become `out` in another format.
+
+    It is beside `out`, or in a scratch directory if `out` is STANDARD_OUTPUT, and always removed.
+    Raises HostError.
+    """
+    if out == STANDARD_OUTPUT:
+        with scratch_directory() as scratch:
+            image = Path(scratch) / "image"
+            image.touch()
+            yield image
+        return
+    out = destination(out)
+    with _hidden_file(out.with_name(f"{out.name}.raw")) as (hidden, _), plain_name(hidden) as alias:
+        yield alias
+
+
+@contextmanager
+def _hidden_file(path: Path) -> Iterator[tuple[Path, int]]:
+    """Create the hidden file of `path` and lock it; it is removed unless it was renamed."""
+    hidden = path.with_name(hidden_name(path.name))
     try:
         handle = _create_locked(hidden)
     except OSError as error:
         raise HostError(f"cannot create {hidden}: {error.strerror}") from None
     try:
-        with plain_name(hidden) as alias:
-            yield alias
-        os.fsync(handle)
-        os.fchmod(handle, 0o666 & ~_umask())
-        hidden.rename(out)
-        _sync_directory(out.parent)
-    except OSError as error:
-        raise HostError(f"cannot write {out}: {reason(error)}") from None
+        yield hidden, handle
     finally:
         with suppress(OSError):
             if is_at(hidden, handle):
@@ -144,15 +192,6 @@ def _lock(handle: int, hidden: Path) -> None:
         lock(handle)
     except BlockingIOError:
         raise HostError(f"another run is writing {hidden} now") from None
-
-
-def flush(path: Path) -> None:
-    """Wait until a file is on the disk."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def flush_file_system(directory: Path) -> None:

@@ -5,7 +5,8 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from assembler.host.programs import require, search_path, which
 from assembler.host.temporary import temporary_directory
 
 log = logging.getLogger(__name__)
+
+_TICK = 0.05  # seconds
 
 Arg = str | bytes | os.PathLike[str]
 
@@ -132,6 +135,36 @@ def start(
         )
     except OSError as error:
         raise HostError(unstartable(os.fsdecode(argv[0]), error)) from None
+
+
+def follow(
+    argv: Sequence[Arg],
+    *,
+    what: str,
+    tick: Callable[[], None],
+    stdin: int = DEVNULL,
+    stdout: int = DEVNULL,
+) -> None:
+    """Run a long program to its end, and call `tick` some 20 times a second meanwhile.
+
+    `stdin` and `stdout` are open files. Raises as `run`; whatever is raised, the program has ended.
+    """
+    with tempfile.TemporaryFile(dir=temporary_directory()) as errors:
+        _find(os.fsdecode(argv[0]), what)
+        running = start(argv, stdin=stdin, stdout=stdout, stderr=errors.fileno())
+        try:
+            while running.poll() is None:
+                with suppress(subprocess.TimeoutExpired):
+                    running.wait(_TICK)
+                tick()
+        except BaseException:
+            kill_group(running)
+            raise
+        errors.seek(0)
+        done = Done(argv, running.returncode, b"", errors.read())
+    program, command = os.fsdecode(argv[0]), f"  command: {describe(argv)}"
+    if lines := failure(program, done, what=what, command=command, ok=(0,), remedy=""):
+        raise HostError(*lines)
 
 
 def kill_group(running: Running) -> None:

@@ -23,9 +23,13 @@ PACKAGES = {
     "mmd": ("mtools", "mtools"),
     "nix-hash": ("nix-bin", "nix"),
     "nix-store": ("nix-bin", "nix"),
+    "pigz": ("pigz", "pigz"),
+    "qemu-img": ("qemu-utils", "qemu-utils"),
     "rm": ("coreutils", "coreutils"),
     "sfdisk": ("fdisk", "util-linux"),
     "xargs": ("findutils", "findutils"),
+    "xz": ("xz-utils", "xz"),
+    "zstd": ("zstd", "zstd"),
 }
 
 

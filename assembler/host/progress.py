@@ -87,14 +87,13 @@ def _make_bar(stream: TextStream, name: str, total: int, unit: str) -> "tqdm[Nev
         @property
         def format_dict(self) -> dict[str, Any]:
             facts = super().format_dict
-            sizes = [format_size(int(facts["n"])), format_size(total)] if unit == "B" else []
             columns = columns_of(stream)
             form = _BAR if columns >= _NARROW else _NO_BAR
             return {
                 **facts,
                 "ncols": columns,
                 "bar_format": form,
-                "amounts": " of ".join(sizes),
+                "amounts": _amounts(facts["n"], total, facts["elapsed"]) if unit == "B" else "",
             }
 
     return Bar(
@@ -103,3 +102,12 @@ def _make_bar(stream: TextStream, name: str, total: int, unit: str) -> "tqdm[Nev
         file=stream,
         leave=False,
     )
+
+
+def _amounts(done: float, total: int, seconds: float) -> str:
+    """How many bytes are done, how many a second, and how long the rest takes."""
+    words = f"{format_size(int(done))} of {format_size(total)}"
+    if done < 1 or seconds < 1:  # too early to tell
+        return words
+    left = int((total - done) * seconds / done)
+    return f"{words}, {format_size(int(done / seconds))}/s, {left // 60}:{left % 60:02} left"

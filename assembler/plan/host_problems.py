@@ -11,7 +11,7 @@ from assembler.disk.tables import Table
 from assembler.errors import HostError, Message, Setting
 from assembler.filesystems.guestfs.writer import GuestfsWriter
 from assembler.filesystems.registry import ROOT_KINDS
-from assembler.formats.registry import name_problems
+from assembler.formats.registry import format_problems
 from assembler.host import programs
 from assembler.host.output import out_problems
 from assembler.host.regular import input_fault
@@ -41,7 +41,7 @@ def root_problems(spec: RootSpec) -> list[str]:
 
 def image_problems(spec: Spec) -> list[str]:
     """Return one line for each problem of an image, with those of its root; some may be twice."""
-    out = [*name_problems(spec.out), *out_problems(spec.out)]
+    out = [*format_problems(spec.format, spec.out), *out_problems(spec.out)]
     return [*root_problems(spec.root), *out, *spec.problems()]
 
 
@@ -52,7 +52,7 @@ def has_export(spec: RootSpec) -> bool:
 
 def require_tools(spec: Spec) -> None:
     """Raise HostError with a line for each tool that the host lacks."""
-    missing = programs.require(*_TOOLS)
+    missing = programs.require(*_TOOLS, *spec.output_format.programs)
     if spec.table is not Table.NONE:
         missing += writer.problems() + libparted.problems()
     if spec.table is not Table.NONE or spec.loader_type.boots:

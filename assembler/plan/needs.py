@@ -27,8 +27,12 @@ def image_needs(plan: Plan, beside: Path, scratch: Path) -> list[Need]:
     payload = demand.data + demand.inodes * _HEADERS if in_appliance else 0
     # The check copies FATs and boot files, and the whole image if its sectors are large.
     copies = fats + (root if plan.layout.sector_size != SECTOR else _booted(plan))
+    # How well data can be compressed nobody knows before.
+    made = plan.spec.output_format
+    converted = 0 if made.in_place or made.compresses else root + fats
     name = Message("the disk of ", Setting("out"), f" ({beside})")
-    return [Need(beside, name, root - shared + fats), temporary(scratch, max(payload, copies))]
+    image = root - shared + fats + converted
+    return [Need(beside, name, image), temporary(scratch, max(payload, copies))]
 
 
 def _used(fat: Fat) -> int:

@@ -171,7 +171,8 @@ let
     };
     dosfstools = package "dosfstools"; e2fsprogs = package "e2fsprogs"; grub2 = package "grub2";
     grub2_efi = package "grub2_efi"; mtools = package "mtools"; nix = package "nix";
-    util-linux = package "util-linux";
+    pigz = package "pigz"; qemu-utils = package "qemu-utils"; util-linux = package "util-linux";
+    xz = package "xz"; zstd = package "zstd";
   };
 in
 """

@@ -1,0 +1,43 @@
+"""Raw images that a compressor has packed."""
+
+import os
+from typing import ClassVar
+
+from assembler.formats.format import Disk, Format
+from assembler.host import process
+from assembler.host.output import Output
+from assembler.host.progress import Step
+
+
+def threads() -> int:
+    """For a compressor: at least two, because with one some pack another way."""
+    return max(2, len(os.sched_getaffinity(0)))
+
+
+class Compressed(Format):
+    """The raw image through a compressor, whose output does not depend on the number of threads."""
+
+    streams = True
+    compresses = True
+    argv: ClassVar[tuple[str, ...]]  # {threads} and {size} are filled in
+
+    def write(self, disk: Disk, out: Output, step: Step) -> None:
+        """Compress the image; how far the compressor has read is its place in the open file."""
+        argv = [arg.format(threads=threads(), size=disk.size) for arg in self.argv]
+        done = 0
+        with disk.image.open("rb") as image:
+
+            def tick() -> None:
+                nonlocal done
+                now = os.lseek(image.fileno(), 0, os.SEEK_CUR)
+                step.advance(now - done)
+                done = now
+
+            process.follow(
+                argv,
+                what="compressing the image",
+                tick=tick,
+                stdin=image.fileno(),
+                stdout=out.handle,
+            )
+            tick()

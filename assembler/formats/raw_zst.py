@@ -1,0 +1,13 @@
+"""The raw image, compressed with zstd."""
+
+from assembler.formats.compressed import Compressed
+
+
+class RawZst(Compressed):
+    """One frame, in whose header the size is."""
+
+    name = "raw.zst"
+    title = "raw, compressed with zstd"
+    endings = ("zst", "zstd")
+    programs = ("zstd",)
+    argv = ("zstd", "-q", "-c", "-T{threads}", "--stream-size={size}")

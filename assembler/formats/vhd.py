@@ -1,0 +1,54 @@
+"""VHD with a fixed size, as Azure takes it: the raw disk, then a footer of 512 bytes.
+
+Source: Microsoft, "Virtual Hard Disk Image Format Specification" (2006), "Hard Disk Footer Format";
+Azure: "Prepare a Windows VHD or VHDX to upload to Azure", "the virtual size is a whole number of
+MiB".
+"""
+
+import struct
+from pathlib import Path
+
+from assembler.formats.format import Disk, Format
+from assembler.host import process
+from assembler.host.output import Output
+from assembler.host.progress import Step
+from assembler.host.scratch import scratch_directory
+from assembler.units import GIB
+
+FOOTER = 512  # bytes
+_TIME = slice(24, 28)  # seconds since 2000
+_CHECKSUM = slice(64, 68)  # the complement of the sum of all other bytes
+_UUID = slice(68, 84)
+_YEAR_2000 = 946_684_800  # seconds since 1970
+
+
+class Vhd(Format):
+    """The raw image and a footer, which qemu-img makes for an empty disk of the same size."""
+
+    name = "vhd"
+    title = "VHD of fixed size"
+    endings = ("vhd", "vpc")
+    programs = ("qemu-img",)
+    driver = "vpc"
+    has_large_sectors = False
+    largest = 2040 * GIB
+    in_place = True
+
+    def write(self, disk: Disk, out: Output, step: Step) -> None:
+        """Append the footer. An empty disk takes no room."""
+        assert out.path is not None
+        with scratch_directory() as scratch:
+            empty = Path(scratch) / "empty"
+            argv = ["qemu-img", "create", "-q", "-f", "vpc", "-o", "subformat=fixed,force_size"]
+            process.run([*argv, empty, str(disk.size)], what="making the footer")
+            with empty.open("rb") as file:
+                file.seek(disk.size)
+                footer = bytearray(file.read(FOOTER))
+        footer[_TIME] = struct.pack(">I", max(0, disk.epoch - _YEAR_2000))
+        footer[_UUID] = disk.uuid("VHD").bytes
+        footer[_CHECKSUM] = bytes(4)
+        footer[_CHECKSUM] = struct.pack(">I", ~sum(footer) & 0xFFFFFFFF)
+        with out.path.open("r+b") as file:
+            file.seek(disk.size)
+            file.write(footer)
+        step.advance(disk.size)
