@@ -21,9 +21,11 @@ from assembler.filesystems.protocol import Writer
 from assembler.formats.format import Disk
 from assembler.formats.registry import RAW
 from assembler.host.output import (
+    STANDARD_OUTPUT,
     Output,
     destination,
     flush_file_system,
+    has_no_reader,
     open_output,
     working_image,
 )
@@ -48,6 +50,10 @@ from assembler.tree.files import ClosureFiles
 from assembler.tree.scan import Scanner
 from assembler.tree.tree import Tree
 
+_NO_READER = (
+    "standard output was closed before all was written: the program that reads it has ended"
+)
+
 
 def assemble(spec: Spec, progress: Progress | None = None) -> tuple[Plan, Report]:
     """Write the image of `spec` to its `out`, whole or not at all.
@@ -67,7 +73,8 @@ def assemble(spec: Spec, progress: Progress | None = None) -> tuple[Plan, Report
             root = stage_root(request, Path(scratch) / "root")
             boot = complete_tree(request, root)
             plan = make_plan(request, root, boot)
-        needs = image_needs(plan, destination(spec.out).parent, tmp)
+        beside = tmp if spec.out == STANDARD_OUTPUT else destination(spec.out).parent
+        needs = image_needs(plan, beside, tmp)
         with open_output(spec.out) as out, _raw_image(spec, out) as image, watched(*needs):
             require_room(needs)
             with progress.step("partitioning"):
@@ -210,7 +217,12 @@ def _write_output(plan: Plan, image: Path, out: Output, progress: Progress) -> N
     )
     if made is not RAW or out.path is None:  # a raw file is complete
         with progress.step(f"writing {made.name}", total=disk.size) as step:
-            made.write(disk, out, step)
+            try:
+                made.write(disk, out, step)
+            except (HostError, BrokenPipeError):
+                if has_no_reader(out):
+                    raise HostError(_NO_READER) from None
+                raise
     if out.path is not None:
         with progress.step("flushing to the disk"):
             os.fsync(out.handle)

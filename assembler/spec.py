@@ -25,7 +25,7 @@ from assembler.formats.format import Format
 from assembler.formats.registry import output_format
 from assembler.root.skeleton import ProfileGeneration
 from assembler.store.sources import STANDARD_INPUT
-from assembler.units import MIB, SECTOR, format_size
+from assembler.units import MIB, SECTOR, format_size, round_up
 
 # parseName in Nix's src/libstore/profiles.cc reads 32 bits, and the next generation needs a number.
 _MAX_GENERATION = (1 << 32) - 2
@@ -187,6 +187,11 @@ class Spec:
         for name, size in (("boot_size", self.boot_size), ("size", self.size)):
             if size is not None and (size % MIB or size < MIB):
                 lines.append(Message(Setting(name, size), " is not a whole number of MiB"))
+        unit, made = self.output_format.unit, self.output_format.name
+        if self.size is not None and self.size % unit and not self.size % MIB:
+            whole = f" is for disks of a whole number of {format_size(unit)}: "
+            take = Setting("size", format_size(round_up(self.size, unit)))
+            lines.append(Message(Setting("format", made), whole, "take ", take))
         if max(self.size or 0, self.additional_space) > MAX_SIZE:
             end = f" end at {format_size(MAX_SIZE)}, as ext4"
             lines.append(Message(Setting("size"), " and ", Setting("additional_space"), end))

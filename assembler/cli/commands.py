@@ -18,8 +18,9 @@ from assembler.cli.ending import run_command, set_up_log
 from assembler.cli.flags import with_flags
 from assembler.cli.parsers import assemble_parser, check_image_parser, prepare_root_parser
 from assembler.copying.sharing import CopyMode
-from assembler.errors import AssembleError, RequestError
+from assembler.errors import AssembleError, Message, RequestError, Setting
 from assembler.host.console import Console
+from assembler.host.output import STANDARD_OUTPUT
 from assembler.host.progress import Progress, draws_bars
 from assembler.host.scratch import scratch_directory
 from assembler.spec import RootSpec, Spec
@@ -58,7 +59,11 @@ def check_image_main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def _assemble(given: argparse.Namespace, console: Console) -> int:
     """Assemble an image, or print its plan."""
-    console.prints_json = given.json
+    streams = given.out == STANDARD_OUTPUT and not given.plan
+    if streams and given.json:
+        out = Setting("out", given.out)
+        raise RequestError([Message("--json and ", out, " both write to standard output")])
+    console.prints_data = given.json or streams
     spec = Spec(
         root=_root_spec(given),
         out=given.out,
@@ -95,6 +100,8 @@ def _assemble(given: argparse.Namespace, console: Console) -> int:
     console.is_result = False
     if given.json:
         _print_json(console, report.result_facts(plan, found, progress))
+    elif streams and not given.quiet:
+        console.err.lines(report.result_lines(plan, found, progress))
     elif not given.quiet:
         console.out.lines(report.result_lines(plan, found, progress))
         console.out.lines(report.next_step(plan), fold=False)
@@ -104,7 +111,7 @@ def _assemble(given: argparse.Namespace, console: Console) -> int:
 def _check(given: argparse.Namespace, console: Console) -> int:
     """Check images one after another; the status is that of the worst."""
     _set_up_log(given, console)
-    console.is_result, console.prints_json = False, given.json
+    console.is_result, console.prints_data = False, given.json
     found: list[dict[str, Any]] = []
     statuses = [0]
     for image in given.images:

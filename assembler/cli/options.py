@@ -17,7 +17,8 @@ def add_out_options(parser: Parser) -> None:
         type=arguments.path,
         required=True,
         metavar="FILE",
-        help="image to write; one that is there is replaced when the new one is complete",
+        help="image to write; one that is there is replaced when the new one is complete; - is "
+        "standard output",
     )
     group.add_argument(
         "--format",

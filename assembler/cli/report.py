@@ -11,7 +11,7 @@ from assembler.cli.trial import command_lines, disk_fault, qemu_words
 from assembler.disk.layout import Layout, Partition
 from assembler.filesystems.registry import root_kind
 from assembler.formats.registry import RAW
-from assembler.host.output import destination
+from assembler.host.output import STANDARD_OUTPUT, destination
 from assembler.host.progress import Progress
 from assembler.plan.plan import Plan
 from assembler.units import SECTOR, format_size
@@ -119,8 +119,9 @@ def result_lines(plan: Plan, found: Report, progress: Progress) -> list[str]:
     head, *parts = describe(found)
     steps = [f"  {name:<26}{duration:6.2f} s" for name, duration in progress.seconds.items()]
     total = f"  {'in all':<26}{time.monotonic() - progress.started:6.2f} s"
+    name = "standard output" if plan.spec.out == STANDARD_OUTPUT else str(out)
     return [
-        str(out),
+        name,
         f"  {head}{_size_words(plan, out)}",
         *(f"  {part}" for part in parts),
         *steps,
@@ -130,6 +131,8 @@ def result_lines(plan: Plan, found: Report, progress: Progress) -> list[str]:
 
 def _size_words(plan: Plan, out: Path) -> str:
     """How large the file is, and of another format than raw, what part of the disk's size."""
+    if plan.spec.out == STANDARD_OUTPUT:
+        return f", written as {plan.spec.output_format.name}"
     used = f", {format_size(bytes_on_disk(out))} used on disk"
     made = plan.spec.output_format
     if made is RAW:

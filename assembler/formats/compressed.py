@@ -27,7 +27,7 @@ class Compressed(Format):
         done = 0
         with disk.image.open("rb") as image:
 
-            def tick() -> None:
+            def tick(_: int) -> None:
                 nonlocal done
                 now = os.lseek(image.fileno(), 0, os.SEEK_CUR)
                 step.advance(now - done)
@@ -40,4 +40,4 @@ class Compressed(Format):
                 stdin=image.fileno(),
                 stdout=out.handle,
             )
-            tick()
+            tick(0)

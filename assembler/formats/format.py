@@ -31,6 +31,7 @@ class Format(ABC):
     endings: ClassVar[tuple[str, ...]]  # what names of such files end in, after a dot; lower case
     programs: ClassVar[tuple[str, ...]] = ()  # that write it
     driver: ClassVar[str] = ""  # as QEMU calls it; empty for what QEMU does not read
+    unit: ClassVar[int] = 1  # of the disk's size, in bytes
     largest: ClassVar[int | None] = None  # bytes of the disk
     has_large_sectors: ClassVar[bool] = True  # whether a disk in it may have those of 4096 bytes
     in_place: ClassVar[bool] = False  # whether the raw image itself becomes the output

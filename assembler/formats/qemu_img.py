@@ -48,7 +48,7 @@ def convert(disk: Disk, target: Path, driver: str, options: tuple[str, ...], ste
     done = 0
     with tempfile.TemporaryFile(dir=temporary_directory()) as printed:
 
-        def tick() -> None:
+        def tick(_: int) -> None:
             nonlocal done
             end = printed.seek(0, os.SEEK_END)
             tail = os.pread(printed.fileno(), _TAIL, max(0, end - _TAIL))

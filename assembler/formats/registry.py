@@ -5,6 +5,8 @@ from pathlib import Path
 
 from assembler.errors import Message, Setting
 from assembler.formats.format import Format
+from assembler.formats.gce import Gce
+from assembler.formats.ova import Ova
 from assembler.formats.qcow2 import Qcow2
 from assembler.formats.qcow2_compressed import CompressedQcow2
 from assembler.formats.raw import Raw
@@ -14,9 +16,10 @@ from assembler.formats.raw_zst import RawZst
 from assembler.formats.vdi import Vdi
 from assembler.formats.vhd import Vhd
 from assembler.formats.vhdx import Vhdx
+from assembler.formats.vma import Vma
 from assembler.formats.vmdk import Vmdk
 from assembler.formats.vmdk_stream import StreamVmdk
-from assembler.host.output import destination
+from assembler.host.output import STANDARD_OUTPUT, destination
 
 RAW = Raw()  # for a name that promises no format, too
 # Where several have an ending, the first one is what a name with it promises.
@@ -32,13 +35,16 @@ _ALL: tuple[Format, ...] = (
     RawZst(),
     RawGz(),
     RawXz(),
+    Ova(),
+    Gce(),
+    Vma(),
 )
 FORMATS: Mapping[str, Format] = {one.name: one for one in _ALL}
 # What names of disk images in other formats, and of archives and compressed files, end in.
 _OTHERS = frozenset(
     (
         *("qcow", "qed", "hdd", "parallels", "cow", "dmg", "iso", "wim", "squashfs", "sqsh"),
-        *("ovf", "cpio", "tar", "nar", "tgz", "txz", "bz2", "lz4", "lzo", "lzma", "zip", "7z"),
+        *("ovf", "cpio", "tar", "nar", "txz", "bz2", "lz4", "lzo", "lzma", "zip", "7z"),
         *("br", "tar.xz", "tar.zst"),
     )
 )
@@ -62,8 +68,15 @@ def format_problems(name: str | None, out: Path) -> list[str]:
     """One line for each fault of a format that is asked for, and of the name of its file."""
     if name is not None and name not in FORMATS:
         return [Message(Setting("format", name), f" is none of {', '.join(FORMATS)}")]
+    made = output_format(name, out)
+    if out == STANDARD_OUTPUT:
+        if made.streams:
+            return []
+        able = ", ".join(one.name for one in _ALL if one.streams)
+        why = " cannot be written to standard output, as "
+        return [Message(Setting("format", made.name), why, f"{able} can")]
     for file in (out.name, destination(out).name):
-        if (other := _contradiction(file, output_format(name, out))) is not None:
+        if (other := _contradiction(file, made)) is not None:
             return [Message(Setting("out", out), *other)]
     return []
 

@@ -13,7 +13,7 @@ from assembler.host import process
 from assembler.host.output import Output
 from assembler.host.progress import Step
 from assembler.host.scratch import scratch_directory
-from assembler.units import GIB
+from assembler.units import GIB, MIB
 
 FOOTER = 512  # bytes
 _TIME = slice(24, 28)  # seconds since 2000
@@ -31,6 +31,7 @@ class Vhd(Format):
     programs = ("qemu-img",)
     driver = "vpc"
     has_large_sectors = False
+    unit = MIB  # that of Azure
     largest = 2040 * GIB
     in_place = True
 

@@ -151,13 +151,13 @@ class Console:
     """The streams of a command, in place of sys.stdout and sys.stderr while it runs.
 
     `bars` are drawn on `err` without escaping. `is_result`: the command is only for what it prints
-    to `out`. `prints_json`: that must be JSON.
+    to `out`. `prints_data`: that is for a program, JSON or an image, so that no error goes there.
     """
 
     def __init__(self) -> None:
         self.out, self.err = Printer(sys.stdout), Printer(sys.stderr)
         self.bars = Raw(sys.stderr, self.err)
-        self.is_result, self.prints_json = True, False
+        self.is_result, self.prints_data = True, False
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -176,5 +176,5 @@ class Console:
         errors = [*lines]
         self.err.lines(errors, fold=False)
         self.err.flush()
-        if self.err.fault and not self.prints_json:
+        if self.err.fault and not self.prints_data:
             self.out.lines(errors, fold=False)

@@ -3,7 +3,9 @@
 import ctypes
 import hashlib
 import os
+import select
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 STANDARD_OUTPUT = Path("-")
+_STDOUT = 1  # its file descriptor
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,8 @@ def out_problems(out: Path) -> list[str]:
     parent = real.parent
     fault = ""
     # Not Path.is_file and the like, which raise for a directory that may not be entered.
-    if str(out) == "-":
-        fault = ": an image is not written to standard output, but to a file: name one"
+    if out == STANDARD_OUTPUT:
+        fault = _stream_fault()
     elif len(os.fsencode(real.name)) > NAME_MAX:
         fault = f": its name is longer than {NAME_MAX} bytes"
     elif os.path.isdir(real):
@@ -71,6 +74,15 @@ def out_problems(out: Path) -> list[str]:
     return [Message(Setting("out", out), fault)] if fault else []
 
 
+def _stream_fault() -> str:
+    """Why no image can be written to standard output."""
+    if sys.__stdout__ is None:  # closed when the process started
+        return ": standard output is closed"
+    if os.isatty(_STDOUT):
+        return ": standard output is a terminal: send it to a file or a program"
+    return ""
+
+
 def _may_replace(path: Path) -> bool:
     """Whether a sticky directory, if `path` lies in one, lets us rename a file onto it."""
     user = os.geteuid()
@@ -84,7 +96,7 @@ def _may_replace(path: Path) -> bool:
 def open_output(out: Path) -> Iterator[Output]:
     """Give what becomes `out` as `all_or_nothing` does, or this process's STANDARD_OUTPUT."""
     if out == STANDARD_OUTPUT:
-        yield Output(1)
+        yield Output(_STDOUT)
     else:
         with all_or_nothing(out) as path, path.open("r+b") as file:
             yield Output(file.fileno(), path)
@@ -222,3 +234,10 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def has_no_reader(out: Output) -> bool:
+    """Whether a stream is a pipe that nobody reads any more (poll(2))."""
+    watch = select.poll()
+    watch.register(out.handle, 0)
+    return out.path is None and any(event & select.POLLERR for _, event in watch.poll(0))

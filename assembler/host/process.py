@@ -141,11 +141,11 @@ def follow(
     argv: Sequence[Arg],
     *,
     what: str,
-    tick: Callable[[], None],
+    tick: Callable[[int], None],
     stdin: int = DEVNULL,
     stdout: int = DEVNULL,
 ) -> None:
-    """Run a long program to its end, and call `tick` some 20 times a second meanwhile.
+    """Run a long program to its end, and call `tick` with its pid some 20 times a second.
 
     `stdin` and `stdout` are open files. Raises as `run`; whatever is raised, the program has ended.
     """
@@ -156,7 +156,7 @@ def follow(
             while running.poll() is None:
                 with suppress(subprocess.TimeoutExpired):
                     running.wait(_TICK)
-                tick()
+                tick(running.pid)
         except BaseException:
             kill_group(running)
             raise

@@ -27,6 +27,7 @@ PACKAGES = {
     "qemu-img": ("qemu-utils", "qemu-utils"),
     "rm": ("coreutils", "coreutils"),
     "sfdisk": ("fdisk", "util-linux"),
+    "tar": ("tar", "gnutar"),
     "xargs": ("findutils", "findutils"),
     "xz": ("xz-utils", "xz"),
     "zstd": ("zstd", "zstd"),

@@ -5,6 +5,7 @@ from pathlib import Path
 from assembler.copying.sharing import can_share
 from assembler.errors import Message, Setting
 from assembler.filesystems.fat.fat import Fat
+from assembler.host.output import STANDARD_OUTPUT
 from assembler.host.room import Need, temporary
 from assembler.plan.plan import Plan
 from assembler.tree.tree import Node
@@ -30,8 +31,10 @@ def image_needs(plan: Plan, beside: Path, scratch: Path) -> list[Need]:
     # How well data can be compressed nobody knows before.
     made = plan.spec.output_format
     converted = 0 if made.in_place or made.compresses else root + fats
-    name = Message("the disk of ", Setting("out"), f" ({beside})")
     image = root - shared + fats + converted
+    if plan.spec.out == STANDARD_OUTPUT:
+        return [temporary(scratch, image + max(payload, copies))]
+    name = Message("the disk of ", Setting("out"), f" ({beside})")
     return [Need(beside, name, image), temporary(scratch, max(payload, copies))]
 
 

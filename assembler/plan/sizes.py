@@ -1,6 +1,7 @@
 """How large the partitions become: by what goes in, or within a size that is asked for."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from assembler.disk.layout import Layout
 from assembler.errors import Message, RequestError, Setting
@@ -8,7 +9,7 @@ from assembler.filesystems.demand import Demand, largest_paths
 from assembler.filesystems.kind import Size
 from assembler.spec import Spec
 from assembler.tree.tree import Tree, show
-from assembler.units import format_size
+from assembler.units import format_size, round_up
 
 _LARGEST = 5  # paths to name when an image is too small
 
@@ -24,7 +25,11 @@ def decide_sizes(
     sizes = spec.kind.sizes
     if spec.size is None:
         size = sizes.with_free(demand, spec.additional_space)
-        return layout_of(size.bytes), size
+        layout = layout_of(size.bytes)
+        if not layout.size % spec.output_format.unit:
+            return layout, size
+        spec = replace(spec, size=round_up(layout.size, spec.output_format.unit))
+    assert spec.size is not None
     room = spec.size - layout_of(0).size
     if (missing := sizes.least(demand) - room) > 0:
         raise RequestError(_too_small(tree, spec.size, missing))

@@ -5,6 +5,7 @@ Without these tests, a closed pipe or a full log can lose a finished image.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,8 +34,8 @@ def image(system: System, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(redirected: str, command: str, *argv: str | Path) -> "subprocess.CompletedProcess[str]":
     """Run a command with streams that a shell has redirected."""
-    script = f'exec "$0" "$@" {redirected}'
-    shell = ["sh", "-c", script, BIN / command, *argv]
+    script = f'"$0" "$@" {redirected}'
+    shell = ["sh", "-c", script, shutil.which(command, path=f"{BIN}:/usr/bin") or "", *argv]
     return subprocess.run(shell, capture_output=True, text=True, stdin=subprocess.DEVNULL)
 
 
@@ -122,3 +123,56 @@ def test_a_result_as_json(system: System, image: Path, tmp_path: Path) -> None:
     assert facts["plan"]["partitionTable"] == "hybrid"
     assert f"file={out},format=raw,if=virtio" in facts["tryOut"]
     assert facts["seconds"]["checking"] > 0
+
+
+def test_an_image_on_standard_output(system: System, image: Path, tmp_path: Path) -> None:
+    """Nothing but the image goes there, what is printed goes to standard error; TMPDIR is empty."""
+    out, tmp = tmp_path / "out", tmp_path / "tmp"
+    tmp.mkdir()
+    options = [*system.options, "--out", "-"]
+    done = run(f"> {out}", "env", f"TMPDIR={tmp}", BIN / "assemble", *options)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert out.read_bytes() == image.read_bytes()
+    assert "\nstandard output\n" in done.stderr
+    assert list(tmp.iterdir()) == []
+
+
+@pytest.mark.parametrize(("format", "unpack"), [("raw.zst", "zstd -dc"), ("raw.gz", "gzip -dc")])
+def test_a_compressed_image_on_standard_output(
+    system: System, image: Path, tmp_path: Path, format: str, unpack: str
+) -> None:
+    out = tmp_path / "out"
+    options = [*system.options, "--quiet", "--format", format, "--out", "-"]
+    done = run(f"| {unpack} > {out}", "assemble", *options)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert out.read_bytes() == image.read_bytes()
+
+
+@pytest.mark.parametrize("format", ["raw", "raw.zst", "raw.gz", "gce"])
+def test_a_reader_that_ends(system: System, format: str) -> None:
+    options = [*system.options, "--quiet", "--format", format, "--out", "-", "--size", "1G"]
+    done = run("| head -c 100 > /dev/null", "assemble", *options)
+    assert done.stderr == (
+        "assemble: standard output was closed before all was written: "
+        "the program that reads it has ended\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("redirected", "options", "line"),
+    [
+        (">&-", [], "--out -: standard output is closed"),
+        ("| cat", ["--json"], "--json and --out - both write to standard output"),
+        (
+            "| cat",
+            ["--format", "vdi"],
+            "--format vdi cannot be written to standard output, as raw, raw.zst, raw.gz, raw.xz, "
+            "gce, vma can",
+        ),
+    ],
+)
+def test_standard_output_that_cannot_be_used(
+    system: System, redirected: str, options: list[str], line: str
+) -> None:
+    done = run(redirected, "assemble", "--out", "-", "--quiet", *system.options, *options)
+    assert done.stderr.splitlines()[0] == f"assemble: {line}"

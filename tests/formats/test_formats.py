@@ -3,13 +3,17 @@
 Without these tests, a cloud could refuse an image, or get another one than was checked.
 """
 
+import gzip
 import os
 import random
 import re
+import subprocess
 from pathlib import Path
 from uuid import UUID
 
 import pytest
+from dissect.archive.vma import VMA
+from dissect.hypervisor.descriptor.ovf import OVF
 from dissect.hypervisor.disk.qcow2 import QCow2
 from dissect.hypervisor.disk.vdi import VDI
 from dissect.hypervisor.disk.vhd import VHD
@@ -57,11 +61,10 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make(raw: Path, out: Path, made: Format, epoch: int = 1) -> Path:
     """Write `raw` in a format, as `assemble` does."""
-    if made.in_place:
-        output("cp", "--sparse=always", raw, out.with_name("copy"))
-        raw = out.with_name("copy")
+    copy = out.with_name("copy")  # since a format may empty it
+    output("cp", "--sparse=always", raw, copy)
     disk = Disk(
-        image=raw,
+        image=copy,
         size=SIZE,
         uuid=lambda what: UUID(bytes=what.ljust(16).encode()[:16]),
         epoch=epoch,
@@ -189,3 +192,48 @@ def test_a_tool_that_is_killed(
     assert "was killed by signal 9 (SIGKILL)" in str(failure.value).splitlines()[0]
     assert (place / "out").read_text() == "what was there"
     assert {one.name for one in place.iterdir()} <= {"out", "copy"}
+
+
+def test_gnu_tar_unpacks_googles_archive(raw: Path, tmp_path: Path) -> None:
+    """A sparse member (typeflag S) in the format that Google names."""
+    out = make(raw, tmp_path / "out.tar.gz", FORMATS["gce"])
+    packed = gzip.decompress(out.read_bytes())
+    assert (packed[156:157], packed[257:265]) == (b"S", b"ustar  \0")
+    assert len(packed) < SIZE // 2
+    [line] = output("tar", "-tvzf", out, "--numeric-owner", "--utc").decode().splitlines()
+    assert line.split() == ["-rw-r--r--", "0/0", str(SIZE), "1970-01-01", "00:00", "disk.raw"]
+    output("tar", "-xzf", out, "-C", tmp_path)
+    assert (tmp_path / "disk.raw").read_bytes() == raw.read_bytes()
+
+
+def test_dissect_reads_a_vma(raw: Path, tmp_path: Path) -> None:
+    """With its check sums; every cluster is there, because Proxmox misses one that is not."""
+    out = make(raw, tmp_path / "out.vma", FORMATS["vma"])
+    with out.open("rb") as file:
+        archive = VMA(file)
+        [device] = archive.devices()
+        assert (device.name, device.size) == ("drive-virtio0", SIZE)
+        assert device.open().read(SIZE) == raw.read_bytes()
+        clusters = [one for extent in archive.extents() for one, *_ in extent.blocks[device.id]]
+        assert sorted(clusters) == [*range(SIZE // (64 * KIB))]
+        assert b"\nvirtio0: " in archive.config("qemu-server.conf")
+
+
+def test_an_ova_is_a_description_and_a_vmdk(raw: Path, tmp_path: Path) -> None:
+    """The order of the members, what the manifest says of them, and the disk."""
+    out = make(raw, tmp_path / "out.ova", FORMATS["ova"])
+    names = output("tar", "-tf", out).decode().split()
+    assert names == ["nixos.ovf", "nixos.mf", "nixos-disk1.vmdk"]
+    output("tar", "-xf", out, "-C", tmp_path)
+    sums = [
+        re.sub(r"SHA256\((.*)\)= (.*)", r"\2  \1", line)
+        for line in (tmp_path / "nixos.mf").read_text().splitlines()
+    ]
+    (tmp_path / "sums").write_text("\n".join(sums) + "\n")
+    checked = subprocess.run(["sha256sum", "-c", "sums"], cwd=tmp_path, capture_output=True)
+    assert checked.stdout.decode().splitlines() == ["nixos.ovf: OK", "nixos-disk1.vmdk: OK"]
+    vmdk = tmp_path / "nixos-disk1.vmdk"
+    output("qemu-img", "compare", "-f", "raw", "-F", "vmdk", raw, vmdk)
+    with (tmp_path / "nixos.ovf").open() as file:
+        assert [*OVF(file).disks()] == [vmdk.name]
+    assert f'ovf:size="{vmdk.stat().st_size}"' in (tmp_path / "nixos.ovf").read_text()

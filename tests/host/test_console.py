@@ -84,7 +84,7 @@ def test_json_is_alone_on_standard_output(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", None)
     console = Console()
-    console.prints_json = True
+    console.prints_data = True
     console.complain(["x: it failed"])
     assert out.getvalue() == ""
 

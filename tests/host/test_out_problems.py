@@ -1,6 +1,8 @@
 """Each place that cannot hold an image is refused before anything is made."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,20 @@ def test_a_sticky_directory_of_ones_own(tmp_path: Path, as_root: AsRoot) -> None
     assert (tmp_path / "disk.raw").read_bytes() == b"new"
 
 
-def test_standard_output_is_no_place_for_an_image(tmp_path: Path) -> None:
-    assert "standard output" in out_problems(Path("-"))[0]
-    assert out_problems(tmp_path / "-") == []
+LOOK = """
+import sys
+from pathlib import Path
+from assembler.host.output import out_problems
+sys.stderr.write("\\n".join(out_problems(Path("-"))))
+"""
+
+
+def test_a_terminal_takes_no_image() -> None:
+    master, terminal = os.openpty()
+    try:
+        done = subprocess.run([sys.executable, "-c", LOOK], stdout=terminal, stderr=subprocess.PIPE)
+    finally:
+        os.close(master)
+        os.close(terminal)
+    words = b"out -: standard output is a terminal: send it to a file or a program"
+    assert done.stderr == words

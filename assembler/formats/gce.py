@@ -1,0 +1,60 @@
+"""The archive that Google Compute Engine imports: `disk.raw` in a tar, compressed with gzip.
+
+Source: Google, "Manually import boot disks": the file is disk.raw, the tar has the format oldgnu
+and may be sparse, and the size of the disk is a whole number of GiB.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+from assembler.formats.compressed import threads
+from assembler.formats.format import Disk, Format
+from assembler.host import process
+from assembler.host.output import Output
+from assembler.host.progress import Step
+from assembler.host.scratch import scratch_directory
+from assembler.units import GIB
+
+MEMBER = "disk.raw"
+
+
+class Gce(Format):
+    """GNU tar finds holes by reading, so that the archive does not depend on the file system."""
+
+    name = "gce"
+    title = "Google's disk.raw in a tar, compressed with gzip"
+    endings = ("tar.gz", "tgz")
+    programs = ("tar", "pigz")
+    unit = GIB
+    has_large_sectors = False
+    streams = True
+    compresses = True
+
+    def write(self, disk: Disk, out: Output, step: Step) -> None:
+        """Let GNU tar start the compressor."""
+        argv = ["tar", "-c", "-f", "-", "--format=oldgnu", "--sparse", "--hole-detection=raw"]
+        argv += ["--owner=0", "--group=0", "--numeric-owner", "--mode=0644"]
+        argv += [f"--mtime=@{disk.epoch}", f"--use-compress-program=pigz -n -p {threads()}"]
+        done = 0
+
+        def tick(pid: int) -> None:
+            nonlocal done
+            now = min(_bytes_read(pid), disk.size)
+            step.advance(max(0, now - done))
+            done = max(done, now)
+
+        with scratch_directory() as scratch:
+            (Path(scratch) / MEMBER).symlink_to(disk.image)
+            argv += ["--dereference", f"--directory={scratch}", MEMBER]
+            process.follow(argv, what="packing the image", tick=tick, stdout=out.handle)
+        step.advance(disk.size - done)
+
+
+def _bytes_read(pid: int) -> int:
+    """How many bytes a process has read (proc_pid_io(5)); 0 when it has ended."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/io").read_text().splitlines():
+            key, _, value = line.partition(": ")
+            if key == "rchar":
+                return int(value)
+    return 0

@@ -1,0 +1,120 @@
+"""VMA, the archive from which Proxmox VE restores a virtual machine.
+
+Source: Proxmox, pve-qemu's vma_spec.txt and vma.h. All numbers are big-endian, but for the lengths
+of blobs.
+"""
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterator
+from itertools import compress
+from typing import BinaryIO
+
+from assembler.formats.format import Disk, Format
+from assembler.host.output import Output
+from assembler.host.progress import Step
+
+_MAGIC, _VERSION = b"VMA\0", 1
+_EXTENT_MAGIC = b"VMAE"
+BLOCK = 4096
+CLUSTER = 16 * BLOCK
+CLUSTERS = 59  # in an extent
+_HEADER = struct.Struct(">4sI16sq16sIII1984x256I256I4x")
+_DEVICE = struct.Struct(">IIQQQ")
+_DEVICES = 256
+_EXTENT = struct.Struct(">4sHH16s16s59Q")
+_ALIGNMENT = 512  # of what follows the header
+_DEVICE_ID = 1
+_ZEROS = bytes(BLOCK)
+_CONFIG = "qemu-server.conf"
+_DRIVE = "drive-virtio0"
+
+
+class Vma(Format):
+    """One machine with one disk. What Proxmox asks of its settings are those of nixpkgs' image."""
+
+    name = "vma"
+    title = "Proxmox's VMA"
+    endings = ("vma",)
+    has_large_sectors = False
+    streams = True
+
+    def write(self, disk: Disk, out: Output, step: Step) -> None:
+        """Write the header, and every cluster of the disk: Proxmox wants empty ones told, too."""
+        uuid = disk.uuid("VMA").bytes
+        with disk.image.open("rb") as image, os.fdopen(os.dup(out.handle), "wb") as archive:
+            archive.write(_header(disk, uuid))
+            while extent := [*_clusters(image, step)]:
+                archive.write(_extent_header(uuid, [mask for mask, _ in extent], image.tell()))
+                for _, data in extent:
+                    archive.write(data)
+
+
+def settings(disk: Disk) -> str:
+    """The machine's settings, as qm.conf(5) of Proxmox describes them."""
+    bios = "seabios" if disk.bios or not disk.efi else "ovmf"
+    lines = [
+        "agent: 1",
+        f"bios: {bios}",
+        "boot: order=virtio0",
+        "cores: 1",
+        "memory: 1024",
+        "name: nixos",
+        "net0: virtio=00:00:00:00:00:00,bridge=vmbr0,firewall=1",
+        "ostype: l26",
+        "scsihw: virtio-scsi-pci",
+        "serial0: socket",
+        "virtio0: local-lvm:vm-9999-disk-0",
+        f"#qmdump#map:virtio0:{_DRIVE}:local-lvm:raw:",
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _header(disk: Disk, uuid: bytes) -> bytes:
+    blobs = bytearray(1)  # a place of 0 means that there is no blob
+    places = []
+    for blob in (f"{_CONFIG}\0".encode(), settings(disk).encode(), f"{_DRIVE}\0".encode()):
+        places.append(len(blobs))
+        blobs += struct.pack("<H", len(blob)) + blob
+    name, content, drive = places
+    start = _HEADER.size + _DEVICE.size * _DEVICES
+    size = -(-(start + len(blobs)) // _ALIGNMENT) * _ALIGNMENT
+    none = [0] * 255
+    head = [_MAGIC, _VERSION, uuid, disk.epoch]
+    sizes = [start, len(blobs), size, name, *none, content, *none]
+    devices = bytearray(_DEVICE.size * _DEVICES)
+    _DEVICE.pack_into(devices, _DEVICE.size * _DEVICE_ID, drive, 0, disk.size, 0, 0)
+
+    def with_digest(digest: bytes) -> bytes:
+        return (_HEADER.pack(*head, digest, *sizes) + devices + blobs).ljust(size, b"\0")
+
+    return with_digest(hashlib.md5(with_digest(bytes(16)), usedforsecurity=False).digest())
+
+
+def _clusters(image: BinaryIO, step: Step) -> Iterator[tuple[int, bytes]]:
+    """The next clusters, as many as an extent has: a mask of the blocks that have data, and it."""
+    for _ in range(CLUSTERS):
+        cluster = image.read(CLUSTER)
+        if not cluster:
+            return
+        step.advance(len(cluster))
+        blocks = [cluster[at : at + BLOCK] for at in range(0, len(cluster), BLOCK)]
+        used = [block != _ZEROS for block in blocks]
+        mask = sum(1 << number for number, one in enumerate(used) if one)
+        yield mask, cluster if all(used) else b"".join(compress(blocks, used))
+
+
+def _extent_header(uuid: bytes, masks: list[int], end: int) -> bytes:
+    """The header of an extent whose last cluster ends at byte `end` of the disk."""
+    first = -(-end // CLUSTER) - len(masks)
+    infos = [
+        mask << 48 | _DEVICE_ID << 32 | number for number, mask in enumerate(masks, start=first)
+    ]
+    infos += [0] * (CLUSTERS - len(infos))
+    blocks = sum(mask.bit_count() for mask in masks)
+
+    def with_digest(digest: bytes) -> bytes:
+        return _EXTENT.pack(_EXTENT_MAGIC, 0, blocks, uuid, digest, *infos)
+
+    return with_digest(hashlib.md5(with_digest(bytes(16)), usedforsecurity=False).digest())
