@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from assembler.check.part import Part, time_limit
-from assembler.check.sparse import copy_sparse
+from assembler.copying.sparse import copy_sparse
 from assembler.errors import TooSlowError
 from assembler.filesystems.fat.directory import DamagedFatError, FatError, read_names
 from assembler.filesystems.fat.kind import FAT

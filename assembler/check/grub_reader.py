@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assembler.check.part import time_limit
-from assembler.check.sparse import copy_sparse
+from assembler.copying.sparse import copy_sparse
 from assembler.errors import TooSlowError
 from assembler.filesystems.registry import KINDS
 from assembler.host import process

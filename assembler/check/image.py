@@ -14,6 +14,7 @@ from assembler.check.kinds import not_a_file, not_raw, without_table
 from assembler.check.part import Part
 from assembler.check.partition_table import DiskTable, read_table
 from assembler.check.parts import check_part, has_file_system
+from assembler.check.unpack import unpack
 from assembler.disk.tables import PartitionType
 from assembler.errors import HostError, RequestError, TooSlowError, reason
 from assembler.host.room import require_some_room, temporary, watched
@@ -34,6 +35,7 @@ class Report:
     chains: tuple[BootChain, ...] = ()  # none where a file system is damaged
     image: str = ""  # its name, as the caller has it
     sector_size: int = SECTOR  # bytes
+    formats: tuple[str, ...] = ()  # in which the raw image is, the outermost first
 
     @property
     def sound(self) -> bool:
@@ -44,7 +46,9 @@ class Report:
 def check_image(
     image: Path, *, bios: bool = False, efi: bool = False, boots: bool = True
 ) -> Report:
-    """Check partition table, file systems and boot chains of a raw image.
+    """Check partition table, file systems and boot chains of an image.
+
+    An image in an output format is unpacked to TMPDIR first, without its holes.
 
     With `bios` it must boot by BIOS, with `efi` by UEFI; otherwise it is enough that anything
     boots it, and without `boots` nothing need. A chain that is there and broken is a fault all
@@ -56,11 +60,13 @@ def check_image(
     into. Raises RequestError for what is no raw disk image, saying what it is; HostError when it
     cannot be read, a tool is missing, or TMPDIR has `?` or `@` in it.
     """
-    _refuse(image, not_a_file)
-    _refuse(image, not_raw)
+    _refuse(image, image, not_a_file)
     tmp = temporary(temporary_directory())
     with plain_name(image) as alias, scratch_directory() as scratch, watched(tmp):
-        found = _check(alias, image, Path(scratch), bios=bios, efi=efi, boots=boots)
+        unpacked = unpack(alias, image, Path(scratch))
+        _refuse(unpacked.raw, image, not_raw)
+        found = _check(unpacked.raw, image, Path(scratch), bios=bios, efi=efi, boots=boots)
+        found = replace(found, faults=(*unpacked.faults, *found.faults), formats=unpacked.formats)
         if found.faults:  # an incomplete copy looks like a damaged image
             require_some_room(tmp)
     # The tools name the file by its alias; the user knows it by its own name.
@@ -68,10 +74,10 @@ def check_image(
     return replace(found, faults=faults, image=str(image))
 
 
-def _refuse(image: Path, look: Callable[[Path], str]) -> None:
-    """Raise RequestError if `look` says that a file is something else than a raw image."""
+def _refuse(file: Path, image: Path, look: Callable[[Path], str]) -> None:
+    """Raise RequestError if `look` says that a file, called `image`, is no raw image."""
     try:
-        words = look(image)
+        words = look(file)
     except FileNotFoundError:
         raise RequestError(f"{image} does not exist") from None
     except OSError as error:
@@ -90,7 +96,7 @@ def _check(
     if table is None and lacks_signature(alias):
         return Report(size, (), (_NO_SIGNATURE,))
     if table is None:
-        _refuse(image, without_table)
+        _refuse(alias, image, without_table)
         raise RequestError(f"{image} has no partition table that sfdisk can read")
     if not table.whole:
         return Report(size, table.parts, table.faults, sector_size=table.sector_size)

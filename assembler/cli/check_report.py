@@ -21,7 +21,8 @@ def describe(report: Report) -> list[str]:
     words = f"{count} {'partition' if count == 1 else 'partitions'}"
     if [part.number for part in report.parts] == [0]:
         words = "a file system without a partition table: nothing boots it by itself"
-    lines = [f"{format_size(report.size)}, {words}"]
+    inside = f", in {', in '.join(reversed(report.formats))}" if report.formats else ""
+    lines = [f"{format_size(report.size)}, {words}{inside}"]
     for part in sorted(report.parts, key=lambda part: part.start):
         free = f", {format_size(part.free)} free" if part.free else ""
         what = part.content or "unknown"
@@ -56,6 +57,7 @@ def facts(report: Report) -> dict[str, Any]:
     """A report as JSON can write it."""
     return {
         "path": report.image,
+        "formats": [*report.formats],
         "size": report.size,
         "sound": report.sound,
         "faults": [*report.faults],
@@ -66,7 +68,7 @@ def facts(report: Report) -> dict[str, Any]:
 
 def facts_of_no_image(path: str, faults: Sequence[str]) -> dict[str, Any]:
     """The same for a file that could not be checked."""
-    none = {"path": path, "size": None, "sound": None, "faults": [*faults]}
+    none = {"path": path, "formats": [], "size": None, "sound": None, "faults": [*faults]}
     return {**none, "partitions": [], "chains": []}
 
 

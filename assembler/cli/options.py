@@ -42,7 +42,7 @@ def add_images(parser: Parser) -> None:
         type=arguments.path,
         nargs="+",
         metavar="FILE",
-        help="raw image to read; may be several",
+        help="image to read, in any output format; may be several",
     )
     group.add_argument("--json", action="store_true", help="print what is found as JSON, a list")
 

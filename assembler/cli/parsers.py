@@ -42,7 +42,7 @@ def check_image_parser() -> Parser:
     parser = Parser(
         "check-image",
         "FILE... [OPTION]...",
-        "Check partition table, file systems and boot chains of raw disk images.",
+        "Check partition table, file systems and boot chains of disk images.",
         "check-image disk.raw\ncheck-image --json *.raw",
         makes=False,
     )

@@ -1,8 +1,10 @@
 """Raw images that a compressor has packed."""
 
 import os
+from pathlib import Path
 from typing import ClassVar
 
+from assembler.copying.sparse import write_sparse
 from assembler.formats.format import Disk, Format
 from assembler.host import process
 from assembler.host.output import Output
@@ -41,3 +43,13 @@ class Compressed(Format):
                 stdout=out.handle,
             )
             tick(0)
+
+    def unpack(self, file: Path, raw: Path) -> None:
+        """Let the compressor write, and leave holes for zeros."""
+        argv = [self.argv[0], "-dc"]
+        with (
+            file.open("rb") as packed,
+            process.reading(argv, what="unpacking the image", stdin=packed.fileno()) as stream,
+            raw.open("wb") as image,
+        ):
+            write_sparse(stream, image)

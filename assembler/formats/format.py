@@ -1,14 +1,18 @@
 """What every output format offers."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 from uuid import UUID
 
 from assembler.host.output import Output
 from assembler.host.progress import Step
+
+_SIGNATURE = 510, b"\x55\xaa"  # of a boot sector
+_LONG = 4  # bytes of a mark that is no chance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,8 @@ class Format(ABC):
     streams: ClassVar[bool] = False  # whether it is written from the start to the end
     compresses: ClassVar[bool] = False
 
+    marks: ClassVar[tuple[tuple[int, bytes], ...]] = ()  # places in the file, and what is there
+
     def __str__(self) -> str:
         return self.name
 
@@ -48,3 +54,35 @@ class Format(ABC):
         With `in_place`, `out` is the image already. Raises HostError when a tool fails, and OSError
         when `out` cannot be written.
         """
+
+    def is_in(self, file: Path) -> bool:
+        """Whether a file has this format, by its marks; raises OSError.
+
+        A short mark may begin the boot code of a raw image, which has a signature, too.
+        """
+        with file.open("rb") as opened:
+            has_signature = _read(opened, *_SIGNATURE)
+            return any(
+                _read(opened, place, mark) and not (len(mark) < _LONG and has_signature)
+                for place, mark in self.marks
+            )
+
+    def faults(self, file: Path) -> list[str]:
+        """What is wrong with the format of a file, as far as a tool knows; raises HostError."""
+        return []
+
+    @abstractmethod
+    def unpack(self, file: Path, raw: Path) -> None:
+        """Write the disk in `file`, holes staying holes, to the new file `raw`.
+
+        Raises HostError when a tool fails or `file` is damaged, and OSError.
+        """
+
+
+def _read(file: BinaryIO, place: int, mark: bytes) -> bool:
+    """Whether a file has some bytes at a place, which is counted from its end if it is negative."""
+    size = file.seek(0, os.SEEK_END)
+    if not 0 <= (start := place if place >= 0 else size + place) < size:
+        return False
+    file.seek(start)
+    return file.read(len(mark)) == mark

@@ -4,9 +4,12 @@ Source: Google, "Manually import boot disks": the file is disk.raw, the tar has 
 and may be sparse, and the size of the disk is a whole number of GiB.
 """
 
+import gzip
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
+from assembler.copying.sparse import write_sparse
 from assembler.formats.compressed import threads
 from assembler.formats.format import Disk, Format
 from assembler.host import process
@@ -16,6 +19,7 @@ from assembler.host.scratch import scratch_directory
 from assembler.units import GIB
 
 MEMBER = "disk.raw"
+_TAR_BLOCK = 512
 
 
 class Gce(Format):
@@ -48,6 +52,21 @@ class Gce(Format):
             argv += ["--dereference", f"--directory={scratch}", MEMBER]
             process.follow(argv, what="packing the image", tick=tick, stdout=out.handle)
         step.advance(disk.size - done)
+
+    def is_in(self, file: Path) -> bool:
+        """Whether a file is a tar, compressed with gzip, whose first member is disk.raw."""
+        try:
+            with gzip.open(file, "rb") as packed:
+                head = packed.read(_TAR_BLOCK)
+        except (EOFError, OSError, zlib.error):
+            return False
+        return head.startswith(f"{MEMBER}\0".encode()) and head[257:262] == b"ustar"
+
+    def unpack(self, file: Path, raw: Path) -> None:
+        """Let GNU tar write the member, with its holes."""
+        argv = ["tar", "-x", "-z", "-O", "-f", str(file), MEMBER]
+        with process.reading(argv, what="unpacking the image") as stream, raw.open("wb") as image:
+            write_sparse(stream, image)
 
 
 def _bytes_read(pid: int) -> int:

@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape
 
 from assembler.errors import HostError
 from assembler.formats.format import Disk, Format
+from assembler.formats.qemu_img import unpack
 from assembler.formats.vmdk_stream import StreamVmdk
 from assembler.host.output import Output, destination, working_image
 from assembler.host.progress import Step
@@ -22,6 +23,7 @@ from assembler.units import GIB, MIB, format_size
 _NAME = "nixos"
 _DESCRIPTION, _MANIFEST, DISK = f"{_NAME}.ovf", f"{_NAME}.mf", f"{_NAME}-disk1.vmdk"
 _LARGEST = 8 * GIB  # bytes of a member, from which on ustar has no digits for them
+_TAR_BLOCK = 512
 _BUFFER = 8 * MIB
 _ENVELOPE = """<?xml version="1.0" encoding="UTF-8"?>
 <Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1"
@@ -117,6 +119,24 @@ class Ova(Format):
                 StreamVmdk().write(disk, Output(opened.fileno(), file), step)
             os.truncate(disk.image, 0)
             _pack(disk, file, out)
+
+    def is_in(self, file: Path) -> bool:
+        """Whether a file is a tar that begins with an OVF."""
+        with file.open("rb") as opened:
+            head = opened.read(_TAR_BLOCK)
+        name = head[:100].partition(b"\0")[0]
+        return head[257:262] == b"ustar" and name.endswith(b".ovf")
+
+    def unpack(self, file: Path, raw: Path) -> None:
+        """Let qemu-img read the first VMDK where it lies in the file."""
+        try:
+            with tarfile.open(file, "r:") as archive:
+                disks = [one for one in archive if one.isreg() and one.name.endswith(".vmdk")]
+        except tarfile.TarError as error:
+            raise HostError(f"{file} is damaged: {error}") from None
+        if not disks:
+            raise HostError(f"{file} has no VMDK in it")
+        unpack(file, StreamVmdk.driver, raw, offset=disks[0].offset_data, length=disks[0].size)
 
 
 def envelope(disk: Disk, file_size: int) -> bytes:

@@ -13,6 +13,7 @@ class Qcow2(QemuFormat):
     title = "QCOW2"
     endings = ("qcow2",)
     driver = "qcow2"
+    marks = ((0, b"QFI\xfb"),)
 
     def fix(self, file: BinaryIO, disk: Disk) -> None:
         """Leave it: qemu-img draws nothing."""

@@ -1,5 +1,6 @@
 """Formats that qemu-img writes. Source of their options: qemu-img(1)."""
 
+import json
 import os
 import re
 import tempfile
@@ -7,6 +8,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 
+from assembler.errors import HostError
 from assembler.formats.format import Disk, Format
 from assembler.host import process
 from assembler.host.output import Output
@@ -16,6 +18,10 @@ from assembler.host.temporary import temporary_directory
 
 _COROUTINES = 16  # requests that run at once
 _PERCENT = re.compile(rb"\(([0-9]+\.[0-9]+)/100%\)")
+_READING = "reading the image"
+# What qemu-img tells of a disk whose data is in another file.
+_ELSEWHERE = ("backing-filename", "data-file")
+_UNSOUND, _NO_CHECK = (2, 3), 63  # exit statuses of `qemu-img check`: errors, leaks; not supported
 _TAIL = 64  # bytes, in which the last percentage is found
 
 
@@ -35,6 +41,14 @@ class QemuFormat(Format):
             convert(disk, target, self.driver, self.options, step)
         with out.path.open("r+b") as file:
             self.fix(file, disk)
+
+    def unpack(self, file: Path, raw: Path) -> None:
+        """Convert the file back."""
+        unpack(file, self.driver, raw)
+
+    def faults(self, file: Path) -> list[str]:
+        """What `qemu-img check` finds wrong."""
+        return faults(file, self.driver)
 
     @abstractmethod
     def fix(self, file: BinaryIO, disk: Disk) -> None:
@@ -59,3 +73,32 @@ def convert(disk: Disk, target: Path, driver: str, options: tuple[str, ...], ste
 
         process.follow(argv, what="converting the image", tick=tick, stdout=printed.fileno())
         step.advance(disk.size - done)
+
+
+def unpack(file: Path, driver: str, raw: Path, *, offset: int = 0, length: int = 0) -> None:
+    """Write the disk in `file`, or in a range of its bytes, to `raw`; raises HostError.
+
+    The file may be anybody's: one that names other files is not opened.
+    """
+    described = {"driver": "raw", "offset": offset, "file": _file(file)}
+    if length:
+        described["size"] = length
+    source = f"json:{json.dumps({'driver': driver, 'file': described})}"
+    info = process.run(["qemu-img", "info", "--output=json", source], what=_READING)
+    if named := [key for key in _ELSEWHERE if f'"{key}":'.encode() in info.stdout]:
+        raise HostError(f"{file} has no disk of its own: it names another file ({named[0]})")
+    process.run(["qemu-img", "convert", "-O", "raw", source, raw], what=_READING)
+
+
+def _file(path: Path) -> dict[str, str]:
+    return {"driver": "file", "filename": str(path)}
+
+
+def faults(file: Path, driver: str) -> list[str]:
+    """What `qemu-img check` finds wrong with a file; nothing where it knows no check."""
+    argv = ["qemu-img", "check", "-q", "-f", driver, str(file)]
+    done = process.run(argv, what=_READING, ok=(0, *_UNSOUND, _NO_CHECK))
+    if done.returncode not in _UNSOUND:
+        return []
+    printed = (done.stdout + done.stderr).decode(errors="replace").strip()
+    return [f"{driver}: qemu-img check: {printed.splitlines()[0] if printed else 'it is damaged'}"]

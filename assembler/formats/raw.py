@@ -1,5 +1,8 @@
 """Raw: the bytes of the disk, one after another."""
 
+from pathlib import Path
+
+from assembler.copying.sparse import copy_sparse
 from assembler.copying.streams import send_file
 from assembler.formats.format import Disk, Format
 from assembler.host.output import Output
@@ -20,3 +23,7 @@ class Raw(Format):
         """Leave a file as it is; send the bytes to a stream, zeros for holes."""
         if out.path is None:
             send_file(disk.image, out.handle, step)
+
+    def unpack(self, file: Path, raw: Path) -> None:
+        """Copy the file."""
+        copy_sparse(file, raw, 0, file.stat().st_size)

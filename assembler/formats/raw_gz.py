@@ -10,4 +10,5 @@ class RawGz(Compressed):
     title = "raw, compressed with gzip"
     endings = ("gz",)
     programs = ("pigz",)
+    marks = ((0, b"\x1f\x8b\x08"),)
     argv = ("pigz", "-n", "-c", "-p", "{threads}")

@@ -10,4 +10,5 @@ class RawXz(Compressed):
     title = "raw, compressed with xz"
     endings = ("xz",)
     programs = ("xz",)
+    marks = ((0, b"\xfd7zXZ\0"),)
     argv = ("xz", "-q", "-c", "-T{threads}")

@@ -10,4 +10,5 @@ class RawZst(Compressed):
     title = "raw, compressed with zstd"
     endings = ("zst", "zstd")
     programs = ("zstd",)
+    marks = ((0, b"\x28\xb5\x2f\xfd"),)
     argv = ("zstd", "-q", "-c", "-T{threads}", "--stream-size={size}")

@@ -32,11 +32,11 @@ _ALL: tuple[Format, ...] = (
     Vmdk(),
     StreamVmdk(),
     Vdi(),
+    Gce(),  # before raw.gz, because both are compressed with gzip
     RawZst(),
     RawGz(),
     RawXz(),
     Ova(),
-    Gce(),
     Vma(),
 )
 FORMATS: Mapping[str, Format] = {one.name: one for one in _ALL}
@@ -62,6 +62,11 @@ def output_format(name: str | None, out: Path) -> Format:
     if name is not None:
         return FORMATS.get(name, RAW)  # `format_problems` tells of others
     return next(iter(promised(out.name)), RAW)
+
+
+def recognised(file: Path) -> Format | None:
+    """The format that a file has by its content, unless that is raw or unknown; raises OSError."""
+    return next((one for one in _ALL if one.is_in(file)), None)
 
 
 def format_problems(name: str | None, out: Path) -> list[str]:

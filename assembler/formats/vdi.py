@@ -15,6 +15,7 @@ class Vdi(QemuFormat):
     title = "VDI"
     endings = ("vdi",)
     driver = "vdi"
+    marks = ((0x40, b"\x7f\x10\xda\xbe"),)
     has_large_sectors = False
 
     def fix(self, file: BinaryIO, disk: Disk) -> None:

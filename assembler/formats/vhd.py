@@ -9,6 +9,7 @@ import struct
 from pathlib import Path
 
 from assembler.formats.format import Disk, Format
+from assembler.formats.qemu_img import unpack
 from assembler.host import process
 from assembler.host.output import Output
 from assembler.host.progress import Step
@@ -30,6 +31,7 @@ class Vhd(Format):
     endings = ("vhd", "vpc")
     programs = ("qemu-img",)
     driver = "vpc"
+    marks = ((0, b"conectix"), (-FOOTER, b"conectix"))
     has_large_sectors = False
     unit = MIB  # that of Azure
     largest = 2040 * GIB
@@ -53,3 +55,7 @@ class Vhd(Format):
             file.seek(disk.size)
             file.write(footer)
         step.advance(disk.size)
+
+    def unpack(self, file: Path, raw: Path) -> None:
+        """Let qemu-img read it, which also knows a VHD that grows."""
+        unpack(file, self.driver, raw)

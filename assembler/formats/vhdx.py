@@ -27,6 +27,7 @@ class Vhdx(QemuFormat):
     title = "VHDX"
     endings = ("vhdx",)
     driver = "vhdx"
+    marks = ((0, b"vhdxfile"),)
     has_large_sectors = False
     options = ("-o", "subformat=dynamic,block_size=1M")
     largest = 64 * TIB

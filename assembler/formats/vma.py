@@ -9,8 +9,10 @@ import os
 import struct
 from collections.abc import Iterator
 from itertools import compress
+from pathlib import Path
 from typing import BinaryIO
 
+from assembler.errors import HostError
 from assembler.formats.format import Disk, Format
 from assembler.host.output import Output
 from assembler.host.progress import Step
@@ -23,6 +25,7 @@ CLUSTERS = 59  # in an extent
 _HEADER = struct.Struct(">4sI16sq16sIII1984x256I256I4x")
 _DEVICE = struct.Struct(">IIQQQ")
 _DEVICES = 256
+_LARGEST_HEADER = 10 << 20  # bytes, as Proxmox reads them
 _EXTENT = struct.Struct(">4sHH16s16s59Q")
 _ALIGNMENT = 512  # of what follows the header
 _DEVICE_ID = 1
@@ -39,6 +42,7 @@ class Vma(Format):
     endings = ("vma",)
     has_large_sectors = False
     streams = True
+    marks = ((0, _MAGIC),)
 
     def write(self, disk: Disk, out: Output, step: Step) -> None:
         """Write the header, and every cluster of the disk: Proxmox wants empty ones told, too."""
@@ -49,6 +53,14 @@ class Vma(Format):
                 archive.write(_extent_header(uuid, [mask for mask, _ in extent], image.tell()))
                 for _, data in extent:
                     archive.write(data)
+
+    def unpack(self, file: Path, raw: Path) -> None:
+        """Write the first disk of a machine; the check sums must be right."""
+        with file.open("rb") as archive, raw.open("wb") as image:
+            try:
+                _unpack(archive, image)
+            except (struct.error, ValueError) as error:
+                raise HostError(f"{file} is damaged: {error}") from None
 
 
 def settings(disk: Disk) -> str:
@@ -118,3 +130,36 @@ def _extent_header(uuid: bytes, masks: list[int], end: int) -> bytes:
         return _EXTENT.pack(_EXTENT_MAGIC, 0, blocks, uuid, digest, *infos)
 
     return with_digest(hashlib.md5(with_digest(bytes(16)), usedforsecurity=False).digest())
+
+
+def _unpack(archive: BinaryIO, image: BinaryIO) -> None:
+    """Write the first disk; raises ValueError and struct.error for a damaged archive."""
+    start = _HEADER.size
+    head = archive.read(start + _DEVICE.size * _DEVICES)
+    length = _HEADER.unpack_from(head)[7]
+    archive.seek(0)
+    _verify(archive.read(min(length, _LARGEST_HEADER)), slice(32, 48))
+    devices = (_DEVICE.unpack_from(head, start + _DEVICE.size * one) for one in range(_DEVICES))
+    disk, size = next((number, one[2]) for number, one in enumerate(devices) if number and one[0])
+    image.truncate(size)
+    while extent := archive.read(_EXTENT.size):
+        _verify(extent, slice(24, 40))
+        for info in _EXTENT.unpack(extent)[5:]:
+            mask, owner, cluster = info >> 48, info >> 32 & 0xFF, info & 0xFFFFFFFF
+            for block in range(mask.bit_length()):
+                if not mask >> block & 1:
+                    continue
+                data, place = archive.read(BLOCK), cluster * CLUSTER + block * BLOCK
+                if place + len(data) > size or len(data) < BLOCK:
+                    raise ValueError("data is missing, or beyond the end of the disk")
+                if owner == disk:
+                    image.seek(place)
+                    image.write(data)
+
+
+def _verify(header: bytes, digest: slice) -> None:
+    """Compare a header with the digest in it."""
+    without = bytearray(header)
+    without[digest] = bytes(16)
+    if hashlib.md5(without, usedforsecurity=False).digest() != header[digest]:
+        raise ValueError("the check sum of a header is wrong")

@@ -19,6 +19,7 @@ class Vmdk(QemuFormat):
     title = "VMDK"
     endings = ("vmdk",)
     driver = "vmdk"
+    marks = ((0, b"KDMV"),)
     has_large_sectors = False
     options = ("-o", "subformat=monolithicSparse")
     fixed_name = "disk.vmdk"

@@ -6,9 +6,10 @@ import shlex
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from assembler.errors import HostError, TooSlowError
 from assembler.host.failures import failure, unstartable
@@ -160,8 +161,33 @@ def follow(
         except BaseException:
             kill_group(running)
             raise
-        errors.seek(0)
-        done = Done(argv, running.returncode, b"", errors.read())
+        _raise_if_failed(argv, running.returncode, errors, what)
+
+
+@contextmanager
+def reading(argv: Sequence[Arg], *, what: str, stdin: int = DEVNULL) -> Iterator[IO[bytes]]:
+    """Give what a program writes, to be read to its end; raises as `run`.
+
+    `stdin` is an open file. When the block ends, however it does, the program has ended.
+    """
+    with tempfile.TemporaryFile(dir=temporary_directory()) as errors:
+        _find(os.fsdecode(argv[0]), what)
+        running = start(argv, stdin=stdin, stdout=PIPE, stderr=errors.fileno())
+        assert running.stdout is not None
+        try:
+            with running.stdout:
+                yield running.stdout
+            running.wait()
+        except BaseException:
+            kill_group(running)
+            raise
+        _raise_if_failed(argv, running.returncode, errors, what)
+
+
+def _raise_if_failed(argv: Sequence[Arg], status: int, errors: IO[bytes], what: str) -> None:
+    """Raise HostError for a program that has failed; `errors` has what it printed."""
+    errors.seek(0)
+    done = Done(argv, status, b"", errors.read())
     program, command = os.fsdecode(argv[0]), f"  command: {describe(argv)}"
     if lines := failure(program, done, what=what, command=command, ok=(0,), remedy=""):
         raise HostError(*lines)

@@ -13,7 +13,7 @@ import pytest
 
 from assembler.check.image import check_image
 from assembler.check.kinds import not_raw, without_table
-from assembler.errors import RequestError
+from assembler.errors import HostError, RequestError
 from tests.support.helpers import output
 
 DATA = bytes(range(256)) * 64
@@ -25,32 +25,29 @@ def refusal(path: Path) -> str:
     return str(caught.value).removeprefix(f"{path} ")
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [("qcow2", "qcow2"), ("vmdk", "VMDK"), ("vpc", "VHD"), ("vdi", "VDI"), ("vhdx", "VHDX")],
-)
-def test_images_of_other_formats(tmp_path: Path, kind: str, name: str) -> None:
+def test_an_image_of_another_format(tmp_path: Path) -> None:
+    """One that is not unpacked here."""
     image = tmp_path / "image"
-    output("qemu-img", "create", "-q", "-f", kind, image, "4M")
-    words = f"is not a raw disk image: it is a {name} image; convert it with qemu-img"
+    output("qemu-img", "create", "-q", "-f", "qed", image, "4M")
+    words = "is not a raw disk image: it is a QED image; convert it with qemu-img"
     assert refusal(image).startswith(words)
 
 
-def test_a_fixed_vhd_is_told_by_its_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["qcow2", "vmdk", "vpc", "vdi", "vhdx"])
+def test_a_format_with_nothing_in_it(tmp_path: Path, kind: str) -> None:
+    """It is unpacked, and what is in it gets the message."""
     image = tmp_path / "image"
-    options = ["-f", "vpc", "-o", "subformat=fixed,force_size"]
-    output("qemu-img", "create", "-q", *options, image, "4M")
-    assert "it is a VHD image" in refusal(image)
+    output("qemu-img", "create", "-q", "-f", kind, image, "4M")
+    assert refusal(image) == "is not a raw disk image: it is nothing but zeros"
 
 
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (gzip.compress(DATA), "it is compressed with gzip; unpack it first"),
-        (lzma.compress(DATA), "it is compressed with xz; unpack it first"),
+        (gzip.compress(b"some text\n"), "it is a text file"),
+        (lzma.compress(gzip.compress(b"\x7fELF" + DATA)), "it is a program (ELF)"),
         (bz2.compress(DATA), "it is compressed with bzip2; unpack it first"),
         (lzma.compress(DATA, lzma.FORMAT_ALONE), "it is compressed with lzma; unpack it first"),
-        (b"\x28\xb5\x2f\xfd" + DATA, "it is compressed with zstd; unpack it first"),
         (b"", "it is empty"),
         (bytes(100_000), "it is nothing but zeros"),
         ("some text, ünï\n".encode() * 10_000, "it is a text file"),
@@ -111,3 +108,25 @@ def test_a_partition_table_on_anything_is_looked_at(tmp_path: Path) -> None:
     os.truncate(image, 8 << 20)
     subprocess.run(["/sbin/sfdisk", "-q", image], input=b"2048,4096,83\n", check=True)
     assert check_image(image).faults
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [("-b", "backing-filename"), ("data_file", "data-file")],
+)
+def test_an_image_that_names_another_file(tmp_path: Path, option: str, words: str) -> None:
+    """The file of a stranger must not show one of ours."""
+    image, secret = tmp_path / "image", tmp_path / "secret"
+    secret.write_bytes(bytes(4 << 20))
+    more = ["-b", secret, "-F", "raw"] if option == "-b" else ["-o", f"data_file={secret}"]
+    output("qemu-img", "create", "-q", "-f", "qcow2", *more, image, "4M")
+    with pytest.raises(HostError) as caught:
+        check_image(image)
+    assert words in str(caught.value)
+
+
+def test_a_damaged_format(tmp_path: Path) -> None:
+    image = tmp_path / "image.zst"
+    image.write_bytes(b"\x28\xb5\x2f\xfd" + DATA)
+    with pytest.raises(HostError, match="unpacking the image: zstd failed"):
+        check_image(image)

@@ -166,8 +166,8 @@ def test_a_reader_that_ends(system: System, format: str) -> None:
         (
             "| cat",
             ["--format", "vdi"],
-            "--format vdi cannot be written to standard output, as raw, raw.zst, raw.gz, raw.xz, "
-            "gce, vma can",
+            "--format vdi cannot be written to standard output, as raw, gce, raw.zst, raw.gz, "
+            "raw.xz, vma can",
         ),
     ],
 )

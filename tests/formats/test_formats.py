@@ -22,7 +22,7 @@ from dissect.hypervisor.disk.vmdk import VMDK
 
 from assembler.errors import HostError
 from assembler.formats.format import Disk, Format
-from assembler.formats.registry import FORMATS
+from assembler.formats.registry import FORMATS, recognised
 from assembler.formats.vhdx import crc32c
 from assembler.host.output import open_output
 from assembler.host.progress import Step
@@ -121,6 +121,48 @@ def test_qemu_and_dissect_read_the_disk(raw: Path, tmp_path: Path, made: Format)
 def test_the_compressor_unpacks_the_disk(raw: Path, tmp_path: Path, made: Format) -> None:
     out = make(raw, tmp_path / "out", made)
     assert output(UNPACK[made.name], "-dc", stdin=out.read_bytes()) == raw.read_bytes()
+
+
+@of(*(name for name in FORMATS if name != "raw"))
+def test_what_is_written_is_recognised_and_unpacked(
+    raw: Path, tmp_path: Path, made: Format
+) -> None:
+    out = make(raw, tmp_path / "out", made)
+    found = recognised(out)
+    assert found is not None
+    assert found.name.split("-")[0] == made.name.split("-")[0]
+    assert found.faults(out) == []
+    found.unpack(out, tmp_path / "unpacked")
+    assert (tmp_path / "unpacked").read_bytes() == raw.read_bytes()
+    assert (tmp_path / "unpacked").stat().st_blocks * 512 < SIZE // 2
+
+
+@of("vma")
+def test_a_damaged_vma(raw: Path, tmp_path: Path, made: Format) -> None:
+    out = make(raw, tmp_path / "out", made)
+    whole = out.read_bytes()
+    extent = whole.index(b"VMAE")
+    for place, end in ((100, None), (extent + 50, None), (None, len(whole) - 5000)):
+        broken = bytearray(whole)[:end]
+        if place is not None:
+            broken[place] ^= 1
+        out.write_bytes(broken)
+        with pytest.raises(HostError, match="out is damaged: "):
+            made.unpack(out, tmp_path / "unpacked")
+
+
+def test_a_qcow2_with_a_leak(raw: Path, tmp_path: Path) -> None:
+    """`qemu-img check` finds it."""
+    out = make(raw, tmp_path / "out", FORMATS["qcow2"])
+    with out.open("r+b") as file:
+        file.seek(48)  # refcount_table_offset (docs/interop/qcow2.txt)
+        table = int.from_bytes(file.read(8), "big")
+        file.seek(table)
+        block = int.from_bytes(file.read(8), "big")
+        file.seek(block + 2 * 5)  # of a cluster that is used once
+        file.write(b"\0\2")
+    [line] = FORMATS["qcow2"].faults(out)
+    assert line.startswith("qcow2: qemu-img check: ")
 
 
 def test_a_zstd_frame_has_the_size(raw: Path, tmp_path: Path) -> None:

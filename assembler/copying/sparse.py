@@ -1,10 +1,26 @@
-"""Copy a part of an image, for tools that take no offset."""
+"""Copy an image, or a part of one, so that holes and zeros take no room."""
 
 import errno
 import os
 from pathlib import Path
+from typing import IO
 
 from assembler.errors import HostError
+
+_CHUNK = 64 << 10  # bytes
+_ZEROS = bytes(_CHUNK)
+
+
+def write_sparse(stream: IO[bytes], target: IO[bytes]) -> None:
+    """Write all of a stream to a new file, chunks of zeros as holes; raises OSError."""
+    size = 0
+    while chunk := stream.read(_CHUNK):
+        if chunk == _ZEROS[: len(chunk)]:
+            target.seek(len(chunk), os.SEEK_CUR)
+        else:
+            target.write(chunk)
+        size += len(chunk)
+    target.truncate(size)
 
 
 def copy_sparse(source: Path, target: Path, start: int, length: int) -> None:

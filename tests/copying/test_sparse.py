@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assembler.check.sparse import copy_sparse
+from assembler.copying.sparse import copy_sparse
 from assembler.errors import HostError
 
 
