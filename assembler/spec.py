@@ -3,9 +3,8 @@
 `assembler.plan.request` looks up what they name.
 """
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -21,11 +20,13 @@ from assembler.filesystems.fat.fat import LARGEST
 from assembler.filesystems.kind import RootKind
 from assembler.filesystems.protocol import Subvolume
 from assembler.filesystems.registry import DEFAULT, ROOT_KINDS, root_kind
+from assembler.filesystems.subvolumes import subvolume_problems
 from assembler.formats.format import Format
 from assembler.formats.registry import output_format
+from assembler.formats.targets import TARGETS, target_problems
 from assembler.root.skeleton import ProfileGeneration
 from assembler.store.sources import STANDARD_INPUT
-from assembler.units import MIB, SECTOR, format_size, round_up
+from assembler.units import MIB, SECTOR, format_size
 
 # parseName in Nix's src/libstore/profiles.cc reads 32 bits, and the next generation needs a number.
 _MAX_GENERATION = (1 << 32) - 2
@@ -104,6 +105,7 @@ class Spec:
 
     root: RootSpec
     out: Path
+    target: str | None = None  # where the image is to run: gives what is left open below
     format: str | None = None  # None: what the name of `out` promises, or raw
     contents: Path | None = None
     size: int | None = None  # of the whole image; None: what the contents need
@@ -122,6 +124,24 @@ class Spec:
     boot_loader: str | None = None  # None: the system's, where there is a partition table
     efi_binaries: tuple[Path, ...] = ()  # EFI programs to take as they are
     accelerator: Accelerator = Accelerator.AUTO
+
+    def with_target(self) -> "Spec":
+        """Return the request with what its target gives for what was left open."""
+        if self.target is None or (target := TARGETS.get(self.target)) is None:
+            return self
+        by_table = target.table is not None and self.partition_table is None
+        return replace(
+            self,
+            format=self.format or target.formats[0],
+            partition_table=target.table if by_table else self.partition_table,
+            boot_loader=self.boot_loader or (target.boot_loader if by_table else None),
+        )
+
+    @property
+    def size_unit(self) -> int:
+        """The size of the image is a multiple of so many bytes."""
+        target = TARGETS.get(self.target or "")
+        return max(self.output_format.unit, 1 if target is None else target.unit)
 
     @property
     def table(self) -> Table:
@@ -187,11 +207,13 @@ class Spec:
         for name, size in (("boot_size", self.boot_size), ("size", self.size)):
             if size is not None and (size % MIB or size < MIB):
                 lines.append(Message(Setting(name, size), " is not a whole number of MiB"))
-        unit, made = self.output_format.unit, self.output_format.name
+        unit = self.size_unit
         if self.size is not None and self.size % unit and not self.size % MIB:
-            whole = f" is for disks of a whole number of {format_size(unit)}: "
-            take = Setting("size", format_size(round_up(self.size, unit)))
-            lines.append(Message(Setting("format", made), whole, "take ", take))
+            whole = f" is not a whole number of {format_size(unit)}, which "
+            kind = Setting("format", self.output_format.name)
+            by = Setting("target", self.target) if self.output_format.unit < unit else kind
+            lines.append(Message(Setting("size", format_size(self.size)), whole, by, " takes"))
+        lines += target_problems(self.target)
         if max(self.size or 0, self.additional_space) > MAX_SIZE:
             end = f" end at {format_size(MAX_SIZE)}, as ext4"
             lines.append(Message(Setting("size"), " and ", Setting("additional_space"), end))
@@ -228,7 +250,7 @@ class Spec:
             source = Setting("root_partuuid", "SIGNATURE-NN")
             why = " does not make; the signature of an MBR comes from "
             lines.append(Message(Setting("disk_guid"), " is for a GPT, which ", table, why, source))
-        return lines + _subvolume_problems(self.subvolumes)
+        return lines + subvolume_problems(self.subvolumes)
 
     def _kind_problems(self, kind: RootKind) -> list[str]:
         """One line for each setting that a kind of file system cannot have."""
@@ -246,30 +268,3 @@ class Spec:
             able = Setting("file_system", " or ".join(names))
             lines.append(Message(Setting("subvolumes"), " is for ", able, f", not {kind.name}"))
         return lines
-
-
-def _subvolume_problems(subvolumes: Sequence[Subvolume]) -> list[str]:
-    lines: list[str] = []
-    for name, place in subvolumes:
-        made = Setting("subvolumes", f"{name}={place}")
-        if not re.fullmatch(r"[A-Za-z0-9@._+-]{1,200}", name) or name in (".", ".."):
-            lines.append(Message(made, ": a name has letters, digits and @._+- only"))
-        if not re.fullmatch(r"/|(/[^/,\\\s]+)+", place) or {".", ".."} & set(place.split("/")):
-            lines.append(Message(made, f": {place!r} is not an absolute, plain path"))
-    if not any(place == "/" for _, place in subvolumes):
-        # The root is the top level of the btrfs then, and shows every subvolume under its name.
-        lines += [
-            Message(
-                Setting("subvolumes", f"{name}={place}"),
-                f" would show in the root as /{name}, too: give the root a subvolume of its own, "
-                "as in ",
-                Setting("subvolumes", "@=/"),
-            )
-            for name, place in subvolumes
-            if place != f"/{name}"
-        ]
-    for what, index in (("name", 0), ("place", 1)):
-        names = [subvolume[index] for subvolume in subvolumes]
-        for twice in sorted({one for one in names if names.count(one) > 1}):
-            lines.append(Message(Setting("subvolumes"), f": the {what} {twice} is given twice"))
-    return lines

@@ -1,6 +1,6 @@
 """Read a finished image back, where possible with tools that had no part in writing it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,8 @@ from assembler.check.parts import check_part, has_file_system
 from assembler.check.unpack import unpack
 from assembler.disk.tables import PartitionType
 from assembler.errors import HostError, RequestError, TooSlowError, reason
+from assembler.formats.registry import RAW
+from assembler.formats.targets import TARGETS, size_faults, takes, target_problems
 from assembler.host.room import require_some_room, temporary, watched
 from assembler.host.scratch import plain_name, scratch_directory
 from assembler.host.temporary import temporary_directory
@@ -44,7 +46,12 @@ class Report:
 
 
 def check_image(
-    image: Path, *, bios: bool = False, efi: bool = False, boots: bool = True
+    image: Path,
+    *,
+    bios: bool = False,
+    efi: bool = False,
+    boots: bool = True,
+    target: str | None = None,
 ) -> Report:
     """Check partition table, file systems and boot chains of an image.
 
@@ -56,22 +63,39 @@ def check_image(
     begins with a file system is checked as one, with the menu that a GRUB from outside finds there:
     such boots by nothing of its own.
 
+    With `target`, one of TARGETS, what that asks of an image must hold, too.
+
     Nothing is written to it; its name may be any. Partitions of other kinds are not looked
     into. Raises RequestError for what is no raw disk image, saying what it is; HostError when it
     cannot be read, a tool is missing, or TMPDIR has `?` or `@` in it.
     """
+    if problems := target_problems(target):
+        raise RequestError(problems)
     _refuse(image, image, not_a_file)
     tmp = temporary(temporary_directory())
     with plain_name(image) as alias, scratch_directory() as scratch, watched(tmp):
         unpacked = unpack(alias, image, Path(scratch))
         _refuse(unpacked.raw, image, not_raw)
         found = _check(unpacked.raw, image, Path(scratch), bios=bios, efi=efi, boots=boots)
-        found = replace(found, faults=(*unpacked.faults, *found.faults), formats=unpacked.formats)
+        found = replace(found, formats=unpacked.formats)
+        of_target = [] if target is None else [*_target_faults(target, found)]
+        found = replace(found, faults=(*unpacked.faults, *found.faults, *of_target))
         if found.faults:  # an incomplete copy looks like a damaged image
             require_some_room(tmp)
     # The tools name the file by its alias; the user knows it by its own name.
     faults = tuple(fault.replace(str(alias), str(image)) for fault in found.faults)
     return replace(found, faults=faults, image=str(image))
+
+
+def _target_faults(name: str, found: Report) -> Iterator[str]:
+    """Where an image is not as its target takes it."""
+    target, made = TARGETS[name], next(iter(found.formats), RAW.name)
+    if not takes(target, made):
+        yield f"{name} takes {' or '.join(target.formats)}, and this is {made}"
+    for fault in size_faults(target, found.size, found.sector_size):
+        yield f"{name} {fault}"
+    if target.needs_bios and not any(chain.firmware == "BIOS" for chain in found.chains):
+        yield f"{name} boots by BIOS, which this disk does not"
 
 
 def _refuse(file: Path, image: Path, look: Callable[[Path], str]) -> None:

@@ -67,6 +67,7 @@ def _assemble(given: argparse.Namespace, console: Console) -> int:
     spec = Spec(
         root=_root_spec(given),
         out=given.out,
+        target=given.target,
         format=given.format,
         contents=given.contents,
         size=given.size,
@@ -116,7 +117,7 @@ def _check(given: argparse.Namespace, console: Console) -> int:
     statuses = [0]
     for image in given.images:
         try:
-            read = check_image(image)
+            read = check_image(image, target=given.target)
         except AssembleError as error:
             statuses.append(error.exit_status)
             lines = [*map(with_flags, error.lines)]

@@ -7,6 +7,7 @@ from assembler.cli import arguments
 from assembler.cli.arguments import OneOf, Parser, listed
 from assembler.copying.sharing import CopyMode
 from assembler.formats.registry import FORMATS
+from assembler.formats.targets import TARGETS
 
 
 def add_out_options(parser: Parser) -> None:
@@ -27,6 +28,13 @@ def add_out_options(parser: Parser) -> None:
         help=f"{listed(FORMATS)} (default: what FILE's name ends in, or raw)",
     )
     group.add_argument(
+        "--target",
+        type=OneOf(TARGETS),
+        metavar="NAME",
+        help=f"where the image is to run: {listed(TARGETS)}; gives format, partition table and "
+        "size what you leave open",
+    )
+    group.add_argument(
         "--plan", action="store_true", help="print what would be made, and write nothing"
     )
     group.add_argument(
@@ -43,6 +51,12 @@ def add_images(parser: Parser) -> None:
         nargs="+",
         metavar="FILE",
         help="image to read, in any output format; may be several",
+    )
+    group.add_argument(
+        "--target",
+        type=OneOf(TARGETS),
+        metavar="NAME",
+        help=f"check what this taker asks, too: {listed(TARGETS)}",
     )
     group.add_argument("--json", action="store_true", help="print what is found as JSON, a list")
 

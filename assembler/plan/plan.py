@@ -1,6 +1,6 @@
 """The plan of an image: everything that will be written, decided before a byte is."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +12,7 @@ from assembler.boot.protocol import BootCode, BootData, BootLoader
 from assembler.boot.volumes import Role, Volume
 from assembler.disk.layout import Layout, make_layout
 from assembler.disk.tables import root_type
-from assembler.errors import Message, RequestError, Setting
+from assembler.errors import RequestError
 from assembler.filesystems.demand import Demand, measure
 from assembler.filesystems.fat.fat import Fat, fat_problems
 from assembler.filesystems.kind import Size
@@ -21,10 +21,10 @@ from assembler.plan.identity import Identity
 from assembler.plan.request import Request
 from assembler.plan.root_tree import StagedRoot
 from assembler.plan.sizes import decide_sizes
+from assembler.plan.target import Planned, format_problems
 from assembler.plan.volumes import make_fats, name_partitions
 from assembler.spec import Spec
 from assembler.tree.tree import Tree
-from assembler.units import format_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +70,20 @@ def make_plan(request: Request, staged: StagedRoot, boot: BootData) -> Plan:
         bootspec=_bootspec(request),
         disks=request.names.disks,
     )
-    problems = [*_format_problems(plan)]
+    problems = format_problems(
+        Planned(
+            spec=spec,
+            layout=layout,
+            demand=demand,
+            architecture=plan.architecture,
+            bootspec=plan.bootspec,
+        )
+    )
     problems += [problem for fat in plan.fats for problem in fat_problems(fat)]
     problems += [] if boot.code is None else boot.code.problems(layout)
     if problems := problems + request.loader.problems(boot, request.places):
         raise RequestError(problems)
     return plan
-
-
-def _format_problems(plan: Plan) -> Iterator[str]:
-    """A line if the output format cannot hold so large a disk."""
-    made = plan.spec.output_format
-    if made.largest is not None and plan.layout.size > made.largest:
-        size, most = format_size(plan.layout.size), format_size(made.largest)
-        kind = Setting("format", made.name)
-        yield Message(kind, f" holds {most} at most, and the disk has {size}")
 
 
 def _layout_of(root_size: int, request: Request) -> Layout:

@@ -99,6 +99,7 @@ def read_request(spec: Spec, scratch: Path) -> Request:
 
     `scratch` is a directory for the files that are unpacked from an export.
     """
+    spec = spec.with_target()
     require_tools(spec)
     spec = replace(spec, root=with_store_paths(spec.root))
     found = Findings(image_problems(spec))

@@ -26,9 +26,9 @@ def decide_sizes(
     if spec.size is None:
         size = sizes.with_free(demand, spec.additional_space)
         layout = layout_of(size.bytes)
-        if not layout.size % spec.output_format.unit:
+        if not layout.size % spec.size_unit:
             return layout, size
-        spec = replace(spec, size=round_up(layout.size, spec.output_format.unit))
+        spec = replace(spec, size=round_up(layout.size, spec.size_unit))
     assert spec.size is not None
     room = spec.size - layout_of(0).size
     if (missing := sizes.least(demand) - room) > 0:

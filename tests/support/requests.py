@@ -1,6 +1,7 @@
 """Requests for images of tiny systems, planned in this process, and what they are refused for."""
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,14 @@ import pytest
 from assembler import pipeline
 from assembler.errors import RequestError
 from assembler.host.progress import Progress
+from assembler.plan.plan import Plan
 from assembler.spec import RootSpec, Spec
 from tests.support.systems import System
 
 
 def plan(
     system: System, place: Path, root: Mapping[str, Any] | None = None, **options: Any
-) -> None:
+) -> Plan:
     """Plan an image of a system; `root` are fields of RootSpec, `options` of Spec."""
     fields = {
         "system": system.toplevel,
@@ -24,10 +26,9 @@ def plan(
         "closures": (system.registration,),
         **(root or {}),
     }
-    scratch = place / "scratch"
-    scratch.mkdir()
     spec = Spec(root=RootSpec(**fields), out=place / "x", **options)
-    pipeline.plan(spec, Progress(quiet=True), scratch)
+    with tempfile.TemporaryDirectory() as scratch:
+        return pipeline.plan(spec, Progress(quiet=True), Path(scratch))
 
 
 def refused(

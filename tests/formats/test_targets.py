@@ -1,0 +1,160 @@
+"""What a target asks of an image: presets that options win over, rules, and what check-image finds.
+
+Without these tests, an image could be made that its cloud refuses after the upload.
+"""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assembler import assemble, check_image
+from assembler.disk.tables import Table
+from assembler.errors import RequestError
+from assembler.formats.registry import FORMATS
+from assembler.formats.targets import TARGETS, size_faults, takes
+from assembler.spec import RootSpec, Spec
+from assembler.units import GIB, MIB
+from tests.support.helpers import output
+from tests.support.requests import plan, refused
+from tests.support.systems import System, make_system
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> System:
+    return make_system(tmp_path_factory.mktemp("store"))
+
+
+def spec(**settings: Any) -> Spec:
+    return Spec(root=RootSpec(system="/"), out=Path("/x"), **settings).with_target()
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_target_can_be_made(system: System, tmp_path: Path, name: str) -> None:
+    """Its preset is no contradiction in itself, and the disk is as it takes it."""
+    made = plan(system, tmp_path, target=name)
+    target = TARGETS[name]
+    assert made.spec.output_format.name == target.formats[0]
+    assert [*size_faults(target, made.layout.size, 512)] == []
+    assert made.layout.table is (target.table or Table.HYBRID)
+    assert all(one in FORMATS for one in target.formats)
+
+
+def test_options_win_over_a_target() -> None:
+    linode = spec(target="linode")
+    assert (linode.format, linode.table, linode.loader) == ("raw.gz", Table.NONE, "grub")
+    other = spec(target="linode", format="qcow2", partition_table=Table.LEGACY, boot_loader="none")
+    assert (other.format, other.table, other.loader) == ("qcow2", Table.LEGACY, "none")
+    assert spec(target="linode", partition_table=Table.NONE).boot_loader is None
+
+
+def test_the_name_must_suit_the_target() -> None:
+    bad = Spec(root=RootSpec(system="/"), out=Path("/x.qcow2"), target="azure").with_target()
+    assert bad.output_format.name == "vhd"
+
+
+def test_googles_disk_has_whole_gib(system: System, tmp_path: Path) -> None:
+    """The room is given to the root file system, and a size that is asked for must fit."""
+    made = plan(system, tmp_path, target="google-compute")
+    assert made.layout.size % GIB == 0
+    assert made.layout.root.size > made.layout.size // 2
+    [line] = refused(system, tmp_path, target="google-compute", size=1500 * MIB)
+    assert line == "size 1.5 GiB is not a whole number of 1.0 GiB, which format gce takes"
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (
+            {"target": "linode", "size": 8 * GIB},
+            "target linode takes disks of 5.6 GiB at most, and this one has 8.0 GiB",
+        ),
+        (
+            {"target": "digital-ocean", "partition_table": Table.EFI},
+            "target digital-ocean boots by BIOS, which starts no disk with the table efi",
+        ),
+        (
+            {"target": "azure", "sector_size": 4096, "format": "raw"},
+            "target azure has disks with sectors of 512 bytes, not 4096",
+        ),
+        ({"format": "vhd", "size": 2041 * GIB}, "format vhd holds 2.0 TiB at most, and the disk"),
+        (
+            {"format": "vdi", "sector_size": 4096},
+            "format vdi is for disks with sectors of 512 bytes, not sector_size 4096",
+        ),
+        ({"target": "nowhere"}, "target nowhere is none of amazon, azure, "),
+        ({"format": "qed"}, "format qed is none of raw, qcow2, "),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    system: System, tmp_path: Path, settings: dict[str, Any], line: str
+) -> None:
+    found = refused(system, tmp_path, **settings)
+    assert found[0].startswith(line)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_qcow2_too_large_for_hetzner(
+    system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With another format it is no matter."""
+    monkeypatch.setitem(TARGETS["hetzner"].largest_data, "qcow2", 1)  # type: ignore[arg-type]
+    plan(system, tmp_path, target="hetzner")
+    [line] = refused(system, tmp_path, target="hetzner", format="qcow2")
+    assert line.startswith("target hetzner takes a file of the format qcow2 of 1 B at most, and ")
+    assert line.endswith(": take the format raw.xz")
+
+
+def test_warnings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of a format that the target does not take, and of a machine that shows nothing."""
+    system = make_system(tmp_path / "store")
+    bootspec = system.host(system.toplevel) / "boot.json"
+    bootspec.chmod(0o644)
+    bootspec.write_text(bootspec.read_text().replace("console=ttyS0", "console=tty00"))
+    with caplog.at_level(logging.WARNING):
+        plan(system, tmp_path, target="azure", format="qcow2")
+    assert [record.getMessage() for record in caplog.records] == [
+        "target azure takes vhd, not qcow2",
+        "target azure shows the serial port only, and the system writes nothing there: add "
+        '"console=ttyS0" to boot.kernelParams',
+    ]
+
+
+def test_what_compresses_is_taken_as_well() -> None:
+    assert takes(TARGETS["oci"], "qcow2-compressed")
+    assert takes(TARGETS["vmware"], "vmdk-stream")
+    assert not takes(TARGETS["google-compute"], "raw")
+    assert not takes(TARGETS["google-compute"], "raw.gz")
+
+
+@pytest.fixture(scope="module")
+def vhd(system: System, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image for Azure."""
+    out = tmp_path_factory.mktemp("azure") / "disk.vhd"
+    root = RootSpec(system=system.toplevel, store=system.root, closures=(system.registration,))
+    assemble(Spec(root=root, out=out, target="azure"))
+    return out
+
+
+def test_an_image_for_its_target_is_sound(vhd: Path) -> None:
+    assert check_image(vhd, target="azure").faults == ()
+    found = check_image(vhd, target="google-compute").faults
+    assert found[0] == "google-compute takes gce, and this is vhd"
+
+
+def test_a_vhd_whose_footer_is_not_at_the_end(vhd: Path, tmp_path: Path) -> None:
+    """As it is where space is appended after the conversion."""
+    late = tmp_path / "late.vhd"
+    output("cp", "--sparse=always", vhd, late)
+    os.truncate(late, vhd.stat().st_size + MIB)
+    assert "azure takes vhd, and this is raw" in check_image(late, target="azure").faults
+    out = tmp_path / "disk.raw"
+    output("qemu-img", "convert", "-f", "vpc", "-O", "raw", vhd, out)
+    assert "azure takes vhd, and this is raw" in check_image(out, target="azure").faults
+
+
+def test_a_target_that_there_is_not(vhd: Path) -> None:
+    with pytest.raises(RequestError, match="target nowhere is none of amazon, "):
+        check_image(vhd, target="nowhere")
