@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from assembler.filesystems.demand import largest_paths, measure
 from assembler.filesystems.fat.fat import write_fat
 from assembler.filesystems.guestfs.writer import GuestfsWriter
 from assembler.filesystems.protocol import Writer
+from assembler.formats.checksum import Hasher
 from assembler.formats.format import Disk
 from assembler.formats.registry import RAW
 from assembler.host.output import (
@@ -29,7 +30,7 @@ from assembler.host.output import (
     open_output,
     working_image,
 )
-from assembler.host.progress import Progress
+from assembler.host.progress import Progress, Step
 from assembler.host.room import Need, require_room, temporary, watched
 from assembler.host.scratch import scratch_directory
 from assembler.host.temporary import temporary_directory
@@ -38,6 +39,7 @@ from assembler.plan.needs import image_needs
 from assembler.plan.plan import Plan, make_plan
 from assembler.plan.request import read_request, read_root, with_store_paths
 from assembler.plan.root_tree import complete_tree, stage_root
+from assembler.plan.sidecars import has_sidecars, used_bytes, write_sidecars
 from assembler.root.build import scan_store
 from assembler.root.copies import copy_store
 from assembler.root.prepare import kind_problems, make_skeleton, stamp
@@ -92,7 +94,11 @@ def assemble(spec: Spec, progress: Progress | None = None) -> tuple[Plan, Report
             _make_bootable(image, plan, progress)
             with progress.step("checking"):
                 report = _check(image, plan)
-            _write_output(plan, image, out, progress)
+            used = [*used_bytes(image, plan)] if spec.bmap else []
+            digest = _write_output(plan, image, out, progress)
+        if has_sidecars(spec):
+            with progress.step("writing the files beside it"):
+                write_sidecars(plan, used, digest)
     return plan, report
 
 
@@ -204,9 +210,25 @@ def _raw_image(spec: Spec, out: Output) -> Iterator[Path]:
             yield image
 
 
-def _write_output(plan: Plan, image: Path, out: Output, progress: Progress) -> None:
-    """Turn the raw image into the output, and wait until it is on the disk."""
-    made = plan.spec.output_format
+def _write_output(plan: Plan, image: Path, out: Output, progress: Progress) -> str:
+    """Turn the raw image into the output, and wait until it is on the disk.
+
+    Returns its SHA-256 if that is asked for and could be computed meanwhile.
+    """
+    made, hasher = plan.spec.output_format, None
+    if plan.spec.checksum and made.streams and made is not RAW and out.path is not None:
+        hasher = Hasher(out.path)
+    with hasher or nullcontext():
+        if made is not RAW or out.path is None:  # a raw file is complete
+            with progress.step(f"writing {made.name}", total=plan.layout.size) as step:
+                _convert(plan, image, out, step)
+        if out.path is not None:
+            with progress.step("flushing to the disk"):
+                os.fsync(out.handle)
+    return "" if hasher is None else hasher.digest
+
+
+def _convert(plan: Plan, image: Path, out: Output, step: Step) -> None:
     disk = Disk(
         image=image,
         size=plan.layout.size,
@@ -215,17 +237,12 @@ def _write_output(plan: Plan, image: Path, out: Output, progress: Progress) -> N
         bios=plan.code is not None,
         efi=plan.spec.boots_efi,
     )
-    if made is not RAW or out.path is None:  # a raw file is complete
-        with progress.step(f"writing {made.name}", total=disk.size) as step:
-            try:
-                made.write(disk, out, step)
-            except (HostError, BrokenPipeError):
-                if has_no_reader(out):
-                    raise HostError(_NO_READER) from None
-                raise
-    if out.path is not None:
-        with progress.step("flushing to the disk"):
-            os.fsync(out.handle)
+    try:
+        plan.spec.output_format.write(disk, out, step)
+    except (HostError, BrokenPipeError):
+        if has_no_reader(out):
+            raise HostError(_NO_READER) from None
+        raise
 
 
 def _check(image: Path, plan: Plan) -> Report:

@@ -22,7 +22,7 @@ from assembler.filesystems.protocol import Subvolume
 from assembler.filesystems.registry import DEFAULT, ROOT_KINDS, root_kind
 from assembler.filesystems.subvolumes import subvolume_problems
 from assembler.formats.format import Format
-from assembler.formats.registry import output_format
+from assembler.formats.registry import output_format, sidecar_problems
 from assembler.formats.targets import TARGETS, target_problems
 from assembler.root.skeleton import ProfileGeneration
 from assembler.store.sources import STANDARD_INPUT
@@ -106,6 +106,8 @@ class Spec:
     root: RootSpec
     out: Path
     target: str | None = None  # where the image is to run: gives what is left open below
+    bmap: bool = False  # whether a block map is written beside the image
+    checksum: bool = False  # whether its SHA-256 is written beside the image
     format: str | None = None  # None: what the name of `out` promises, or raw
     contents: Path | None = None
     size: int | None = None  # of the whole image; None: what the contents need
@@ -213,7 +215,9 @@ class Spec:
             kind = Setting("format", self.output_format.name)
             by = Setting("target", self.target) if self.output_format.unit < unit else kind
             lines.append(Message(Setting("size", format_size(self.size)), whole, by, " takes"))
+        asked = [name for name, one in (("bmap", self.bmap), ("checksum", self.checksum)) if one]
         lines += target_problems(self.target)
+        lines += sidecar_problems(asked, self.output_format, self.out)
         if max(self.size or 0, self.additional_space) > MAX_SIZE:
             end = f" end at {format_size(MAX_SIZE)}, as ext4"
             lines.append(Message(Setting("size"), " and ", Setting("additional_space"), end))

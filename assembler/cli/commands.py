@@ -64,29 +64,7 @@ def _assemble(given: argparse.Namespace, console: Console) -> int:
         out = Setting("out", given.out)
         raise RequestError([Message("--json and ", out, " both write to standard output")])
     console.prints_data = given.json or streams
-    spec = Spec(
-        root=_root_spec(given),
-        out=given.out,
-        target=given.target,
-        format=given.format,
-        contents=given.contents,
-        size=given.size,
-        additional_space=given.additional_space,
-        boot_size=given.boot_size,
-        label=given.label,
-        root_uuid=given.root_uuid,
-        root_partuuid=given.root_partuuid,
-        disk_guid=given.disk_guid,
-        seed=given.seed,
-        file_system=given.filesystem,
-        subvolumes=tuple(given.subvolume),
-        writer=given.writer,
-        partition_table=given.partition_table,
-        sector_size=given.sector_size,
-        boot_loader=given.boot_loader,
-        efi_binaries=tuple(given.efi_binary),
-        accelerator=Accelerator(given.accelerator),
-    )
+    spec = _image_spec(given)
     progress = _progress(given, console)
     if given.plan:
         with scratch_directory() as staging:
@@ -140,6 +118,34 @@ def _check(given: argparse.Namespace, console: Console) -> int:
 def _print_json(console: Console, facts: object) -> None:
     """Print facts as JSON, in which all but ASCII is escaped."""
     console.out.write(json.dumps(facts, indent=2).replace("\x7f", "\\u007f") + "\n")
+
+
+def _image_spec(given: argparse.Namespace) -> Spec:
+    return Spec(
+        root=_root_spec(given),
+        out=given.out,
+        target=given.target,
+        format=given.format,
+        bmap=given.bmap,
+        checksum=given.checksum,
+        contents=given.contents,
+        size=given.size,
+        additional_space=given.additional_space,
+        boot_size=given.boot_size,
+        label=given.label,
+        root_uuid=given.root_uuid,
+        root_partuuid=given.root_partuuid,
+        disk_guid=given.disk_guid,
+        seed=given.seed,
+        file_system=given.filesystem,
+        subvolumes=tuple(given.subvolume),
+        writer=given.writer,
+        partition_table=given.partition_table,
+        sector_size=given.sector_size,
+        boot_loader=given.boot_loader,
+        efi_binaries=tuple(given.efi_binary),
+        accelerator=Accelerator(given.accelerator),
+    )
 
 
 def _root_spec(given: argparse.Namespace) -> RootSpec:

@@ -35,6 +35,12 @@ def add_out_options(parser: Parser) -> None:
         "size what you leave open",
     )
     group.add_argument(
+        "--bmap",
+        action="store_true",
+        help="write FILE.bmap, too, by which bmaptool copies only what is used",
+    )
+    group.add_argument("--checksum", action="store_true", help="write SHA256SUMS beside FILE, too")
+    group.add_argument(
         "--plan", action="store_true", help="print what would be made, and write nothing"
     )
     group.add_argument(

@@ -5,8 +5,9 @@ Each kind has one file, or one folder, beside this one, and one line in `registr
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from assembler.filesystems.demand import Demand
@@ -79,4 +80,6 @@ class RootKind(Kind):
     tree_problems: Callable[[Tree, Sequence[Subvolume]], list[str]] = holds_all
     has_subvolumes: bool = False
     has_fixed_inodes: bool = False  # whether it never has more inodes than at first
+    # Which bytes of an image one uses that `direct` has made; None: any.
+    used: Callable[[Path, RootFileSystem], Iterator[range]] | None = None
     direct: Writer | None = None  # what makes it without an appliance, if anything does

@@ -20,6 +20,7 @@ class Compressed(Format):
     """The raw image through a compressor, whose output does not depend on the number of threads."""
 
     streams = True
+    has_block_map = True
     compresses = True
     argv: ClassVar[tuple[str, ...]]  # {threads} and {size} are filled in
 

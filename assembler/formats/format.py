@@ -40,6 +40,7 @@ class Format(ABC):
     has_large_sectors: ClassVar[bool] = True  # whether a disk in it may have those of 4096 bytes
     in_place: ClassVar[bool] = False  # whether the raw image itself becomes the output
     streams: ClassVar[bool] = False  # whether it is written from the start to the end
+    has_block_map: ClassVar[bool] = False  # whether bmaptool finds the raw disk in it
     compresses: ClassVar[bool] = False
 
     marks: ClassVar[tuple[tuple[int, bytes], ...]] = ()  # places in the file, and what is there

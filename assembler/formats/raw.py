@@ -18,6 +18,7 @@ class Raw(Format):
     driver = "raw"
     in_place = True
     streams = True
+    has_block_map = True
 
     def write(self, disk: Disk, out: Output, step: Step) -> None:
         """Leave a file as it is; send the bytes to a stream, zeros for holes."""

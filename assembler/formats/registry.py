@@ -1,6 +1,6 @@
 """The output formats that there are, and the format that a file's name promises."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from assembler.errors import Message, Setting
@@ -83,6 +83,18 @@ def format_problems(name: str | None, out: Path) -> list[str]:
     for file in (out.name, destination(out).name):
         if (other := _contradiction(file, made)) is not None:
             return [Message(Setting("out", out), *other)]
+    return []
+
+
+def sidecar_problems(asked: Sequence[str], made: Format, out: Path) -> list[str]:
+    """One line for each file beside the image that is `asked` for and cannot be."""
+    if out == STANDARD_OUTPUT:
+        why = " is a file beside the image, and standard output has none"
+        return [Message(Setting(name), why) for name in asked]
+    if "bmap" in asked and not made.has_block_map:
+        able = ", ".join(one.name for one in _ALL if one.has_block_map)
+        why = f" is for the formats {able}, not "
+        return [Message(Setting("bmap"), why, Setting("format", made.name))]
     return []
 
 

@@ -2,6 +2,7 @@
 
 from assembler.filesystems.ext4.mke2fs import shell_command
 from assembler.filesystems.ext4.size import Ext4Sizes
+from assembler.filesystems.ext4.used import used_by_ext4
 from assembler.filesystems.ext4.writer import DirectWriter
 from assembler.filesystems.kind import RootKind
 
@@ -16,5 +17,6 @@ EXT4 = RootKind(
     mount_options="noatime,nobarrier,data=writeback,noauto_da_alloc",
     check="e2fsck -fn",
     has_fixed_inodes=True,
+    used=used_by_ext4,
     direct=DirectWriter(),
 )

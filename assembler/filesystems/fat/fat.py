@@ -60,6 +60,15 @@ class Fat:
         return fat_uuid(self.volume_id)
 
 
+def metadata_size(fat: Fat) -> int:
+    """The bytes at its start that hold all tables, and perhaps more.
+
+    Each of the two tables has at most 4 bytes for a cluster of at least 512 (fatgen103, 3.5);
+    before them are at most 32 sectors, behind them perhaps a root directory of 16 KiB.
+    """
+    return min(fat.size, fat.size // 64 + 256 * KIB)
+
+
 def fat_uuid(volume_id: int) -> str:
     """A FAT's serial number (32 bits) as blkid and GRUB write it."""
     return f"{volume_id >> 16:04X}-{volume_id & 0xFFFF:04X}"

@@ -1,0 +1,63 @@
+"""SHA-256 of an output file, computed while another program writes the file."""
+
+import hashlib
+import os
+import threading
+from pathlib import Path
+
+_NAME = "SHA256SUMS"
+_CHUNK = 4 << 20  # bytes
+_PAUSE = 0.05  # seconds between two looks at a file that has not grown
+
+
+class Hasher:
+    """Hashes a file that is written from its start to its end; a context manager.
+
+    `digest` is right when the block has ended, at which time the file must be complete.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file.open("rb", buffering=0)
+        self._sum = hashlib.sha256()
+        self._complete = threading.Event()
+        self._thread = threading.Thread(target=self._follow)
+
+    def _follow(self) -> None:
+        buffer = memoryview(bytearray(_CHUNK))
+        while True:
+            complete = self._complete.is_set()
+            while count := self._file.readinto(buffer):
+                self._sum.update(buffer[:count])
+            if complete:
+                return
+            self._complete.wait(_PAUSE)
+
+    @property
+    def digest(self) -> str:
+        """The sum in hexadecimal digits."""
+        return self._sum.hexdigest()
+
+    def __enter__(self) -> "Hasher":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._complete.set()
+        self._thread.join()
+        self._file.close()
+
+
+def sums_beside(out: Path) -> Path:
+    """Where the sums of files in the directory of `out` are."""
+    return out.with_name(_NAME)
+
+
+def with_sums(sums: Path, digests: dict[str, str]) -> bytes:
+    """The content of a file for `sha256sum -c`: what is there of other files, and `digests`.
+
+    The keys are names of files. Raises OSError.
+    """
+    lines = sums.read_bytes().splitlines() if sums.exists() else []
+    kept = [line for line in lines if os.fsdecode(line[66:]) not in digests]
+    new = [os.fsencode(f"{digest}  {name}") for name, digest in digests.items()]
+    return b"".join(line + b"\n" for line in sorted([*kept, *new], key=lambda line: line[66:]))

@@ -1,0 +1,88 @@
+"""Files beside an image: its block map, its check sum, and what upload tools want to know."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from assembler.filesystems.fat.fat import metadata_size
+from assembler.formats.bmap import block_map, data_of
+from assembler.formats.checksum import Hasher, sums_beside, with_sums
+from assembler.formats.targets import TARGETS
+from assembler.host.output import STANDARD_OUTPUT, all_or_nothing, destination
+from assembler.plan.plan import Plan
+from assembler.spec import Spec
+
+_INFO = "image-info.json"
+# What AWS calls the formats that it imports (EC2's API, SnapshotDiskContainer).
+_AWS_FORMATS = {"vhd": "VHD", "raw": "RAW", "vmdk-stream": "VMDK"}
+
+
+def has_sidecars(spec: Spec) -> bool:
+    """Whether any file is to be written beside the image."""
+    return spec.bmap or spec.checksum or _needs_info(spec)
+
+
+def _needs_info(spec: Spec) -> bool:
+    return spec.target is not None and TARGETS[spec.target].has_info and spec.out != STANDARD_OUTPUT
+
+
+def used_bytes(image: Path, plan: Plan) -> Iterator[range]:
+    """The bytes of a raw image that a disk with anything on it must get.
+
+    These are all data, and what a file system takes for zeros without looking.
+    """
+    yield from data_of(image)
+    parts = plan.layout.partitions
+    yield range(min(part.start for part in parts))
+    yield range(max(part.start + part.size for part in parts), plan.layout.size)
+    yield from (range(fat.offset, fat.offset + metadata_size(fat)) for fat in plan.fats)
+    used = plan.spec.kind.used
+    if used is not None and not plan.spec.writes_in_appliance:
+        yield from used(image, plan.root)
+    else:
+        yield range(plan.root.offset, plan.root.offset + plan.root.size)
+
+
+def write_sidecars(plan: Plan, used: Iterable[range], digest: str) -> None:
+    """Write the files that were asked for beside the finished image; raises HostError.
+
+    `digest` is the image's SHA-256; empty if nobody has computed it.
+    """
+    spec, out = plan.spec, destination(plan.spec.out)
+    digests = {out.name: digest or _digest(out)} if spec.checksum else {}
+    if spec.bmap:
+        file = out.with_name(f"{out.name}.bmap")
+        _write(file, block_map(plan.layout.size, used))
+        digests |= {file.name: _digest(file)} if spec.checksum else {}
+    if digests:
+        _write(sums_beside(out), with_sums(sums_beside(out), digests))
+    if _needs_info(spec):
+        text = json.dumps(_image_info(plan, out), indent=2)
+        _write(out.with_name(_INFO), f"{text}\n".encode())
+
+
+def _image_info(plan: Plan, out: Path) -> dict[str, Any]:
+    """What nixpkgs' images for Amazon tell of themselves, and its upload tools read."""
+    size, system = str(plan.layout.size), plan.bootspec
+    name = plan.spec.output_format.name
+    return {
+        "label": "" if system is None else system.label,
+        "boot_mode": "uefi" if plan.spec.boots_efi and plan.code is None else "legacy-bios",
+        "system": plan.architecture,
+        "format": _AWS_FORMATS.get(name, name),
+        "logical_bytes": size,
+        "file": str(out),
+        "disks": {"root": {"logical_bytes": size, "file": str(out)}},
+    }
+
+
+def _digest(file: Path) -> str:
+    with Hasher(file) as hasher:
+        pass
+    return hasher.digest
+
+
+def _write(file: Path, content: bytes) -> None:
+    with all_or_nothing(file) as hidden:
+        hidden.write_bytes(content)

@@ -1,0 +1,153 @@
+"""The files beside an image: a block map that leaves out nothing, check sums, Amazon's facts.
+
+Without these tests, a stick written by the block map could have a damaged file system, since what
+is left out keeps what the stick had before.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assembler import assemble, check_image
+from assembler.disk.tables import Table
+from assembler.filesystems.fat.fat import metadata_size
+from assembler.formats.bmap import _joined
+from assembler.formats.checksum import Hasher, with_sums
+from assembler.plan.sidecars import used_bytes
+from assembler.spec import RootSpec, Spec
+from assembler.units import BLOCK, MIB
+from tests.support.helpers import output
+from tests.support.requests import refused
+from tests.support.systems import System, make_system
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> System:
+    return make_system(tmp_path_factory.mktemp("store"))
+
+
+def made(system: System, out: Path, **options: Any) -> Path:
+    root = RootSpec(system=system.toplevel, store=system.root, closures=(system.registration,))
+    assemble(Spec(root=root, out=out, **options))
+    return out
+
+
+@pytest.mark.parametrize("name", ["disk.raw", "disk.raw.zst", "disk.raw.gz"])
+def test_bmaptool_copies_by_the_map(system: System, tmp_path: Path, name: str) -> None:
+    out, disk = made(system, tmp_path / name, bmap=True), tmp_path / "stick"
+    printed = subprocess.run(
+        ["bmaptool", "copy", out, disk], capture_output=True, text=True, check=True
+    ).stderr
+    assert f"using bmap file '{name}.bmap'" in printed
+    assert check_image(disk).faults == ()
+
+
+def mapped(out: Path) -> list[range]:
+    """The blocks in the map of an image."""
+    lines = output("sed", "-n", r"s/.*<Range> \(.*\) <.*/\1/p", f"{out}.bmap").decode().split()
+    pairs = [line.partition("-") for line in lines]
+    return [range(int(first), int(last or first) + 1) for first, _, last in pairs]
+
+
+@pytest.mark.parametrize("table", [Table.HYBRID, Table.EFIXBOOTLDR, Table.NONE])
+def test_a_disk_full_of_garbage_becomes_sound(system: System, tmp_path: Path, table: Table) -> None:
+    """Holes that a file system takes for zeros are copied, and what it does not use is not."""
+    root = RootSpec(system=system.toplevel, store=system.root, closures=(system.registration,))
+    out, disk = tmp_path / "a.raw", tmp_path / "b"
+    plan, _ = assemble(Spec(root=root, out=out, partition_table=table))
+    # Holes wherever they can be: other file systems of the host have other ones.
+    ranges = [(0, MIB), (plan.root.offset, plan.root.size), (plan.layout.size - MIB, MIB)]
+    for start, length in [*ranges, *((fat.offset, metadata_size(fat)) for fat in plan.fats)]:
+        output("fallocate", "--dig-holes", "-o", str(start), "-l", str(length), out)
+    used = [*_joined(used_bytes(out, plan))]
+    size = out.stat().st_size
+    with disk.open("wb") as file:
+        for _ in range(size // MIB):
+            file.write(b"\xff" * MIB)
+    with disk.open("r+b") as target, out.open("rb") as source:
+        for first, last in used:
+            source.seek(first * BLOCK)
+            target.seek(first * BLOCK)
+            target.write(source.read((last + 1 - first) * BLOCK))
+    assert check_image(disk, boots=table is not Table.NONE).faults == ()
+    assert sum(last + 1 - first for first, last in used) * BLOCK < size // 2
+
+
+def test_all_data_is_in_the_map(system: System, tmp_path: Path) -> None:
+    out = made(system, tmp_path / "disk.raw", bmap=True)
+    blocks = {block for one in mapped(out) for block in one}
+    content = out.read_bytes()
+    used = {at // BLOCK for at in range(0, len(content), BLOCK) if any(content[at : at + BLOCK])}
+    assert used <= blocks
+    assert f"<MappedBlocksCount> {len(blocks)} <" in Path(f"{out}.bmap").read_text()
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(1, 30))))
+def test_ranges_are_joined(pairs: list[tuple[int, int]]) -> None:
+    ranges = [range(start, start + length) for start, length in pairs]
+    joined = [*_joined(range(one.start * BLOCK + 1, one.stop * BLOCK) for one in ranges)]
+    found = [block for first, last in joined for block in range(first, last + 1)]
+    assert found == sorted({block for one in ranges for block in one})
+    assert all(after[0] > before[1] + 1 for before, after in itertools.pairwise(joined))
+
+
+@pytest.mark.parametrize("name", ["a.raw", "b.raw.zst", "c.vhd"])
+def test_sha256sum_takes_the_sums(system: System, tmp_path: Path, name: str) -> None:
+    """Those of other files stay, an old one of this file does not."""
+    (tmp_path / "other").write_text("content")
+    other = hashlib.sha256(b"content").hexdigest()
+    (tmp_path / "SHA256SUMS").write_text(f"{other}  other\n{'0' * 64}  {name}\n")
+    made(system, tmp_path / name, checksum=True)
+    done = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=tmp_path, capture_output=True)
+    assert done.stdout.decode().splitlines() == [f"{name}: OK", "other: OK"]
+
+
+def test_the_block_map_has_a_sum_too(system: System, tmp_path: Path) -> None:
+    made(system, tmp_path / "disk.raw", checksum=True, bmap=True)
+    lines = (tmp_path / "SHA256SUMS").read_text().splitlines()
+    assert [line[66:] for line in lines] == ["disk.raw", "disk.raw.bmap"]
+
+
+def test_a_file_that_grows_is_hashed(tmp_path: Path) -> None:
+    file, content = tmp_path / "file", os.urandom(3 * MIB)
+    file.touch()
+    with Hasher(file) as hasher, file.open("ab") as growing:
+        for at in range(0, len(content), MIB):
+            growing.write(content[at : at + MIB])
+            growing.flush()
+    assert hasher.digest == hashlib.sha256(content).hexdigest()
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    sums = tmp_path / "SHA256SUMS"
+    sums.write_bytes(b"0" * 64 + b"  \xff\n")
+    assert with_sums(sums, {"a": "1" * 64}) == b"1" * 64 + b"  a\n" + sums.read_bytes()
+
+
+def test_amazons_facts(system: System, tmp_path: Path) -> None:
+    """The fields that nixpkgs' amazon-image.nix writes, and its upload-ami reads."""
+    out = made(system, tmp_path / "disk.vhd", target="amazon")
+    facts = json.loads((tmp_path / "image-info.json").read_text())
+    size = str(out.stat().st_size - 512)
+    assert facts == {
+        "label": "NixOS tiny",
+        "boot_mode": "legacy-bios",
+        "system": "x86_64-linux",
+        "format": "VHD",
+        "logical_bytes": size,
+        "file": str(out),
+        "disks": {"root": {"logical_bytes": size, "file": str(out)}},
+    }
+
+
+def test_what_has_no_place_is_refused(system: System, tmp_path: Path) -> None:
+    [line] = refused(system, tmp_path, bmap=True, format="vdi")
+    assert line == "bmap is for the formats raw, raw.zst, raw.gz, raw.xz, not format vdi"
