@@ -39,6 +39,7 @@ class Options(TypedDict, total=False):
     memory: int  # in MiB: 512
     script: bytes  # is on the second disk
     keep: bool  # what the machine writes; else it is lost
+    driver: str  # QEMU's name of the first disk's format: "raw"
     sector_size: int  # bytes in a logical block of the first disk: 512
     secure_boot: bool  # UEFI with Microsoft's keys, which starts nothing that they did not sign
     kernel: Kernel
@@ -104,11 +105,12 @@ def command(image: Path, directory: Path, **options: Unpack[Options]) -> list[st
     size = options.get("sector_size", SECTOR)
     snapshot = "off" if options.get("keep", False) else "on"
     blocks = f"logical_block_size={size},physical_block_size={size}"
-    argv += _disk("system", image, f"snapshot={snapshot},cache=unsafe", blocks)
+    drive = f"format={options.get('driver', 'raw')},snapshot={snapshot},cache=unsafe"
+    argv += _disk("system", image, drive, blocks)
     if script := options.get("script"):
         path = directory / "script"
         path.write_bytes(script + bytes(-len(script) % SECTOR))
-        argv += _disk("script", path, "readonly=on")
+        argv += _disk("script", path, "format=raw,readonly=on")
     return argv
 
 
@@ -129,7 +131,7 @@ def _efi(directory: Path, secure_boot: bool) -> list[str]:
 
 
 def _disk(name: str, path: Path, drive: str, device: str = "") -> list[str]:
-    drive = f"if=none,id={name},format=raw,file={_escape(path)},{drive}"
+    drive = f"if=none,id={name},file={_escape(path)},{drive}"
     return ["-drive", drive, "-device", f"virtio-blk-pci,drive={name},{device}".rstrip(",")]
 
 

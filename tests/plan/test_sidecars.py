@@ -28,6 +28,8 @@ from tests.support.helpers import output
 from tests.support.requests import refused
 from tests.support.systems import System, make_system
 
+SMALL: dict[str, Any] = {"additional_space": 64 * MIB, "boot_size": 40 * MIB}
+
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> System:
@@ -36,7 +38,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> System:
 
 def made(system: System, out: Path, **options: Any) -> Path:
     root = RootSpec(system=system.toplevel, store=system.root, closures=(system.registration,))
-    assemble(Spec(root=root, out=out, **options))
+    assemble(Spec(root=root, out=out, **{**SMALL, **options}))
     return out
 
 
@@ -62,7 +64,7 @@ def test_a_disk_full_of_garbage_becomes_sound(system: System, tmp_path: Path, ta
     """Holes that a file system takes for zeros are copied, and what it does not use is not."""
     root = RootSpec(system=system.toplevel, store=system.root, closures=(system.registration,))
     out, disk = tmp_path / "a.raw", tmp_path / "b"
-    plan, _ = assemble(Spec(root=root, out=out, partition_table=table))
+    plan, _ = assemble(Spec(root=root, out=out, partition_table=table, **SMALL))
     # Holes wherever they can be: other file systems of the host have other ones.
     ranges = [(0, MIB), (plan.root.offset, plan.root.size), (plan.layout.size - MIB, MIB)]
     for start, length in [*ranges, *((fat.offset, metadata_size(fat)) for fat in plan.fats)]:
