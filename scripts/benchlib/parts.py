@@ -16,6 +16,7 @@ from assembler.store.paths import StoreRoot
 from assembler.units import BLOCK, GIB, MIB
 from benchlib.closure import Load, Shape, copy_live, make_up
 from benchlib.contestants import Assemble, Contestant, Make, assemble, seconds_of_steps, send
+from benchlib.formats import FORMATS, format_limits
 from benchlib.measure import Elsewhere, Finished, Measured
 from benchlib.room import (
     file_system,
@@ -52,6 +53,7 @@ def compare(
     The first round is discarded.
     """
     space = need(source) if isinstance(source, Shape) else _need_of_live(source)
+    space *= 2 if set(makers) & set(FORMATS) else 1  # two raw images, and a result
     with scratch_directory(directory, space) as scratch:
         load = _load(scratch / "root", source)
         say(describe(load, scratch))
@@ -73,7 +75,7 @@ def compare(
         if isinstance(one, Assemble):
             heading = f"steps of {one.name}, median seconds"
             say("\n" + "\n".join([heading, *step_lines(one.steps, rounds)]))
-    return limits(rows)
+    return limits(rows) + format_limits(rows)
 
 
 def _one(contestant: Contestant, load: Load, out: Path) -> list[Measured]:

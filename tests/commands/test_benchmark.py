@@ -74,6 +74,17 @@ def test_the_writers_in_appliances_are_measured(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
+def test_formats_are_measured(tmp_path: Path) -> None:
+    running = _start(tmp_path, *_TINY, "--formats")
+    out, err = running.communicate()
+    assert running.returncode == 0, err
+    for name in ("qcow2", "vhd", "vmdk", "raw.zst", "qcow2-compressed"):
+        assert re.search(rf"^assemble --format {name}( +\d+\.\d\d){{5}}", out, re.MULTILINE), out
+    assert re.search(r"^  raw.zst / \(raw \+ zstd -T0\) +\d+\.\d\d <= +1\.10", out, re.MULTILINE)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     running = _start(tmp_path, *_TINY)
     assert running.stdout is not None
