@@ -10,7 +10,6 @@ _ADMIN_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 PACKAGES = {
     "chmod": ("coreutils", "coreutils"),
     "cp": ("coreutils", "coreutils"),
-    "dumpe2fs": ("e2fsprogs", "e2fsprogs"),
     "e2fsck": ("e2fsprogs", "e2fsprogs"),
     "fdisk": ("fdisk", "util-linux"),
     "find": ("findutils", "findutils"),

@@ -57,8 +57,6 @@ def require_tools(spec: Spec) -> None:
         missing += writer.problems() + libparted.problems()
     if spec.table is not Table.NONE or spec.loader_type.boots:
         missing += programs.require("grub-fstest", "grub-script-check")  # for boot chains
-    if spec.bmap:
-        missing += programs.require("dumpe2fs")
     if spec.sector_size != SECTOR:
         missing += programs.require("fdisk")
     if spec.needs_appliance:

@@ -33,6 +33,7 @@ struct ext2_inode_large {
 };
 struct ext2fs_extent { blk64_t e_pblk, e_lblk; uint32_t e_len, e_flags; };
 
+void initialize_ext2_error_table(void);
 errcode_t ext2fs_open2(const char *, const char *, int, int, unsigned, io_manager, ext2_filsys *);
 errcode_t ext2fs_read_bitmaps(ext2_filsys);
 errcode_t ext2fs_close_free(ext2_filsys *);
@@ -62,7 +63,8 @@ INODE_LARGE = 160  # bytes of struct ext2_inode_large
 EXTRA_ISIZE = 32  # bytes of it beyond the classic 128
 EXTENTS_FLAG = 0x80000  # EXT4_EXTENTS_FL
 INSERT_AFTER = 1  # EXT2_EXTENT_INSERT_AFTER
-OPEN_FLAGS = 0x1 | 0x20000  # EXT2_FLAG_RW | EXT2_FLAG_64BITS
+READ_FLAGS = 0x20000  # EXT2_FLAG_64BITS
+OPEN_FLAGS = 0x1 | READ_FLAGS  # EXT2_FLAG_RW
 
 
 def load() -> tuple[Any, Any, Any]:
@@ -76,6 +78,7 @@ def load() -> tuple[Any, Any, Any]:
     _, errors = load_library(
         _ERROR_DECLARATIONS, "libcom_err.so.2", debian="libcom-err2", nixpkgs="e2fsprogs"
     )
+    library.initialize_ext2_error_table()  # else its errors are numbers
     return ffi, library, errors
 
 
