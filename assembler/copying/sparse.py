@@ -1,11 +1,11 @@
 """Copy an image, or a part of one, so that holes and zeros take no room."""
 
-import errno
 import os
 from pathlib import Path
 from typing import IO
 
 from assembler.errors import HostError
+from assembler.host.holes import data_ranges
 
 _CHUNK = 64 << 10  # bytes
 _ZEROS = bytes(_CHUNK)
@@ -31,21 +31,11 @@ def copy_sparse(source: Path, target: Path, start: int, length: int) -> None:
     """
     with source.open("rb") as reader, target.open("wb") as writer:
         writer.truncate(length)
-        position, end = start, start + length
-        while position < end:
-            try:
-                data = os.lseek(reader.fileno(), position, os.SEEK_DATA)
-            except OSError as error:
-                if error.errno == errno.ENXIO:  # only a hole is left
-                    return
-                raise
-            stop = min(end, os.lseek(reader.fileno(), data, os.SEEK_HOLE))
-            if data >= end:
-                return
+        for one in data_ranges(reader.fileno(), start, start + length):
+            data = one.start
             writer.seek(data - start)
-            while data < stop:
-                sent = os.sendfile(writer.fileno(), reader.fileno(), data, stop - data)
+            while data < one.stop:
+                sent = os.sendfile(writer.fileno(), reader.fileno(), data, one.stop - data)
                 if sent == 0:
                     raise HostError("the image became shorter while it was read")
                 data += sent
-            position = stop

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
+from assembler.host.holes import data_ranges
 from assembler.units import BLOCK, ceil_div
 
 _VERSION = "2.0"
@@ -16,16 +17,9 @@ _NO_CHECKSUM = "0" * 64  # stands in the file while its own check sum is compute
 
 
 def data_of(image: Path) -> Iterator[range]:
-    """The bytes of a file that are not in a hole, in order."""
+    """The bytes of a file that are not in a hole, in order; raises OSError."""
     with image.open("rb") as file:
-        end, size = 0, os.fstat(file.fileno()).st_size
-        while end < size:
-            try:
-                start = os.lseek(file.fileno(), end, os.SEEK_DATA)
-            except OSError:  # only a hole is left
-                return
-            end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
-            yield range(start, end)
+        yield from data_ranges(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
 
 def block_map(size: int, used: Iterable[range]) -> bytes:

@@ -27,14 +27,10 @@ class Compressed(Format):
     def write(self, disk: Disk, out: Output, step: Step) -> None:
         """Compress the image; how far the compressor has read is its place in the open file."""
         argv = [arg.format(threads=threads(), size=disk.size) for arg in self.argv]
-        done = 0
         with disk.image.open("rb") as image:
 
             def tick(_: int) -> None:
-                nonlocal done
-                now = os.lseek(image.fileno(), 0, os.SEEK_CUR)
-                step.advance(now - done)
-                done = now
+                step.reach(os.lseek(image.fileno(), 0, os.SEEK_CUR))
 
             process.follow(
                 argv,

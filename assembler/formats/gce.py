@@ -39,19 +39,15 @@ class Gce(Format):
         argv = ["tar", "-c", "-f", "-", "--format=oldgnu", "--sparse", "--hole-detection=raw"]
         argv += ["--owner=0", "--group=0", "--numeric-owner", "--mode=0644"]
         argv += [f"--mtime=@{disk.epoch}", f"--use-compress-program=pigz -n -p {threads()}"]
-        done = 0
 
         def tick(pid: int) -> None:
-            nonlocal done
-            now = min(_bytes_read(pid), disk.size)
-            step.advance(max(0, now - done))
-            done = max(done, now)
+            step.reach(min(_bytes_read(pid), disk.size))
 
         with scratch_directory() as scratch:
             (Path(scratch) / MEMBER).symlink_to(disk.image)
             argv += ["--dereference", f"--directory={scratch}", MEMBER]
             process.follow(argv, what="packing the image", tick=tick, stdout=out.handle)
-        step.advance(disk.size - done)
+        step.reach(disk.size)
 
     def is_in(self, file: Path) -> bool:
         """Whether a file is a tar, compressed with gzip, whose first member is disk.raw."""

@@ -59,20 +59,16 @@ def convert(disk: Disk, target: Path, driver: str, options: tuple[str, ...], ste
     """Write `target` in a format of qemu-img; raises HostError."""
     argv = ["qemu-img", "convert", "-p", "-f", "raw", "-O", driver]
     argv += ["-m", str(_COROUTINES), *options, str(disk.image), str(target)]
-    done = 0
     with tempfile.TemporaryFile(dir=temporary_directory()) as printed:
 
         def tick(_: int) -> None:
-            nonlocal done
             end = printed.seek(0, os.SEEK_END)
             tail = os.pread(printed.fileno(), _TAIL, max(0, end - _TAIL))
             if found := _PERCENT.findall(tail):
-                now = int(disk.size * float(found[-1]) / 100)
-                step.advance(now - done)
-                done = now
+                step.reach(int(disk.size * float(found[-1]) / 100))
 
         process.follow(argv, what="converting the image", tick=tick, stdout=printed.fileno())
-        step.advance(disk.size - done)
+        step.reach(disk.size)
 
 
 def unpack(file: Path, driver: str, raw: Path, *, offset: int = 0, length: int = 0) -> None:
@@ -80,7 +76,8 @@ def unpack(file: Path, driver: str, raw: Path, *, offset: int = 0, length: int =
 
     The file may be anybody's: one that names other files is not opened.
     """
-    described = {"driver": "raw", "offset": offset, "file": _file(file)}
+    whole = {"driver": "file", "filename": str(file)}
+    described = {"driver": "raw", "offset": offset, "file": whole}
     if length:
         described["size"] = length
     source = f"json:{json.dumps({'driver': driver, 'file': described})}"
@@ -88,10 +85,6 @@ def unpack(file: Path, driver: str, raw: Path, *, offset: int = 0, length: int =
     if named := [key for key in _ELSEWHERE if f'"{key}":'.encode() in info.stdout]:
         raise HostError(f"{file} has no disk of its own: it names another file ({named[0]})")
     process.run(["qemu-img", "convert", "-O", "raw", source, raw], what=_READING)
-
-
-def _file(path: Path) -> dict[str, str]:
-    return {"driver": "file", "filename": str(path)}
 
 
 def faults(file: Path, driver: str) -> list[str]:

@@ -24,11 +24,18 @@ class Step:
 
     def __init__(self, bar: "tqdm[Never] | None") -> None:
         self._bar = bar
+        self._place = 0
 
     def advance(self, amount: int) -> None:
         """Count `amount` more bytes as done."""
         if self._bar is not None:
             self._bar.update(amount)
+
+    def reach(self, place: int) -> None:
+        """Count all up to byte `place` as done; one that was reached before changes nothing."""
+        if place > self._place:
+            self.advance(place - self._place)
+            self._place = place
 
 
 class Progress:

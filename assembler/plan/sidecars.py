@@ -1,5 +1,6 @@
 """Files beside an image: its block map, its check sum, and what upload tools want to know."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from assembler.filesystems.fat.fat import metadata_size
 from assembler.formats.bmap import block_map, data_of
-from assembler.formats.checksum import Hasher, sums_beside, with_sums
+from assembler.formats.checksum import sums_beside, with_sums
 from assembler.formats.targets import TARGETS
 from assembler.host.output import STANDARD_OUTPUT, all_or_nothing, destination
 from assembler.plan.plan import Plan
@@ -78,9 +79,8 @@ def _image_info(plan: Plan, out: Path) -> dict[str, Any]:
 
 
 def _digest(file: Path) -> str:
-    with Hasher(file) as hasher:
-        pass
-    return hasher.digest
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _write(file: Path, content: bytes) -> None:

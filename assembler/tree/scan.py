@@ -1,10 +1,10 @@
 """Read directories of this host into a Tree."""
 
-import errno
 import os
 import stat
 
 from assembler.errors import HostError, RequestError, reason
+from assembler.host.holes import data_ranges
 from assembler.host.kernel_files import kernel_fault
 from assembler.host.regular import open_regular
 from assembler.tree.modes import Mode, apply
@@ -21,7 +21,7 @@ from assembler.tree.tree import (
     Xattrs,
     show,
 )
-from assembler.units import BLOCK
+from assembler.units import BLOCK, round_up
 
 _MAX_FILE = ((1 << 32) - 1) * BLOCK  # bytes: a logical block has 32 bits in an extent
 
@@ -216,16 +216,8 @@ def _find_holes(source: str, size: int, path: HostPath) -> Data:
     segments: list[tuple[int, int]] = []
     handle = open_regular(source)
     try:
-        end = 0
-        while end < size:
-            try:
-                start = os.lseek(handle, end, os.SEEK_DATA)
-            except OSError as error:
-                if error.errno == errno.ENXIO:  # only a hole is left
-                    break
-                raise
-            end = min(size, -(-os.lseek(handle, start, os.SEEK_HOLE) // BLOCK) * BLOCK)
-            start = start // BLOCK * BLOCK
+        for one in data_ranges(handle, 0, size):
+            start, end = one.start // BLOCK * BLOCK, min(size, round_up(one.stop, BLOCK))
             if segments and sum(segments[-1]) >= start:
                 segments[-1] = (segments[-1][0], end - segments[-1][0])
             else:

@@ -119,14 +119,10 @@ def _make(appliance: Appliance, kind: RootKind, target: RootFileSystem) -> None:
 
 def _unpack(appliance: Appliance, target: RootFileSystem, step: Step) -> None:
     """Unpack the archive; each second the appliance reports how much the file system holds."""
-    done = 0
 
     def advance(line: str) -> None:
-        nonlocal done
         if found := _COPIED.search(line):
-            copied = min(int(found[1]), target.data)
-            step.advance(max(0, copied - done))
-            done = max(done, copied)
+            step.reach(min(int(found[1]), target.data))
 
     used = f"$(($(stat -f -c '%b - %f' {TARGET}) ))"
     block = f"$(stat -f -c %S {TARGET})"
