@@ -17,7 +17,7 @@ text before a message with `Message(f"generation {number}: ", problem)`, not wit
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -51,6 +51,14 @@ class Message(str):
     def render(self, show: Callable[[Setting], str]) -> str:
         """The line with what `show` makes of each setting."""
         return "".join(show(part) if isinstance(part, Setting) else part for part in self.parts)
+
+
+def word_problems(field: str, value: object, words: Collection[object]) -> list[str]:
+    """One line for a value of `field` that is none of `words`, of which None is not shown."""
+    if value in words:
+        return []
+    known = ", ".join(str(word) for word in words if word is not None)
+    return [Message(Setting(field, repr(value)), f" is none of {known}")]
 
 
 class AssembleError(Exception):

@@ -3,7 +3,6 @@
 `assembler.plan.request` looks up what they name.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
@@ -14,22 +13,19 @@ from assembler.boot.loaders import LOADERS
 from assembler.boot.no_loader import NoLoader
 from assembler.boot.protocol import BootLoader
 from assembler.disk.tables import FOR_EFI, FOR_EFI_ALONE, Table
-from assembler.errors import Findings, Message, Setting
+from assembler.errors import Findings, Message, RequestError, Setting, word_problems
 from assembler.filesystems.ext4_format import MAX_SIZE, MAX_TIME
 from assembler.filesystems.fat.fat import LARGEST
 from assembler.filesystems.kind import RootKind
-from assembler.filesystems.protocol import Subvolume
+from assembler.filesystems.protocol import WRITERS, Subvolume
 from assembler.filesystems.registry import DEFAULT, ROOT_KINDS, root_kind
 from assembler.filesystems.subvolumes import subvolume_problems
 from assembler.formats.format import Format
 from assembler.formats.registry import output_format, sidecar_problems
 from assembler.formats.targets import TARGETS, target_problems
-from assembler.root.skeleton import ProfileGeneration
+from assembler.root.skeleton import ProfileGeneration, generation_problems, generation_setting
 from assembler.store.sources import STANDARD_INPUT
-from assembler.units import MIB, SECTOR, format_size
-
-# parseName in Nix's src/libstore/profiles.cc reads 32 bits, and the next generation needs a number.
-_MAX_GENERATION = (1 << 32) - 2
+from assembler.units import MIB, SECTOR, SECTOR_SIZES, format_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,36 +63,19 @@ class RootSpec:
         return [
             (Setting("system", self.system), self.system),
             *((Setting("additional_paths", path), path) for path in self.additional_paths),
-            *((_generation(number, path), path) for number, path in self.generations),
+            *((generation_setting(number, path), path) for number, path in self.generations),
             *((Setting("channel", path), path) for path in [self.channel] if path is not None),
         ]
 
     def problems(self) -> list[str]:
         """Return one line for each value that cannot be right on any host."""
-        lines = _generation_problems(self.generations)
+        lines = generation_problems(self.generations)
         if self.closures.count(STANDARD_INPUT) > 1:
             stdin = Setting("closures", STANDARD_INPUT)
             lines.append(Message(stdin, ": standard input can be read only once"))
         if not 0 <= self.epoch <= MAX_TIME:
             lines.append(Message(Setting("epoch", self.epoch), " is not a time that ext4 can hold"))
         return lines
-
-
-def _generation(number: int, path: str) -> Setting:
-    return Setting("generations", f"{number}={path}")
-
-
-def _generation_problems(generations: Sequence[ProfileGeneration]) -> list[str]:
-    lines: list[str] = [
-        Message(_generation(number, path), f": the numbers are 1 to {_MAX_GENERATION}")
-        for number, path in generations
-        if not 1 <= number <= _MAX_GENERATION
-    ]
-    numbers = [number for number, _ in generations]
-    for twice in sorted({number for number in numbers if numbers.count(number) > 1}):
-        paths = " and ".join(path for number, path in generations if number == twice)
-        lines.append(Message(Setting("generations", twice), f" is given twice: {paths}"))
-    return lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +105,27 @@ class Spec:
     boot_loader: str | None = None  # None: the system's, where there is a partition table
     efi_binaries: tuple[Path, ...] = ()  # EFI programs to take as they are
     accelerator: Accelerator = Accelerator.AUTO
+
+    def __post_init__(self) -> None:
+        """Refuse words that are none of those which a field takes; raises RequestError.
+
+        Paths and members of enums may be given as `str`, too.
+        """
+        object.__setattr__(self, "out", Path(self.out))
+        lines = [
+            *word_problems("partition_table", self.partition_table, [*Table, None]),
+            *word_problems("sector_size", self.sector_size, SECTOR_SIZES),
+            *word_problems("writer", self.writer, WRITERS),
+            *word_problems("boot_loader", self.boot_loader, [*LOADERS, None]),
+            *word_problems("accelerator", self.accelerator, [*Accelerator]),
+        ]
+        if self.additional_space < 0:
+            lines.append(Message(Setting("additional_space"), " is less than 0"))
+        if lines:
+            raise RequestError(lines)
+        object.__setattr__(self, "accelerator", Accelerator(self.accelerator))
+        if self.partition_table is not None:
+            object.__setattr__(self, "partition_table", Table(self.partition_table))
 
     def with_target(self) -> "Spec":
         """Return the request with what its target gives for what was left open."""

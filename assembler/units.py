@@ -3,6 +3,7 @@
 import re
 
 SECTOR = 512  # bytes in a logical block address (LBA)
+SECTOR_SIZES = (SECTOR, 4096)  # bytes in a logical block of the disks that exist
 BLOCK = 4096  # bytes in an ext4 block, as this tool makes them
 NAME_MAX = 255  # bytes of a file's name: linux/limits.h
 KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40

@@ -6,6 +6,7 @@ Without these tests, a script that uses the package can break with any change in
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,39 @@ def test_problems_name_fields_and_nothing_is_printed(
         "or efixbootldr",
     )
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "why"),
+    [
+        ("boot_loader", "lilo", "boot_loader 'lilo' is none of grub, "),
+        ("partition_table", "mbr", "partition_table 'mbr' is none of legacy, "),
+        ("sector_size", 1024, "sector_size 1024 is none of 512, 4096"),
+        ("writer", "foo", "writer 'foo' is none of auto, direct, guestfs"),
+        ("accelerator", "kvm2", "accelerator 'kvm2' is none of auto, kvm, tcg"),
+        ("additional_space", -5, "additional_space is less than 0"),
+        ("file_system", "zfs", "file_system "),
+        ("format", "iso", "format iso "),
+        ("target", "moon", "target moon "),
+    ],
+)
+def test_a_value_that_no_field_takes_is_refused(
+    tmp_path: Path, field: str, value: object, why: str
+) -> None:
+    """A script's typing error would be a traceback, or an image made in another way."""
+    system = make_system(tmp_path / "store")
+    root = RootSpec(system=system.toplevel, store=system.root, closures=(system.registration,))
+    values: dict[str, Any] = {field: value}
+    with pytest.raises(RequestError) as caught:
+        assemble(Spec(root=root, out=tmp_path / "disk.raw", **values))
+    assert len(caught.value.problems) == 1
+    assert caught.value.problems[0].startswith(why)
+
+
+def test_paths_and_words_may_be_text() -> None:
+    words: dict[str, Any] = {"out": "x.raw", "partition_table": "efi", "accelerator": "tcg"}
+    spec = Spec(root=RootSpec(system="/nix/store/x"), **words)
+    assert (spec.out, spec.partition_table) == (Path("x.raw"), Table.EFI)
 
 
 def test_prepare_refuses_what_prepare_root_refuses(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from assembler.disk.tables import Table
 from assembler.errors import RequestError
 from assembler.filesystems.protocol import Subvolume
 from assembler.root.skeleton import ProfileGeneration
-from assembler.units import parse_size
+from assembler.units import SECTOR_SIZES, parse_size
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -27,7 +27,7 @@ _NARROW, _NARROWEST = 60, 24  # columns
 _COMMANDS = {
     "assemble": "turn a Nix closure into a disk image",
     "prepare-root": "fill a directory with a NixOS root",
-    "check-image": "check raw disk images",
+    "check-image": "check disk images",
 }
 
 _MAKES = """\
@@ -37,7 +37,7 @@ _MAKES = """\
 _CHECKS = """\
 0: sound
 1: an image is unsound, or this host or a tool failed
-2: a file is no raw disk image, or the arguments are wrong"""
+2: a file is no disk image, or the arguments are wrong"""
 _ENDED = "129, 130, 143: ended by SIGHUP, SIGINT (Ctrl-C), SIGTERM"
 _EPOCH = (
     "SOURCE_DATE_EPOCH: seconds since 1970, the time of all files outside the store (default: 1)"
@@ -169,7 +169,7 @@ class OneOf:
         return self._make(text)
 
 
-sector_size = OneOf(("512", "4096"), int)  # bytes
+sector_size = OneOf(map(str, SECTOR_SIZES), int)  # bytes
 table = OneOf(Table, Table)
 
 

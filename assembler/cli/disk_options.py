@@ -7,6 +7,7 @@ from assembler.boot import loaders as boot_loaders
 from assembler.cli import arguments
 from assembler.cli.arguments import OneOf, Parser, listed
 from assembler.disk.tables import Table, tables_that
+from assembler.filesystems.protocol import WRITERS
 from assembler.filesystems.registry import DEFAULT, ROOT_KINDS
 from assembler.units import MIB, SECTOR
 
@@ -142,7 +143,7 @@ def add_writer_options(parser: Parser) -> None:
     group = parser.add_argument_group("how it is written")
     group.add_argument(
         "--writer",
-        type=OneOf(("auto", "direct", "guestfs")),
+        type=OneOf(WRITERS),
         default="auto",
         metavar="KIND",
         help="direct makes ext4 without a virtual machine, guestfs any file system in a libguestfs "

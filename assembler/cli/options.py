@@ -31,8 +31,8 @@ def add_out_options(parser: Parser) -> None:
         "--target",
         type=OneOf(TARGETS),
         metavar="NAME",
-        help=f"where the image is to run: {listed(TARGETS)}; gives format, partition table and "
-        "size what you leave open",
+        help=f"where the image is to run: {listed(TARGETS)}; decides the format, the partition "
+        "table and the size where you leave them open",
     )
     group.add_argument(
         "--bmap",

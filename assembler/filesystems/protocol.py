@@ -13,6 +13,7 @@ from assembler.tree.tree import Tree
 from assembler.units import SECTOR
 
 Subvolume = tuple[str, str]  # its name in the top level of the file system, where it is mounted
+WRITERS = ("auto", "direct", "guestfs")  # direct where it can, or always one of the two
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,24 @@ def with_sums(sums: Path, digests: dict[str, str]) -> bytes:
 
     The keys are names of files. Raises OSError.
     """
-    lines = sums.read_bytes().splitlines() if sums.exists() else []
-    kept = [line for line in lines if os.fsdecode(line[66:]) not in digests]
+    kept = _lines(sums, {*digests})
     new = [os.fsencode(f"{digest}  {name}") for name, digest in digests.items()]
-    return b"".join(line + b"\n" for line in sorted([*kept, *new], key=lambda line: line[66:]))
+    return _joined([*kept, *new])
+
+
+def without_sums(sums: Path, names: set[str]) -> bytes | None:
+    """The content of such a file without the lines of `names`; None if it has none of them.
+
+    Raises OSError.
+    """
+    kept = _lines(sums, names)
+    return None if len(kept) == len(_lines(sums, set())) else _joined(kept)
+
+
+def _lines(sums: Path, without: set[str]) -> list[bytes]:
+    lines = sums.read_bytes().splitlines() if sums.exists() else []
+    return [line for line in lines if os.fsdecode(line[66:]) not in without]
+
+
+def _joined(lines: list[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in sorted(lines, key=lambda line: line[66:]))

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from assembler.errors import HostError, reason
 from assembler.filesystems.fat.fat import metadata_size
 from assembler.formats.bmap import block_map, data_of
-from assembler.formats.checksum import sums_beside, with_sums
+from assembler.formats.checksum import sums_beside, with_sums, without_sums
 from assembler.formats.targets import TARGETS
 from assembler.host.output import STANDARD_OUTPUT, all_or_nothing, destination
 from assembler.plan.plan import Plan
@@ -45,6 +46,29 @@ def used_bytes(image: Path, plan: Plan) -> Iterator[range]:
         yield range(plan.root.offset, plan.root.offset + plan.root.size)
 
 
+def remove_sidecars(out: Path) -> None:
+    """Remove what describes the image that is at `out` now; raises HostError.
+
+    bmaptool takes a block map that lies beside an image by itself. With the map of an earlier image
+    of the same size it would write a damaged disk without a complaint.
+    """
+    if out == STANDARD_OUTPUT:
+        return
+    out = destination(out)
+    map_file, sums = _map_beside(out), sums_beside(out)
+    try:
+        map_file.unlink(missing_ok=True)
+        left = without_sums(sums, {out.name, map_file.name})
+    except OSError as error:
+        raise HostError(f"cannot remove what belongs to the old {out}: {reason(error)}") from None
+    if left is not None:
+        _write(sums, left)
+
+
+def _map_beside(out: Path) -> Path:
+    return out.with_name(f"{out.name}.bmap")
+
+
 def write_sidecars(plan: Plan, used: Iterable[range], digest: str) -> None:
     """Write the files that were asked for beside the finished image; raises HostError.
 
@@ -53,7 +77,7 @@ def write_sidecars(plan: Plan, used: Iterable[range], digest: str) -> None:
     spec, out = plan.spec, destination(plan.spec.out)
     digests = {out.name: digest or _digest(out)} if spec.checksum else {}
     if spec.bmap:
-        file = out.with_name(f"{out.name}.bmap")
+        file = _map_beside(out)
         _write(file, block_map(plan.layout.size, used))
         digests |= {file.name: _digest(file)} if spec.checksum else {}
     if digests:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from assembler.errors import Message, Setting
 from assembler.root import gcroots
 
 NIXBLD_GID = 30000  # nixbld in nixpkgs' nixos/modules/misc/ids.nix
@@ -90,7 +91,28 @@ BOOT_DIRECTORIES = (Place("/boot/grub", 0o700),)
 FILES = {"/etc/NIXOS": b""}
 
 
+# parseName in Nix's src/libstore/profiles.cc reads 32 bits, and the next generation needs a number.
+_MAX_GENERATION = (1 << 32) - 2
 ProfileGeneration = tuple[int, str]  # its number and the toplevel's store path
+
+
+def generation_setting(number: int, path: str) -> Setting:
+    """A generation, as messages name it."""
+    return Setting("generations", f"{number}={path}")
+
+
+def generation_problems(generations: Sequence[ProfileGeneration]) -> list[str]:
+    """One line for each number that no profile can have, or that is given twice."""
+    lines: list[str] = [
+        Message(generation_setting(number, path), f": the numbers are 1 to {_MAX_GENERATION}")
+        for number, path in generations
+        if not 1 <= number <= _MAX_GENERATION
+    ]
+    numbers = [number for number, _ in generations]
+    for twice in sorted({number for number in numbers if numbers.count(number) > 1}):
+        paths = " and ".join(path for number, path in generations if number == twice)
+        lines.append(Message(Setting("generations", twice), f" is given twice: {paths}"))
+    return lines
 
 
 class RootRequest(Protocol):

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from assembler import assemble, check_image
 from assembler.disk.tables import Table
+from assembler.errors import HostError
 from assembler.filesystems.fat.fat import metadata_size
 from assembler.formats.bmap import _joined
 from assembler.formats.checksum import Hasher, with_sums
@@ -116,6 +117,33 @@ def test_the_block_map_has_a_sum_too(system: System, tmp_path: Path) -> None:
     made(system, tmp_path / "disk.raw", checksum=True, bmap=True)
     lines = (tmp_path / "SHA256SUMS").read_text().splitlines()
     assert [line[66:] for line in lines] == ["disk.raw", "disk.raw.bmap"]
+
+
+def test_another_image_does_not_keep_the_old_ones_map(system: System, tmp_path: Path) -> None:
+    """bmaptool would take it by itself, and copy a part of the new image without a complaint."""
+    (tmp_path / "other").write_text("content")
+    out = made(system, tmp_path / "disk.raw", size=512 * MIB, checksum=True, bmap=True)
+    sums = tmp_path / "SHA256SUMS"
+    line = f"{hashlib.sha256(b'content').hexdigest()}  other\n"
+    sums.write_text(sums.read_text() + line)
+    made(system, out, size=512 * MIB, boot_size=80 * MIB)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["SHA256SUMS", "disk.raw", "other"]
+    assert sums.read_text() == line
+
+
+def test_a_run_that_fails_leaves_the_files_beside_the_old_image(
+    system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = made(system, tmp_path / "disk.raw", checksum=True, bmap=True)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def full(*_: object) -> None:
+        raise HostError("no room")
+
+    monkeypatch.setattr("assembler.pipeline._check", full)
+    with pytest.raises(HostError, match="no room"):
+        made(system, out, boot_size=80 * MIB)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_a_file_that_grows_is_hashed(tmp_path: Path) -> None:
