@@ -20,7 +20,7 @@ from assembler.errors import (
     TooSlowError,
 )
 from assembler.host.progress import Progress
-from assembler.pipeline import assemble, prepare
+from assembler.pipeline import assemble, plan_image, prepare
 from assembler.plan.plan import Plan
 from assembler.spec import RootSpec, Spec
 
@@ -40,5 +40,6 @@ __all__ = [
     "TooSlowError",
     "assemble",
     "check_image",
+    "plan_image",
     "prepare",
 ]

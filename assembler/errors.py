@@ -67,7 +67,7 @@ class AssembleError(Exception):
     exit_status = 1
 
     def __init__(self, *lines: str) -> None:
-        """Takes the message, line by line: a line break in one of them is not for show."""
+        """Takes the lines of the message. A line break inside one is escaped when it is shown."""
         self.lines = lines
         super().__init__("\n".join(lines))
 

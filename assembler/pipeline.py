@@ -103,16 +103,19 @@ def assemble(spec: Spec, progress: Progress | None = None) -> tuple[Plan, Report
     return plan, report
 
 
-def plan(spec: Spec, progress: Progress, scratch: Path) -> Plan:
-    """Decide everything about an image and write nothing of it; `scratch` is an empty directory.
+def plan_image(spec: Spec, progress: Progress | None = None) -> Plan:
+    """Decide everything about an image, and write nothing of it.
 
-    Raises RequestError with every problem of the request, HostError when a tool fails.
+    Without a `progress` nothing is shown. Raises RequestError with every problem of the request,
+    HostError when a tool fails.
     """
-    with progress.step("reading the closure"):
-        request = read_request(spec, scratch)
-    with progress.step("preparing the root"):
-        root = stage_root(request, scratch / "root")
-        return make_plan(request, root, complete_tree(request, root))
+    progress = progress or Progress(quiet=True)
+    with scratch_directory() as scratch:
+        with progress.step("reading the closure"):
+            request = read_request(spec, Path(scratch))
+        with progress.step("preparing the root"):
+            root = stage_root(request, Path(scratch) / "root")
+            return make_plan(request, root, complete_tree(request, root))
 
 
 def prepare(

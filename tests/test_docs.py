@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import assembler
+from assembler.cli.check_report import facts_of_no_image
 from assembler.cli.parsers import assemble_parser, check_image_parser, prepare_root_parser
 from tests.support.places import REPOSITORY
 from tests.support.systems import make_system
@@ -52,6 +53,14 @@ def test_relative_links_lead_to_files_and_headings(file: Path) -> None:
 def test_every_document_can_be_found_from_the_readme() -> None:
     linked = re.findall(r"\]\(([^)#\s]+)", (REPOSITORY / "README.md").read_text())
     assert {name(file) for file in DOCUMENTS} - {"README.md"} <= {*linked}
+
+
+def test_all_keys_of_a_report_are_explained() -> None:
+    """A script's author finds no key that is not in the table."""
+    text = (REPOSITORY / "docs/commands.md").read_text().partition("`--json` prints a list")[2]
+    table = text.partition("| --- | --- |")[2].partition("\n\n")[0]
+    keys = re.findall("`([a-z]+)`", "\n".join(re.findall(r"^\| ([^|]*)", table, re.MULTILINE)))
+    assert {*keys} == {*facts_of_no_image("x", [])}
 
 
 def test_the_readme_is_short() -> None:

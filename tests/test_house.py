@@ -5,6 +5,7 @@ Without these tests, rooms import each other in circles, and files grow long unn
 
 import ast
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 
 from assembler.cli.parsers import assemble_parser, check_image_parser, prepare_root_parser
@@ -35,6 +36,17 @@ def test_files_and_functions_are_short() -> None:
                 if lines > 50:
                     too_long.append(f"{file}:{node.lineno}: {node.name} has {lines} lines")
     assert too_long == []
+
+
+def test_classes_have_names_of_their_own() -> None:
+    """One name for two types sends a reader to the wrong file."""
+    names = Counter(
+        node.name
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_only_the_command_line_names_its_flags() -> None:

@@ -38,10 +38,10 @@ def system_partition(disk: BootDisk) -> Part | None:
 def walk_efi(disk: BootDisk, esp: Part, *, needed: bool, required: bool) -> list[BootChain]:
     """Walk along the boot chains for UEFI, one for each machine that there is a program for.
 
-    Without a program that any firmware starts there is a fault if it is `required`. Other programs
-    boot the disk where a firmware knows of them; it is a fault when they do not if they are
-    `needed`, because there is nothing else to boot it. It is one in any case when the directory of
-    such programs has none, and nothing else is there.
+    `required`: the disk must have a program that any firmware starts, one in /EFI/BOOT.
+    `needed`: nothing else boots the disk, so that one of its programs must. Programs in other
+    directories count, too: a firmware starts them by a boot entry.
+    An empty /EFI/BOOT is a fault on every disk that has no other program.
     """
     there = {name.upper(): name for name in disk.reader.names(esp.number, _DIRECTORY)}
     found = [

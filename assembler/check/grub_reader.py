@@ -1,8 +1,8 @@
 """Read files inside an image with GRUB's own file-system drivers, which grub-fstest holds.
 
-What it says and how it exits: GRUB, util/grub-fstest.c and grub-core/commands/ls.c. Its `ls`
-always exits with 0, and says nothing of what it did not find; `cat` and `cp` tell. All that it does
-is bounded, in time and in bytes: the image may be damaged, or made to do harm.
+Source of its output and exit statuses: GRUB, util/grub-fstest.c and grub-core/commands/ls.c. `ls`
+always exits with 0 and prints nothing for a missing file; `cat` and `cp` fail. Its time and its
+output are bounded, since the image may be damaged, or made to do harm.
 """
 
 import os

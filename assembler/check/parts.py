@@ -37,11 +37,14 @@ def _begins(image: Path, start: int, kind: Kind) -> bool:
 
 
 def _check_linux(image: Path, part: Part, _scratch: Path) -> Part:
-    """An ext4, unless the first blocks are those of another file system that we make."""
+    """A file system that this program makes, known by its mark."""
     for kind in ROOT_KINDS.values():
-        if kind is not EXT4 and _begins(image, part.start, kind):
-            return replace(part, kind=kind.name, content=f"{kind.name}, left to its own checker")
-    return check_ext4(image, part)
+        if _begins(image, part.start, kind):
+            check = _OF_KIND.get(kind)
+            alone = replace(part, kind=kind.name, content=f"{kind.name}, left to its own checker")
+            return alone if check is None else check(image, part)
+    known = ", ".join(ROOT_KINDS)
+    return replace(part, content="unknown", fault=f"none of {known} begins in it")
 
 
 def _check_xbootldr(image: Path, part: Part, scratch: Path) -> Part:
@@ -68,6 +71,8 @@ def _check_bios_boot(image: Path, part: Part, _scratch: Path) -> Part:
     return replace(part, kind="BIOS boot", content=content, empty=not used)
 
 
+# Kinds whose checker needs no appliance.
+_OF_KIND: dict[Kind, Callable[[Path, Part], Part]] = {EXT4: check_ext4}
 # By GUID, or by the number in an MBR (util-linux, include/pt-mbr-partnames.h).
 _CHECKERS: dict[str, Callable[[Path, Part, Path], Part]] = {
     "": _check_linux,  # the whole image

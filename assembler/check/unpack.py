@@ -11,7 +11,7 @@ _DEEPEST = 3  # formats in one another, such as a compressed QCOW2
 
 
 @dataclass(frozen=True, slots=True)
-class Unpacked:
+class UnpackedImage:
     """A raw image, and the formats that it was in, the outermost first."""
 
     raw: Path
@@ -19,7 +19,7 @@ class Unpacked:
     faults: tuple[str, ...]  # of the formats
 
 
-def unpack(alias: Path, image: Path, scratch: Path) -> Unpacked:
+def unpack(alias: Path, image: Path, scratch: Path) -> UnpackedImage:
     """Unpack `image`, which `alias` names, into `scratch`; raises HostError.
 
     A file that has no other format is taken as raw, whatever it is.
@@ -40,4 +40,4 @@ def unpack(alias: Path, image: Path, scratch: Path) -> Unpacked:
         raise HostError(f"{image} went away while it was read") from None
     except OSError as error:
         raise HostError(f"cannot read {image}: {reason(error)}") from None
-    return Unpacked(raw, tuple(formats), tuple(faults))
+    return UnpackedImage(raw, tuple(formats), tuple(faults))

@@ -6,7 +6,6 @@ import logging
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from assembler import pipeline
@@ -22,7 +21,6 @@ from assembler.errors import AssembleError, Message, RequestError, Setting
 from assembler.host.console import Console
 from assembler.host.output import STANDARD_OUTPUT
 from assembler.host.progress import Progress, draws_bars
-from assembler.host.scratch import scratch_directory
 from assembler.spec import RootSpec, Spec
 
 
@@ -39,10 +37,12 @@ def prepare_root_main(argv: Sequence[str] | None = None) -> NoReturn:
     """The command `prepare-root`."""
 
     def run(console: Console) -> int:
-        given = prepare_root_parser().read(argv)
-        progress = _progress(given, console)
-        mode = CopyMode(given.copy_mode)
-        pipeline.prepare(_root_spec(given), given.root, mode, force=given.force, progress=progress)
+        options = prepare_root_parser().read(argv)
+        progress = _progress(options, console)
+        mode = CopyMode(options.copy_mode)
+        pipeline.prepare(
+            _root_spec(options), options.root, mode, force=options.force, progress=progress
+        )
         return 0
 
     run_command("prepare-root", run)
@@ -57,45 +57,44 @@ def check_image_main(argv: Sequence[str] | None = None) -> NoReturn:
     run_command("check-image", run)
 
 
-def _assemble(given: argparse.Namespace, console: Console) -> int:
+def _assemble(options: argparse.Namespace, console: Console) -> int:
     """Assemble an image, or print its plan."""
-    streams = given.out == STANDARD_OUTPUT and not given.plan
-    if streams and given.json:
-        out = Setting("out", given.out)
+    streams = options.out == STANDARD_OUTPUT and not options.plan
+    if streams and options.json:
+        out = Setting("out", options.out)
         raise RequestError([Message("--json and ", out, " both write to standard output")])
-    console.prints_data = given.json or streams
-    spec = _image_spec(given)
-    progress = _progress(given, console)
-    if given.plan:
-        with scratch_directory() as staging:
-            plan = pipeline.plan(spec, progress, Path(staging))
+    console.prints_data = options.json or streams
+    spec = _image_spec(options)
+    progress = _progress(options, console)
+    if options.plan:
+        plan = pipeline.plan_image(spec, progress)
         facts = report.plan_facts(plan)
-        if given.json:
+        if options.json:
             _print_json(console, facts)
         else:
             console.out.lines(report.plan_lines(facts))
         return 0
     plan, found = pipeline.assemble(spec, progress)
     console.is_result = False
-    if given.json:
+    if options.json:
         _print_json(console, report.result_facts(plan, found, progress))
-    elif streams and not given.quiet:
+    elif streams and not options.quiet:
         console.err.lines(report.result_lines(plan, found, progress))
-    elif not given.quiet:
+    elif not options.quiet:
         console.out.lines(report.result_lines(plan, found, progress))
         console.out.lines(report.next_step(plan), fold=False)
     return 0
 
 
-def _check(given: argparse.Namespace, console: Console) -> int:
+def _check(options: argparse.Namespace, console: Console) -> int:
     """Check images one after another; the status is that of the worst."""
-    _set_up_log(given, console)
-    console.is_result, console.prints_data = False, given.json
+    _set_up_log(options, console)
+    console.is_result, console.prints_data = False, options.json
     found: list[dict[str, Any]] = []
     statuses = [0]
-    for image in given.images:
+    for image in options.images:
         try:
-            read = check_image(image, target=given.target)
+            read = check_image(image, target=options.target)
         except AssembleError as error:
             statuses.append(error.exit_status)
             lines = [*map(with_flags, error.lines)]
@@ -104,13 +103,13 @@ def _check(given: argparse.Namespace, console: Console) -> int:
             continue
         statuses.append(int(not read.sound))
         found.append(facts(read))
-        if not given.json and not (given.quiet and read.sound):
-            header = [f"{image}:"] if len(given.images) > 1 else []
+        if not options.json and not (options.quiet and read.sound):
+            header = [f"{image}:"] if len(options.images) > 1 else []
             console.out.lines([*header, *describe(read), verdict(read)])
             console.out.flush()
             if console.out.fault:
                 console.complain([f"check-image: {image} is {verdict(read)}"])
-    if given.json:
+    if options.json:
         _print_json(console, found)
     return 1 if 1 in statuses else max(statuses)
 
@@ -120,45 +119,45 @@ def _print_json(console: Console, facts: object) -> None:
     console.out.write(json.dumps(facts, indent=2).replace("\x7f", "\\u007f") + "\n")
 
 
-def _image_spec(given: argparse.Namespace) -> Spec:
+def _image_spec(options: argparse.Namespace) -> Spec:
     return Spec(
-        root=_root_spec(given),
-        out=given.out,
-        target=given.target,
-        format=given.format,
-        bmap=given.bmap,
-        checksum=given.checksum,
-        contents=given.contents,
-        size=given.size,
-        additional_space=given.additional_space,
-        boot_size=given.boot_size,
-        label=given.label,
-        root_uuid=given.root_uuid,
-        root_partuuid=given.root_partuuid,
-        disk_guid=given.disk_guid,
-        seed=given.seed,
-        file_system=given.filesystem,
-        subvolumes=tuple(given.subvolume),
-        writer=given.writer,
-        partition_table=given.partition_table,
-        sector_size=given.sector_size,
-        boot_loader=given.boot_loader,
-        efi_binaries=tuple(given.efi_binary),
-        accelerator=Accelerator(given.accelerator),
+        root=_root_spec(options),
+        out=options.out,
+        target=options.target,
+        format=options.format,
+        bmap=options.bmap,
+        checksum=options.checksum,
+        contents=options.contents,
+        size=options.size,
+        additional_space=options.additional_space,
+        boot_size=options.boot_size,
+        label=options.label,
+        root_uuid=options.root_uuid,
+        root_partuuid=options.root_partuuid,
+        disk_guid=options.disk_guid,
+        seed=options.seed,
+        file_system=options.filesystem,
+        subvolumes=tuple(options.subvolume),
+        writer=options.writer,
+        partition_table=options.partition_table,
+        sector_size=options.sector_size,
+        boot_loader=options.boot_loader,
+        efi_binaries=tuple(options.efi_binary),
+        accelerator=Accelerator(options.accelerator),
     )
 
 
-def _root_spec(given: argparse.Namespace) -> RootSpec:
+def _root_spec(options: argparse.Namespace) -> RootSpec:
     return RootSpec(
-        system=given.system,
-        closures=tuple(given.closure),
-        store=given.store,
-        additional_paths=tuple(given.additional_path),
-        check_hashes=given.check_hashes,
-        generations=tuple(given.generation),
-        channel=given.channel,
-        configuration=given.configuration,
-        include_build_deps=given.include_build_deps,
+        system=options.system,
+        closures=tuple(options.closure),
+        store=options.store,
+        additional_paths=tuple(options.additional_path),
+        check_hashes=options.check_hashes,
+        generations=tuple(options.generation),
+        channel=options.channel,
+        configuration=options.configuration,
+        include_build_deps=options.include_build_deps,
         epoch=_epoch(),
     )
 
@@ -171,14 +170,14 @@ def _epoch() -> int:
     return max(1, int(text))
 
 
-def _set_up_log(given: argparse.Namespace, console: Console) -> None:
+def _set_up_log(options: argparse.Namespace, console: Console) -> None:
     levels = {0: logging.WARNING, 1: logging.INFO}
-    level = logging.ERROR if given.quiet else levels.get(given.verbose, logging.DEBUG)
+    level = logging.ERROR if options.quiet else levels.get(options.verbose, logging.DEBUG)
     # On a terminal, a message replaces the bar that is drawn on its line.
-    bars = given.progress if given.progress is not None else draws_bars(console.err)
-    set_up_log(console, level, bars=bars and not given.quiet)
+    bars = options.progress if options.progress is not None else draws_bars(console.err)
+    set_up_log(console, level, bars=bars and not options.quiet)
 
 
-def _progress(given: argparse.Namespace, console: Console) -> Progress:
-    _set_up_log(given, console)
-    return Progress(bars=given.progress, quiet=given.quiet, stream=console.bars)
+def _progress(options: argparse.Namespace, console: Console) -> Progress:
+    _set_up_log(options, console)
+    return Progress(bars=options.progress, quiet=options.quiet, stream=console.bars)

@@ -62,7 +62,7 @@ def write_table(image: Path, layout: Layout) -> None:
         with scratch_directory() as scratch:
             file = Path(scratch) / "table"
             file.write_text(_script(layout))
-            script = library.fdisk_new_script_from_file(context, os.fsencode(file))
+            script = _made(library.fdisk_new_script_from_file(context, os.fsencode(file)))
         try:
             check(library.fdisk_apply_script(context, script))
         finally:
@@ -71,7 +71,7 @@ def write_table(image: Path, layout: Layout) -> None:
         if layout.table.is_gpt and not layout.table.boots_efi:
             # Some BIOSes start only a disk with an active partition. UEFI forbids it in the
             # protective MBR (5.2.3), so that a disk for both has none.
-            nested = library.fdisk_new_nested_context(context, b"dos")
+            nested = _made(library.fdisk_new_nested_context(context, b"dos"))
             check(library.fdisk_toggle_partition_flag(nested, 0, _ACTIVE))
             check(library.fdisk_write_disklabel(nested))
             library.fdisk_unref_context(nested)
@@ -94,11 +94,18 @@ def _load() -> Any:
 
 @contextmanager
 def _context(library: Any) -> Iterator[Any]:
-    context = library.fdisk_new_context()
+    context = _made(library.fdisk_new_context())
     try:
         yield context
     finally:
         library.fdisk_unref_context(context)
+
+
+def _made(pointer: Any) -> Any:
+    """A pointer that libfdisk has returned, unless it is NULL: HostError."""
+    if not pointer:
+        raise HostError("cannot write the partition table: libfdisk has no memory or no file")
+    return pointer
 
 
 def _script(layout: Layout) -> str:

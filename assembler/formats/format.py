@@ -12,7 +12,7 @@ from assembler.host.output import Output
 from assembler.host.progress import Step
 
 _SIGNATURE = 510, b"\x55\xaa"  # of a boot sector
-_LONG = 4  # bytes of a mark that is no chance
+_LONG = 4  # bytes: a shorter mark is also found by chance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from assembler.host.output import Output
 from assembler.host.progress import Step
 
 
-class Raw(Format):
+class RawFormat(Format):
     """The raw image as it is."""
 
     name = "raw"

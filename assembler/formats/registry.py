@@ -9,7 +9,7 @@ from assembler.formats.gce import Gce
 from assembler.formats.ova import Ova
 from assembler.formats.qcow2 import Qcow2
 from assembler.formats.qcow2_compressed import CompressedQcow2
-from assembler.formats.raw import Raw
+from assembler.formats.raw import RawFormat
 from assembler.formats.raw_gz import RawGz
 from assembler.formats.raw_xz import RawXz
 from assembler.formats.raw_zst import RawZst
@@ -21,7 +21,7 @@ from assembler.formats.vmdk import Vmdk
 from assembler.formats.vmdk_stream import StreamVmdk
 from assembler.host.output import STANDARD_OUTPUT, destination
 
-RAW = Raw()  # for a name that promises no format, too
+RAW = RawFormat()  # for a name that promises no format, too
 # Where several have an ending, the first one is what a name with it promises.
 _ALL: tuple[Format, ...] = (
     RAW,

@@ -45,7 +45,7 @@ class Vma(Format):
     marks = ((0, _MAGIC),)
 
     def write(self, disk: Disk, out: Output, step: Step) -> None:
-        """Write the header, and every cluster of the disk: Proxmox wants empty ones told, too."""
+        """Write the header, and every cluster: Proxmox needs an entry for each empty one, too."""
         uuid = disk.uuid("VMA").bytes
         with disk.image.open("rb") as image, os.fdopen(os.dup(out.handle), "wb") as archive:
             archive.write(_header(disk, uuid))

@@ -55,7 +55,7 @@ class Progress:
 
     @contextmanager
     def step(self, name: str, total: int | None = None, unit: str = "B") -> Iterator[Step]:
-        """Do one step. `total` is in bytes, or what `unit` says; without it there is no bar."""
+        """Do one step. `total` counts `unit`, bytes by default; without it there is no bar."""
         start = time.monotonic()
         bar = _make_bar(self._stream, name, total, unit) if self._bars and total else None
         if self._bars and bar is None:

@@ -1,16 +1,14 @@
 """Requests for images of tiny systems, planned in this process, and what they are refused for."""
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from assembler import pipeline
+from assembler import plan_image
 from assembler.errors import RequestError
-from assembler.host.progress import Progress
 from assembler.plan.plan import Plan
 from assembler.spec import RootSpec, Spec
 from tests.support.systems import System
@@ -26,9 +24,7 @@ def plan(
         "closures": (system.registration,),
         **(root or {}),
     }
-    spec = Spec(root=RootSpec(**fields), out=place / "x", **options)
-    with tempfile.TemporaryDirectory() as scratch:
-        return pipeline.plan(spec, Progress(quiet=True), Path(scratch))
+    return plan_image(Spec(root=RootSpec(**fields), out=place / "x", **options))
 
 
 def refused(
