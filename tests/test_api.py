@@ -12,6 +12,7 @@ import pytest
 
 import assembler
 from assembler import RequestError, RootSpec, Spec, Table, assemble, prepare
+from tests.support.requests import refused
 from tests.support.systems import make_system, store_path
 
 
@@ -58,12 +59,8 @@ def test_a_value_that_no_field_takes_is_refused(
 ) -> None:
     """A script's typing error would be a traceback, or an image made in another way."""
     system = make_system(tmp_path / "store")
-    root = RootSpec(system=system.toplevel, store=system.root, closures=(system.registration,))
-    values: dict[str, Any] = {field: value}
-    with pytest.raises(RequestError) as caught:
-        assemble(Spec(root=root, out=tmp_path / "disk.raw", **values))
-    assert len(caught.value.problems) == 1
-    assert caught.value.problems[0].startswith(why)
+    [line] = refused(system, tmp_path, **{field: value})
+    assert line.startswith(why)
 
 
 def test_paths_and_words_may_be_text() -> None:

@@ -7,6 +7,8 @@ import ast
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 from assembler.cli.parsers import assemble_parser, check_image_parser, prepare_root_parser
 from tests.support.places import COMMANDS, REPOSITORY
@@ -23,14 +25,18 @@ def test_imports_run_down_the_list_of_rooms_only() -> None:
 FILES = sorted((REPOSITORY / "assembler").rglob("*.py"))
 
 
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
 def test_files_and_functions_are_short() -> None:
     """Without this test both grow until nobody reads them whole."""
     too_long = []
     for file in FILES:
-        text = file.read_text()
-        if len(text.splitlines()) > 280:
+        if len(file.read_text().splitlines()) > 280:
             too_long.append(str(file))
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(parsed(file)):
             if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
                 lines = node.end_lineno - node.lineno + 1
                 if lines > 50:
@@ -43,7 +49,7 @@ def test_classes_have_names_of_their_own() -> None:
     names = Counter(
         node.name
         for file in FILES
-        for node in ast.walk(ast.parse(file.read_text()))
+        for node in ast.walk(parsed(file))
         if isinstance(node, ast.ClassDef)
     )
     assert [name for name, count in names.items() if count > 1] == []
@@ -56,16 +62,15 @@ def test_only_the_command_line_names_its_flags() -> None:
     flags = {option for option in options if option.startswith("--")}
     named = []
     for file in FILES:
-        for text in _texts(file.read_text()):
+        for text in _texts(parsed(file)):
             words = [word.strip(".,:;()'\"") for word in text.split()]
             if len(words) > 1 and not flags.isdisjoint(words) and "cli" not in file.parts:
                 named.append(f"{file}: {text}")
     assert named == []
 
 
-def _texts(source: str) -> Iterator[str]:
+def _texts(tree: ast.Module) -> Iterator[str]:
     """All strings but docstrings."""
-    tree = ast.parse(source)
     expressions = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and id(node) not in expressions:

@@ -37,14 +37,16 @@ def _begins(image: Path, start: int, kind: Kind) -> bool:
 
 
 def _check_linux(image: Path, part: Part, _scratch: Path) -> Part:
-    """A file system that this program makes, known by its mark."""
-    for kind in ROOT_KINDS.values():
-        if _begins(image, part.start, kind):
-            check = _OF_KIND.get(kind)
-            alone = replace(part, kind=kind.name, content=f"{kind.name}, left to its own checker")
-            return alone if check is None else check(image, part)
-    # A fault in any case. e2fsck tells most: it finds the backups of an ext4 that lost its mark.
-    return check_ext4(image, part)
+    """A file system that this program makes, known by its mark.
+
+    What has no mark goes to e2fsck: it finds the backups of an ext4 that lost its own, and anything
+    else is a fault to it.
+    """
+    kinds = ROOT_KINDS.values()
+    kind = next((one for one in kinds if _begins(image, part.start, one)), EXT4)
+    if kind is EXT4:
+        return check_ext4(image, part)
+    return replace(part, kind=kind.name, content=f"{kind.name}, left to its own checker")
 
 
 def _check_xbootldr(image: Path, part: Part, scratch: Path) -> Part:
@@ -71,8 +73,6 @@ def _check_bios_boot(image: Path, part: Part, _scratch: Path) -> Part:
     return replace(part, kind="BIOS boot", content=content, empty=not used)
 
 
-# Kinds whose checker needs no appliance.
-_OF_KIND: dict[Kind, Callable[[Path, Part], Part]] = {EXT4: check_ext4}
 # By GUID, or by the number in an MBR (util-linux, include/pt-mbr-partnames.h).
 _CHECKERS: dict[str, Callable[[Path, Part, Path], Part]] = {
     "": _check_linux,  # the whole image

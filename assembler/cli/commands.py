@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from assembler import pipeline
-from assembler.appliance.accelerator import Accelerator
 from assembler.check.image import check_image
 from assembler.cli import report
 from assembler.cli.check_report import describe, facts, facts_of_no_image, verdict
@@ -143,7 +142,7 @@ def _image_spec(options: argparse.Namespace) -> Spec:
         sector_size=options.sector_size,
         boot_loader=options.boot_loader,
         efi_binaries=tuple(options.efi_binary),
-        accelerator=Accelerator(options.accelerator),
+        accelerator=options.accelerator,
     )
 
 

@@ -57,7 +57,7 @@ def with_sums(sums: Path, digests: dict[str, str]) -> bytes:
 
     The keys are names of files. Raises OSError.
     """
-    kept = _lines(sums, {*digests})
+    kept = _others(_lines(sums), {*digests})
     new = [os.fsencode(f"{digest}  {name}") for name, digest in digests.items()]
     return _joined([*kept, *new])
 
@@ -67,13 +67,18 @@ def without_sums(sums: Path, names: set[str]) -> bytes | None:
 
     Raises OSError.
     """
-    kept = _lines(sums, names)
-    return None if len(kept) == len(_lines(sums, set())) else _joined(kept)
+    lines = _lines(sums)
+    kept = _others(lines, names)
+    return None if kept == lines else _joined(kept)
 
 
-def _lines(sums: Path, without: set[str]) -> list[bytes]:
-    lines = sums.read_bytes().splitlines() if sums.exists() else []
-    return [line for line in lines if os.fsdecode(line[66:]) not in without]
+def _lines(sums: Path) -> list[bytes]:
+    return sums.read_bytes().splitlines() if sums.exists() else []
+
+
+def _others(lines: list[bytes], names: set[str]) -> list[bytes]:
+    """The lines that are not about files of these names."""
+    return [line for line in lines if os.fsdecode(line[66:]) not in names]
 
 
 def _joined(lines: list[bytes]) -> bytes:
