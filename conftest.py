@@ -6,11 +6,12 @@ Only an oracle (a mount that looks at a result from outside) may take them back,
 
 import functools
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,9 +19,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support import nix_daemon
 from tests.support.places import ASSEMBLE, REPOSITORY, UNPRIVILEGED, AsRoot
 
 _NIX_CONFIG = "build-users-group =\nsandbox = false\nsubstituters =\n"
+_PATIENCE = 20  # seconds for a nix-daemon to answer
+_HOME = pytest.StashKey[Path]()
 
 settings.register_profile("project", database=None, deadline=None, print_blob=True)
 settings.load_profile("project")
@@ -34,33 +38,43 @@ class _Daemon:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._socket = Path()
-
-    def _answers(self) -> bool:
-        with socket.socket(socket.AF_UNIX) as client:
-            return client.connect_ex(str(self._socket)) == 0
+        self._directory = Path()
 
     def start(self) -> None:
-        directory = Path(tempfile.mkdtemp(prefix="assemble-test-nix-"))
-        directory.chmod(0o755)
-        self._socket = directory / "socket"
-        environment = {
-            **os.environ,
-            "NIX_CONFIG": _NIX_CONFIG,
-            "NIX_DAEMON_SOCKET_PATH": str(self._socket),
-        }
-        self._process = subprocess.Popen(["nix-daemon"], env=environment, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
-        while not self._answers() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        os.environ["NIX_REMOTE"] = f"unix://{self._socket}"
+        """Start it; ends the run of the tests if it does not answer."""
+        self._directory = Path(tempfile.mkdtemp(prefix="assemble-test-nix-"))
+        self._directory.chmod(0o755)
+        address, log = self._directory / "socket", self._directory / "log"
+        with log.open("wb") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, nix_daemon.__file__, address],
+                env={**os.environ, "NIX_CONFIG": _NIX_CONFIG},
+                stdout=subprocess.PIPE,
+                stderr=file,
+            )
+        assert self._process.stdout is not None
+        if not (self._process.stdout.readline() and _answers(address)):
+            printed = log.read_text(errors="replace")
+            self.stop()
+            pytest.exit(f"nix-daemon gave no answer in {_PATIENCE} s:\n{printed}", 2)
+        os.environ["NIX_REMOTE"] = f"unix://{address}"
 
     def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
-            self._socket.unlink(missing_ok=True)
-            self._socket.parent.rmdir()
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            process.communicate()
+            shutil.rmtree(self._directory)
+
+
+def _answers(address: Path) -> bool:
+    """Whether a nix-daemon answers, by the greetings of its protocol (Nix, worker-protocol.hh)."""
+    with socket.socket(socket.AF_UNIX) as client, suppress(OSError):
+        client.settimeout(_PATIENCE)
+        client.connect(str(address))
+        client.sendall(b"cxin".ljust(8, b"\0"))
+        return client.recv(4) == b"oixd"
+    return False
 
 
 _daemon = _Daemon()
@@ -79,7 +93,8 @@ def pytest_configure(config: pytest.Config) -> None:
         real = 0 if config.getoption("dist", "no") != "no" else UNPRIVILEGED
         os.setresgid(real, UNPRIVILEGED, 0)
         os.setresuid(real, UNPRIVILEGED, 0)
-    os.environ["HOME"] = tempfile.mkdtemp(prefix="assemble-test-home-")
+    config.stash[_HOME] = Path(tempfile.mkdtemp(prefix="assemble-test-home-"))
+    os.environ["HOME"] = str(config.stash[_HOME])
     os.environ.pop("SOURCE_DATE_EPOCH", None)
 
 
@@ -90,10 +105,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.emulated)
 
 
-def pytest_unconfigure() -> None:
+def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave nothing running."""
+    if _HOME not in config.stash:  # the tests have not begun
+        return
     with suppress(OSError):  # a test may have left something there
-        Path(os.environ["HOME"]).rmdir()
+        config.stash[_HOME].rmdir()
     if os.getresuid()[2] == 0:
         with _root():
             _daemon.stop()

@@ -4,21 +4,24 @@ Without these tests, a build by Nix can differ from a build by hand.
 """
 
 import json
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from tests.support import nix_daemon
 from tests.support.helpers import output
 from tests.support.places import ASSEMBLE, REPOSITORY, AsRoot
 from tests.support.trees import CAPABILITY
 
 _EXPRESSION = REPOSITORY / "nix/assemble-image.nix"
 
-# Run by root in a mount namespace of its own: $1 is the repository, $2 the toplevel, the others are
-# expressions to build. A Nix store of its own gets the closure and a daemon that builds in the
-# sandbox as users of a group of its own, so that nothing of the machine is changed. Prints the
-# SHA-256 of all files in the outputs. Not below pytest's directory, which builders cannot enter.
+# Run by root in a mount namespace of its own: $1 is the repository, $2 the toplevel, $3 and $4 the
+# command that starts a nix-daemon, the others are expressions to build. A Nix store of its own gets
+# the closure and a daemon that builds in the sandbox as users of a group of its own: nothing of the
+# machine is changed. Prints the SHA-256 of all files in the outputs. Not below pytest's directory,
+# which builders cannot enter.
 _SCRIPT = r"""
 set -eu
 work=$(mktemp -d)
@@ -40,11 +43,11 @@ sandbox-fallback = false
 substituters =
 sandbox-paths = /usr /lib /lib64 /bin $1"
 env -u NIX_REMOTE nix-store --import < closure > imported
-env -u NIX_REMOTE nix-daemon 2> daemon.log &
+exec 3< <(exec env -u NIX_REMOTE "$3" "$4" socket 2> daemon.log)
 daemon=$!
-trap 'kill $daemon; wait $daemon || :; rm -rf "$work"' EXIT
-for try in $(seq 100); do [ ! -S socket ] || break; sleep 0.1; done
-shift 2
+trap '[ $? = 0 ] || cat daemon.log >&2; kill $daemon; wait $daemon || :; rm -rf "$work"' EXIT
+read -r <&3 # a line, or the end where the daemon is no more
+shift 4
 for expression; do
   out=$(setpriv --reuid 65534 --regid 65534 --clear-groups \
     env -u NIX_CONFIG NIX_REMOTE="unix://$work/socket?root=$work/store" HOME="$work/home" \
@@ -122,8 +125,9 @@ def test_the_image_of_a_sandboxed_build_has_the_same_bytes(
 ) -> None:
     for directory in (tmp_path, *list(tmp_path.parents)[:2]):
         directory.chmod(0o755)
-    script = ["unshare", "--mount", "bash", "-c", _SCRIPT, "bash"]
-    printed = as_root(*script, REPOSITORY, demo_system, probe, expression).stdout
+    script = ["unshare", "--mount", "bash", "-c", _SCRIPT, "bash", REPOSITORY, demo_system]
+    daemon = [sys.executable, nix_daemon.__file__]
+    printed = as_root(*script, *daemon, probe, expression).stdout
     # A user of our group, on the host: `inside, outside, count` in user_namespaces(7). In a chroot
     # there are none, and Nix does without.
     user, inside, outside = map(int, printed.split()[:3])
