@@ -5,11 +5,13 @@ import json
 import os
 import struct
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _HASHES = "0123456789abcdfghijklmnpqrsvwxyz"
+
+RandBytes = Callable[[int], bytes]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,11 @@ def store_path(number: int, name: str) -> str:
 
 
 def make_system(
-    root: Path, fstab: str = "", bzimage: bytes | None = None, installer: str = ""
+    root: Path,
+    fstab: str = "",
+    bzimage: bytes | None = None,
+    installer: str = "",
+    randbytes: RandBytes = os.urandom,
 ) -> System:
     """Make kernel, initrd, shell and toplevel below `root`, registered with their real hashes.
 
@@ -49,8 +55,8 @@ def make_system(
     kernel, initrd = store_path(1, "linux"), store_path(2, "initrd")
     shell, toplevel = store_path(3, "bash-5"), store_path(4, "nixos-system-tiny")
     files = {
-        f"{kernel}/bzImage": bzimage or made_up_kernel(100_000, stub=True),
-        f"{initrd}/initrd": gzip.compress(os.urandom(50_000)),
+        f"{kernel}/bzImage": bzimage or made_up_kernel(100_000, stub=True, randbytes=randbytes),
+        f"{initrd}/initrd": gzip.compress(randbytes(50_000), mtime=1),  # 0: Pythons differ
         f"{shell}/bin/bash": b"#!\n",
         f"{toplevel}/init": f"#!{shell}/bin/bash\n".encode(),
         f"{toplevel}/nixos-version": b"23.05.tiny",
@@ -74,12 +80,12 @@ def make_system(
     return System(root, toplevel, registration, tuple(references))
 
 
-def made_up_kernel(size: int, *, stub: bool = False) -> bytes:
+def made_up_kernel(size: int, *, stub: bool = False, randbytes: RandBytes = os.urandom) -> bytes:
     """Random bytes that say of themselves that they are a Linux kernel (boot.rst), and whole.
 
     With a `stub` for EFI it is a program in Microsoft's PE format as well, of one section.
     """
-    setup = bytearray(os.urandom(1024))
+    setup = bytearray(randbytes(1024))
     if stub:
         setup[:2] = b"MZ"
         setup[0x3C:0x40] = (0x40).to_bytes(4, "little")
@@ -96,7 +102,7 @@ def made_up_kernel(size: int, *, stub: bool = False) -> bytes:
     setup[0x1FE:0x200] = b"\x55\xaa"
     setup[0x202:0x208] = b"HdrS\0\2"  # of a protocol before anything tells what is compressed
     setup[0x20E:0x210] = bytes(2)  # of no release
-    return bytes(setup) + os.urandom(size - len(setup))
+    return bytes(setup) + randbytes(size - len(setup))
 
 
 def add_path(
