@@ -14,7 +14,6 @@ from assembler.boot.no_loader import NoLoader
 from assembler.boot.protocol import BootLoader
 from assembler.disk.tables import FOR_EFI, FOR_EFI_ALONE, Table
 from assembler.errors import Findings, Message, RequestError, Setting, word_problems
-from assembler.filesystems.ext4_format import MAX_SIZE, MAX_TIME
 from assembler.filesystems.fat.fat import LARGEST
 from assembler.filesystems.kind import RootKind
 from assembler.filesystems.protocol import WRITERS, Subvolume
@@ -25,6 +24,7 @@ from assembler.formats.registry import output_format, sidecar_problems
 from assembler.formats.targets import TARGETS, target_problems
 from assembler.root.skeleton import ProfileGeneration, generation_problems, generation_setting
 from assembler.store.sources import STANDARD_INPUT
+from assembler.tree.linux import MAX_TIME
 from assembler.units import MIB, SECTOR, SECTOR_SIZES, format_size
 
 
@@ -74,7 +74,9 @@ class RootSpec:
             stdin = Setting("closures", STANDARD_INPUT)
             lines.append(Message(stdin, ": standard input can be read only once"))
         if not 0 <= self.epoch <= MAX_TIME:
-            lines.append(Message(Setting("epoch", self.epoch), " is not a time that ext4 can hold"))
+            lines.append(
+                Message(Setting("epoch", self.epoch), " is not a time that Linux can hold")
+            )
         return lines
 
 
@@ -218,9 +220,6 @@ class Spec:
         asked = [name for name, one in (("bmap", self.bmap), ("checksum", self.checksum)) if one]
         lines += target_problems(self.target)
         lines += sidecar_problems(asked, self.output_format, self.out)
-        if max(self.size or 0, self.additional_space) > MAX_SIZE:
-            end = f" end at {format_size(MAX_SIZE)}, as ext4"
-            lines.append(Message(Setting("size"), " and ", Setting("additional_space"), end))
         if self.sector_size != SECTOR and not self.output_format.has_large_sectors:
             sectors, made = Setting("sector_size", self.sector_size), self.output_format.name
             why = " is for disks with sectors of 512 bytes, not "
@@ -258,7 +257,13 @@ class Spec:
 
     def _kind_problems(self, kind: RootKind) -> list[str]:
         """One line for each setting that a kind of file system cannot have."""
-        lines = list[str]()
+        lines, limits = list[str](), kind.limits
+        if max(self.size or 0, self.additional_space) > limits.size:
+            end = f" end at {format_size(limits.size)}, as {kind.title}"
+            lines.append(Message(Setting("size"), " and ", Setting("additional_space"), end))
+        if limits.time < (epoch := self.root.epoch) <= MAX_TIME:
+            why = f" is not a time that {kind.title} can hold"
+            lines.append(Message(Setting("epoch", epoch), why))
         if not self.has_label_that_fits:
             label = Setting("label", repr(self.label))
             lines.append(Message(label, f" is not 1 to {kind.label_bytes} printable bytes"))

@@ -114,9 +114,35 @@ def test_a_size_beyond_the_file_systems(field: str) -> None:
     assert field in line
 
 
-def test_an_epoch_beyond_ext4() -> None:
-    spec = RootSpec(system=SYSTEM, epoch=99999999999)
-    assert spec.problems() == ["epoch 99999999999 is not a time that ext4 can hold"]
+@pytest.mark.parametrize(
+    ("kind", "end"), [("ext4", "8.0 TiB"), ("f2fs", "16.0 TiB"), ("btrfs", ""), ("xfs", "")]
+)
+@pytest.mark.parametrize("field", ["size", "additional_space"])
+def test_a_size_beyond_a_file_system(field: str, kind: str, end: str) -> None:
+    line = f"size and additional_space end at {end}, as {kind}"
+    assert disk(**{field: 17 << 40}, file_system=kind).problems() == ([line] if end else [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "refused"), [("ext4", True), ("xfs", True), ("btrfs", False), ("f2fs", False)]
+)
+def test_an_epoch_beyond_a_file_system(kind: str, refused: bool) -> None:
+    """The root alone may be for any."""
+    root = RootSpec(system=SYSTEM, epoch=1 << 35)
+    assert root.problems() == []
+    line = f"epoch 34359738368 is not a time that {kind} can hold"
+    spec = Spec(root=root, out=Path("/tmp/disk.raw"), file_system=kind)
+    assert spec.problems() == ([line] if refused else [])
+
+
+@pytest.mark.parametrize("epoch", [-1, 1 << 63])
+@pytest.mark.parametrize("kind", ["ext4", "btrfs"])
+def test_an_epoch_beyond_linux(epoch: int, kind: str) -> None:
+    root = RootSpec(system=SYSTEM, epoch=epoch)
+    lines = [f"epoch {epoch} is not a time that Linux can hold"]
+    assert root.problems() == lines
+    spec = Spec(root=root, out=Path("/tmp/disk.raw"), file_system=kind)
+    assert spec.problems() == lines
 
 
 def test_a_file_system_and_a_writer_that_do_not_go_together() -> None:

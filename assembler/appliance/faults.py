@@ -77,11 +77,6 @@ _WHILE_IT_RUNS: _Causes = (
     _OUT_OF_MEMORY,
     _WRITE_FAILED,
     (
-        r"\b(?P<what>mkfs\.\w+): (?:command )?not found",
-        "the appliance has no {what}: install the package of libguestfs for its file system "
-        "(Debian: libguestfs-xfs)",
-    ),
-    (
         r"No space left on device",
         "the file system is full: give it more with ",
         Setting("size"),

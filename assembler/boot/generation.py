@@ -28,6 +28,7 @@ from assembler.store.paths import AbsentError, Store
 log = logging.getLogger(__name__)
 
 _STORE_TIME = 1  # seconds: the mtime of everything in the store
+_LAST_TIME = 253_402_300_799  # seconds: the end of 9999, the last year that a date can have
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def _generation(store: Store, number: int, spec: Bootspec, epoch: int) -> Genera
 
 
 def _day(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+    return datetime.fromtimestamp(min(seconds, _LAST_TIME), UTC).strftime("%Y-%m-%d")
 
 
 def _from_links(store: Store, system: str, problems: list[str]) -> Bootspec | None:

@@ -103,8 +103,11 @@ def link(node: Node, path: bytes, target: bytes) -> bool:
 
     Returns whether it did.
     """
-    if not is_canonical(os.lstat(path), node.mode):
-        return False
+    return is_canonical(os.lstat(path), node.mode) and add_name(path, target)
+
+
+def add_name(path: bytes, target: bytes) -> bool:
+    """Make `target` one more name of a file; returns False if that can have no more of them."""
     try:
         os.link(path, target, follow_symlinks=False)
     except OSError as error:

@@ -18,7 +18,7 @@ class Bounds:
 
     smallest: int  # bytes: its mkfs makes none below
     fixed: int  # bytes: superblocks, logs, the chunk or segment that is being filled
-    inode: int  # bytes for each, with its names
+    inode: int  # bytes for each inode, with its names
     per_mille: int  # of data and free space: checksums, free-space trees, reserves
 
     def least(self, demand: Demand) -> int:

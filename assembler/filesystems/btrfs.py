@@ -7,6 +7,7 @@ from assembler.boot.subvolumes import subvolume_of
 from assembler.errors import Message, Setting
 from assembler.filesystems.bounds import Bounds
 from assembler.filesystems.kind import RootKind
+from assembler.filesystems.limits import Limits
 from assembler.filesystems.protocol import RootFileSystem, Subvolume
 from assembler.tree.tree import Directory, Node, Tree, parts, show
 from assembler.units import KIB, MIB
@@ -61,12 +62,20 @@ BTRFS = RootKind(
     magics=((0x10040, b"_BHRfS_M"),),  # include/uapi/linux/btrfs_tree.h in Linux
     grub_module="btrfs",
     label_bytes=254,  # mkfs.btrfs(8) takes one more, which blkid(8) does not find
+    # include/uapi/linux/btrfs_tree.h and fs/btrfs/ctree.h in Linux. Sizes and times have 64 bits.
+    limits=Limits(
+        names=65535,  # BTRFS_LINK_MAX
+        # BTRFS_MAX_XATTR_SIZE: an xattr is an item, alone in its leaf, in the smallest node that
+        # mkfs.btrfs makes by default; less the headers of leaf, item and entry.
+        xattr=16 * KIB - 101 - 25 - 30,
+    ),
     # Two copies of inode, names, extent and checksum items in leaves that are half full, and of
     # the chunk of metadata in use (BTRFS_MAX_METADATA_CHUNK_SIZE, or a tenth of a small disk).
     sizes=Bounds(smallest=256 * MIB, fixed=192 * MIB, inode=3 * KIB, per_mille=60),
     make=_make,
     mount_options="noatime,nobarrier",
     check="btrfs check --readonly",
+    appliance_package="btrfs-progs",
     tree_problems=_tree_problems,
     has_subvolumes=True,
 )

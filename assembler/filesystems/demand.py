@@ -15,7 +15,7 @@ from assembler.filesystems.ext4_format import (
     MAX_EXTENT,
     directory_bytes,
 )
-from assembler.tree.tree import Directory, Node, Sparse, Tree
+from assembler.tree.tree import Directory, Node, Sparse, Tree, Xattrs
 from assembler.units import BLOCK, ceil_div
 
 # e2fsck leaves a fifth of every block of an indexed directory empty (the default of
@@ -26,22 +26,25 @@ _INDEX_ENTRIES = 500
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a Tree needs: `blocks` of 4096 bytes, `inodes`, and `data`: bytes that are copied."""
+    """What a Tree needs of a file system."""
 
-    blocks: int
+    blocks: int  # of 4096 bytes
     inodes: int
-    data: int
+    data: int  # bytes that are copied
+    largest_file: int = 0  # bytes, holes included
+    longest_symlink: int = 0  # bytes of its target
 
 
 def measure(tree: Tree) -> Demand:
     """Count the inodes and blocks of a Tree; indexes and extents are counted by upper bounds."""
     inodes, blocks, data = 0, 0, 0
+    largest = {stat.S_IFREG: 0, stat.S_IFLNK: 0}
     groups: set[int] = set()
     pending = [tree.root]
     while pending:
         directory = pending.pop()
         inodes += 1
-        blocks += _directory_blocks(directory) + bool(directory.xattrs)
+        blocks += _directory_blocks(directory) + _xattr_blocks(directory.xattrs)
         for child in directory.children.values():
             if isinstance(child, Directory):
                 pending.append(child)
@@ -53,7 +56,8 @@ def measure(tree: Tree) -> Demand:
             inodes += 1
             blocks += node_blocks(child)
             data += data_bytes(child)
-    return Demand(blocks, inodes, data)
+            largest[child.kind] = max(largest[child.kind], child.size)
+    return Demand(blocks, inodes, data, largest[stat.S_IFREG], largest[stat.S_IFLNK])
 
 
 def data_bytes(node: Node) -> int:
@@ -66,7 +70,7 @@ def data_bytes(node: Node) -> int:
 def node_blocks(node: Node) -> int:
     """Blocks of a file or symlink: data, extents that do not fit the inode, xattrs."""
     if node.kind == stat.S_IFLNK and node.size < FAST_SYMLINK:
-        return int(bool(node.xattrs))
+        return _xattr_blocks(node.xattrs)
     if isinstance(node.data, Sparse):
         lengths = [length for _, length in node.data.segments]
     else:
@@ -76,7 +80,12 @@ def node_blocks(node: Node) -> int:
     extents = sum(1 + 2 * (count // MAX_EXTENT + (count > 1)) for count in data)
     leaves = ceil_div(extents, EXTENTS_IN_BLOCK // 2) if extents > EXTENTS_IN_INODE else 0
     above = ceil_div(leaves, EXTENTS_IN_BLOCK // 2) if leaves > EXTENTS_IN_INODE else 0
-    return sum(data) + leaves + above + bool(node.xattrs)
+    return sum(data) + leaves + above + _xattr_blocks(node.xattrs)
+
+
+def _xattr_blocks(xattrs: Xattrs) -> int:
+    """Blocks of all xattrs of an inode, which are never more than one in an ext4."""
+    return ceil_div(sum(len(name) + len(value) for name, value in xattrs), BLOCK)
 
 
 def _directory_blocks(directory: Directory) -> int:

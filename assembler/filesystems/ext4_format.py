@@ -1,5 +1,8 @@
 """Facts of the on-disk format of ext4 that more than one module needs.
 
+It is not in ext4/, because `demand.py` counts the room of every tree in ext4's blocks, and the
+modules in ext4/ import `demand.py`.
+
 Source: Linux Documentation/filesystems/ext4/{ifork,directory,inodes}.rst.
 """
 
@@ -16,8 +19,7 @@ FAST_SYMLINK = 60  # a target shorter than i_block is kept there
 EXTENTS_IN_INODE = 4  # more of them need blocks of their own
 EXTENTS_IN_BLOCK = 340  # (4096 - 12 of header - 4 of checksum) // 12
 MAX_EXTENT = 32768  # blocks in one initialised extent (EXT_INIT_MAX_LEN)
-MAX_TIME = 0x3_7FFF_FFFF  # seconds since 1970: the last that 34 bits can hold
-MAX_SIZE = 8 << 40  # bytes: half of what 32 bits of block numbers reach, for GRUB and growth
+MAX_LINKS = 65000  # names of a file, or subdirectories: EXT4_LINK_MAX in Linux fs/ext4/ext4.h
 
 
 def entry_size(name: bytes) -> int:

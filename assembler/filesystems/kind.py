@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from assembler.filesystems.demand import Demand
+from assembler.filesystems.limits import Limits
 from assembler.filesystems.protocol import RootFileSystem, Subvolume, Writer
-from assembler.tree.tree import Tree
+from assembler.tree.tree import Tree, Xattrs
 
 Magic = tuple[int, bytes]  # where in the file system (bytes), and what is there
 
@@ -49,6 +50,10 @@ class Size(NamedTuple):
 class Sizes(Protocol):
     """How large a root file system must be. Sizes are in bytes."""
 
+    @property
+    def inode(self) -> int:
+        """What an inode takes on the disk besides its blocks."""
+
     def least(self, demand: Demand) -> int:
         """The size below which a tree of that demand does not fit; a whole number of MiB."""
 
@@ -60,7 +65,7 @@ class Sizes(Protocol):
 
 
 def holds_all(_tree: Tree, _subvolumes: Sequence[Subvolume]) -> list[str]:
-    """The `tree_problems` of a kind that holds all that a Tree can have."""
+    """The `tree_problems` of a kind that holds all that a Tree can have within its limits."""
     return []
 
 
@@ -70,16 +75,30 @@ class RootKind(Kind):
 
     `make` gives the shell commands that make one on a device of the appliance, subvolumes
     included. `check` is the command that reads it there and changes nothing; the device is its
-    last argument. `tree_problems` gives one line for each thing in a Tree that it cannot hold.
+    last argument. `tree_problems` gives one line for each thing in a Tree that it cannot hold for
+    another reason than its limits.
     """
 
+    limits: Limits
     sizes: Sizes
     make: Callable[[RootFileSystem, str], list[str]]
     mount_options: str  # while it is filled
     check: str
+    appliance_package: str  # of Debian, with which an appliance has mkfs.`name`
     tree_problems: Callable[[Tree, Sequence[Subvolume]], list[str]] = holds_all
     has_subvolumes: bool = False
     has_fixed_inodes: bool = False  # whether it never has more inodes than at first
     # Which bytes of an image one uses that `direct` has made; None: any.
     used: Callable[[Path, RootFileSystem], Iterator[range]] | None = None
     direct: Writer | None = None  # what makes it without an appliance, if anything does
+
+    def problems(
+        self, tree: Tree, demand: Demand, subvolumes: Sequence[Subvolume] = ()
+    ) -> list[str]:
+        """One line for each thing in a Tree that it cannot hold; `demand` is that of the tree."""
+        beyond = self.limits.tree_problems(self.title, tree, demand)
+        return beyond + self.tree_problems(tree, subvolumes)
+
+    def xattr_problems(self, xattrs: Xattrs) -> list[str]:
+        """One line for each reason why a file in it cannot have these xattrs."""
+        return self.limits.xattr_problems(self.title, xattrs)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from assembler.host.output import Output
 from assembler.host.progress import Step
+from assembler.tree.linux import MAX_FILE
 
 _SIGNATURE = 510, b"\x55\xaa"  # of a boot sector
 _LONG = 4  # bytes: a shorter mark is also found by chance
@@ -36,7 +37,7 @@ class Format(ABC):
     programs: ClassVar[tuple[str, ...]] = ()  # that write it
     driver: ClassVar[str] = ""  # as QEMU calls it; empty for what QEMU does not read
     unit: ClassVar[int] = 1  # of the disk's size, in bytes
-    largest: ClassVar[int | None] = None  # bytes of the disk
+    largest: ClassVar[int] = MAX_FILE  # bytes of the disk
     has_large_sectors: ClassVar[bool] = True  # whether a disk in it may have those of 4096 bytes
     in_place: ClassVar[bool] = False  # whether the raw image itself becomes the output
     streams: ClassVar[bool] = False  # whether it is written from the start to the end

@@ -23,6 +23,7 @@ from assembler.units import GIB, MIB, format_size
 _NAME = "nixos"
 _DESCRIPTION, _MANIFEST, DISK = f"{_NAME}.ovf", f"{_NAME}.mf", f"{_NAME}-disk1.vmdk"
 _LARGEST = 8 * GIB  # bytes of a member, from which on ustar has no digits for them
+_MAX_TIME = (1 << 33) - 1  # seconds: ustar has 11 octal digits for a time
 _TAR_BLOCK = 512
 _BUFFER = 8 * MIB
 _ENVELOPE = """<?xml version="1.0" encoding="UTF-8"?>
@@ -181,5 +182,5 @@ def _pack(disk: Disk, vmdk: Path, out: Output) -> None:
 
 def _add(archive: tarfile.TarFile, name: str, data: BinaryIO, size: int, epoch: int) -> None:
     member = tarfile.TarInfo(name)
-    member.size, member.mtime, member.mode = size, epoch, 0o644
+    member.size, member.mtime, member.mode = size, min(epoch, _MAX_TIME), 0o644
     archive.addfile(member, data)

@@ -17,10 +17,11 @@ from assembler.host.scratch import scratch_directory
 from assembler.units import GIB, MIB
 
 FOOTER = 512  # bytes
-_TIME = slice(24, 28)  # seconds since 2000
+_TIME = slice(24, 28)  # seconds since 2000, or the nearest time
 _CHECKSUM = slice(64, 68)  # the complement of the sum of all other bytes
 _UUID = slice(68, 84)
 _YEAR_2000 = 946_684_800  # seconds since 1970
+_MAX_TIME = (1 << 32) - 1
 
 
 class Vhd(Format):
@@ -47,7 +48,7 @@ class Vhd(Format):
             with empty.open("rb") as file:
                 file.seek(disk.size)
                 footer = bytearray(file.read(FOOTER))
-        footer[_TIME] = struct.pack(">I", max(0, disk.epoch - _YEAR_2000))
+        footer[_TIME] = struct.pack(">I", min(max(0, disk.epoch - _YEAR_2000), _MAX_TIME))
         footer[_UUID] = disk.uuid("VHD").bytes
         footer[_CHECKSUM] = bytes(4)
         footer[_CHECKSUM] = struct.pack(">I", ~sum(footer) & 0xFFFFFFFF)

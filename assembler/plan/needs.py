@@ -11,7 +11,6 @@ from assembler.plan.plan import Plan
 from assembler.tree.tree import Node
 from assembler.units import BLOCK, KIB, SECTOR
 
-_INODE = 256  # bytes in ext4's table, which is a hole where no inode is used
 _HEADERS = KIB  # bytes of a file's header and padding in an archive (GNU tar)
 _FAT_TABLES = 64  # of a FAT of so many bytes, its tables take one
 
@@ -23,7 +22,7 @@ def image_needs(plan: Plan, beside: Path, scratch: Path) -> list[Need]:
     """
     demand, in_appliance = plan.demand, plan.spec.writes_in_appliance
     fats = sum(map(_used, plan.fats))
-    root = demand.blocks * BLOCK + demand.inodes * _INODE
+    root = demand.blocks * BLOCK + demand.inodes * plan.spec.kind.sizes.inode
     shared = 0 if in_appliance or not can_share(beside, plan.tree) else demand.data
     payload = demand.data + demand.inodes * _HEADERS if in_appliance else 0
     # The check copies FATs and boot files, and the whole image if its sectors are large.

@@ -49,11 +49,13 @@ class Plan:
 def make_plan(request: Request, staged: StagedRoot, boot: BootData) -> Plan:
     """Decide all sizes and places for a complete tree; `boot` is what `complete_tree` returned.
 
-    Raises RequestError when the image would be too small, saying by how much, and for a boot
-    loader that its partitions cannot hold.
+    Raises RequestError for what the root file system cannot hold, when the image would be too
+    small, saying by how much, and for a boot loader that its partitions cannot hold.
     """
     spec, tree = request.spec, staged.tree
     demand = measure(tree)
+    if problems := spec.kind.problems(tree, demand, spec.subvolumes):
+        raise RequestError(problems)
     layout, size = decide_sizes(spec, tree, demand, partial(_layout_of, request=request))
     plan = Plan(
         spec=spec,

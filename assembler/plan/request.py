@@ -207,23 +207,38 @@ def _read_file(files: ClosureFiles, rows: Sequence[Row], system: str, path: str)
 
 
 def _read_rows(spec: Spec, files: ClosureFiles, closure: Closure | None) -> list[Row]:
-    """Read the rows of the contents; raises RequestError for them, and for two configurations."""
+    """Read the rows of the contents.
+
+    Raises RequestError for them, for two configurations, and for xattrs that the root file system
+    cannot hold.
+    """
     if spec.contents is None:
         return []
     accounts = Accounts(whole=False)
     if closure is not None:
         accounts = read_accounts(files, closure.infos, spec.root.system)
     rows = read_contents(spec.contents, files, accounts)
+    problems = _xattr_problems(spec, rows)
     if spec.root.configuration is not None and (clashes := rows_with(rows, CONFIGURATION)):
-        raise RequestError(
-            [
-                Message(
-                    Setting("configuration"),
-                    " and the ",
-                    Setting("contents"),
-                    f" row for {row.target}, {row.source}, both make {CONFIGURATION}",
-                )
-                for row in clashes
-            ]
-        )
+        problems += [
+            Message(
+                Setting("configuration"),
+                " and the ",
+                Setting("contents"),
+                f" row for {row.target}, {row.source}, both make {CONFIGURATION}",
+            )
+            for row in clashes
+        ]
+    if problems:
+        raise RequestError(problems)
     return rows
+
+
+def _xattr_problems(spec: Spec, rows: Sequence[Row]) -> list[str]:
+    """One line for each reason why files of the root cannot have the xattrs of a row."""
+    if (kind := ROOT_KINDS.get(spec.file_system)) is None:
+        return []
+    numbered = {row.number: row for row in rows}  # a pattern makes several rows of one
+    return [
+        row.message(why) for row in numbered.values() for why in kind.xattr_problems(row.xattrs)
+    ]

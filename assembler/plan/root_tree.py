@@ -8,7 +8,6 @@ from assembler.boot.mounts.fstab import read_mounts
 from assembler.boot.protocol import BootData
 from assembler.boot.volumes import Role
 from assembler.copying.sender import Hashing
-from assembler.errors import RequestError
 from assembler.plan.fat_rows import fat_places, move_to_fats, warn_of_hidden
 from assembler.plan.request import Request
 from assembler.root.build import build_tree, scan_store
@@ -56,7 +55,8 @@ def stage_root(request: Request, directory: Path) -> StagedRoot:
     system lacks, HostError when a tool fails.
     """
     directory.mkdir()
-    scanner = Scanner(Tree(mtime=request.spec.root.epoch))
+    tree = Tree(mtime=request.spec.root.epoch)
+    scanner = Scanner(tree, max_names=request.spec.kind.limits.names)
     # Nix and GRUB's tools work in processes of their own, so they may run while we scan.
     with ThreadPoolExecutor() as pool:
         boot = pool.submit(request.loader.make, request.places)
@@ -68,7 +68,7 @@ def complete_tree(request: Request, staged: StagedRoot) -> BootData:
     """Add everything else to the store paths in the tree of a staged root.
 
     Returns what the boot loader puts onto the disk, with the user's files beside it. Raises
-    RequestError for what the file systems cannot hold.
+    RequestError for what the FATs cannot hold.
     """
     spec, epoch, tree = request.spec, request.spec.root.epoch, staged.tree
     boot_files = {f"/{file.path}": file.node(epoch) for file in staged.boot.of(Role.ROOT)}
@@ -77,10 +77,7 @@ def complete_tree(request: Request, staged: StagedRoot) -> BootData:
     places = fat_places(request.volumes)
     seen = [*places, *(place for _, place in spec.subvolumes)]
     warn_of_hidden(request.rows, read_mounts(request.files, spec.root.system), seen)
-    boot = move_to_fats(tree, request.rows, places, staged.boot)
-    if problems := spec.kind.tree_problems(tree, spec.subvolumes):
-        raise RequestError(problems)
-    return boot
+    return move_to_fats(tree, request.rows, places, staged.boot)
 
 
 def _scan_and_prepare(

@@ -20,11 +20,15 @@ def decide_sizes(
     """The layout of the disk and the size of the root file system.
 
     `layout_of` lays a disk out for a root of so many bytes. Raises RequestError for a size that
-    cannot hold the tree.
+    cannot hold the tree, or that the file system cannot have.
     """
-    sizes = spec.kind.sizes
+    sizes, limit = spec.kind.sizes, spec.kind.limits.size
     if spec.size is None:
         size = sizes.with_free(demand, spec.additional_space)
+        if size.bytes > limit:
+            why = f" makes a root of {format_size(size.bytes)}, and {spec.kind.title} ends at "
+            space = Setting("additional_space", format_size(spec.additional_space))
+            raise RequestError([Message(space, f"{why}{format_size(limit)}")])
         layout = layout_of(size.bytes)
         if not layout.size % spec.size_unit:
             return layout, size

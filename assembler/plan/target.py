@@ -37,7 +37,7 @@ def format_problems(planned: Planned) -> list[str]:
     """
     made, layout, asked = planned.spec.output_format, planned.layout, planned.spec.target
     lines: list[str] = []
-    if made.largest is not None and layout.size > made.largest:
+    if layout.size > made.largest:
         most, size = format_size(made.largest), format_size(layout.size)
         why = f" holds {most} at most, and the disk has {size}"
         lines.append(Message(Setting("format", made.name), why))

@@ -14,7 +14,7 @@ from assembler.copying.copy_worker import (
     hash_zeros,
     send_range,
 )
-from assembler.copying.sharing import CopyMode, clone, link, shares
+from assembler.copying.sharing import CopyMode, add_name, clone, link, shares
 from assembler.errors import HostError, reason
 from assembler.host.progress import Step
 from assembler.host.regular import open_regular
@@ -164,19 +164,18 @@ class _Copy:
             if self._digest is not None:
                 self._digest.file(source, path, start, node)
             if made:
-                self._make(node, source, (path, start), target, self._first_name(node, name, below))
+                first = self._first_name(node, name, below)
+                if first and not add_name(first, target):
+                    self._names[node.group], first = (name, below), b""
+                if not first:
+                    self._make(node, source, path, start, target)
         finally:
             os.close(source)
         self._step.advance(node.size)
 
-    def _make(
-        self, node: Node, source: int, data: tuple[bytes, int], target: bytes, first: bytes
-    ) -> None:
-        """Make a file: one more name of the `first`, or of the source, or a copy."""
-        path, start = data
-        if first:
-            os.link(first, target)
-        elif self._mode != CopyMode.HARDLINK or not link(node, path, target):
+    def _make(self, node: Node, source: int, path: bytes, start: int, target: bytes) -> None:
+        """Make a file: one more name of the source, or a copy."""
+        if self._mode != CopyMode.HARDLINK or not link(node, path, target):
             self._copy(node, source, path, start, target)
 
     def _first_name(self, node: Node, name: bytes, below: bytes) -> bytes:

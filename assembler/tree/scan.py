@@ -7,10 +7,10 @@ from assembler.errors import HostError, RequestError, reason
 from assembler.host.holes import data_ranges
 from assembler.host.kernel_files import kernel_fault
 from assembler.host.regular import open_regular
+from assembler.tree.linux import MAX_NAMES
 from assembler.tree.modes import Mode, apply
 from assembler.tree.tree import (
     LIKE_NODE,
-    MAX_NAMES,
     NIX_MTIME,
     Data,
     Directory,
@@ -22,8 +22,6 @@ from assembler.tree.tree import (
     show,
 )
 from assembler.units import BLOCK, round_up
-
-_MAX_FILE = ((1 << 32) - 1) * BLOCK  # bytes: a logical block has 32 bits in an extent
 
 
 class Metadata:
@@ -64,11 +62,13 @@ STORE_METADATA = Metadata()
 class Scanner:
     """Adds host directories to one Tree.
 
-    Files that it adds with one Metadata object stay hard links of each other.
+    Files that it adds with one Metadata object stay hard links of each other, but a file of more
+    than `max_names` names becomes several.
     """
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, *, max_names: int = MAX_NAMES) -> None:
         self.tree = tree
+        self._max_names = max_names
         # (device, inode, metadata) → hard-link group
         self._groups: dict[tuple[int, int, Metadata], int] = {}
 
@@ -76,8 +76,8 @@ class Scanner:
         """Add the file, symlink or directory tree at host path `source` as `target`.
 
         The metadata's xattrs are for `source` itself, not for what is below it. Raises
-        RequestError for what no image can hold (devices, sockets, files of over 16 TiB), HostError
-        for what cannot be read.
+        RequestError for what no image can hold (devices, sockets), HostError for what
+        cannot be read.
         """
         found, existing = self.read(source, metadata), self.tree.get(target)
         if isinstance(found, Directory) and isinstance(existing, Directory):
@@ -171,8 +171,6 @@ class Scanner:
             mode = about.bits(status.st_mode)
             if about.changes is not None:
                 _check(source, status)
-            if size > _MAX_FILE:
-                raise RequestError(f"{source} is larger than the 16 TiB that a file in ext4 can be")
             if status.st_blocks * 512 < size:
                 data = _find_holes(source, size, path)
         else:
@@ -182,13 +180,13 @@ class Scanner:
         return Node(kind, mode, size, data, about.uid, about.gid, about.mtime, group, xattrs)
 
     def _group(self, status: os.stat_result, about: Metadata) -> int:
-        """The hard-link group of a host inode; a new one when ext4 could not hold more names.
+        """The hard-link group of a host inode; a new one when that can have no more names.
 
         With other metadata it is another inode in the image.
         """
         key = status.st_dev, status.st_ino, about
         group = self._groups.get(key)
-        if group is None or self.tree.names[group] >= MAX_NAMES:
+        if group is None or self.tree.names[group] >= self._max_names:
             group = self._groups[key] = self.tree.new_group()
         return group
 

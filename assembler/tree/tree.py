@@ -10,9 +10,6 @@ from assembler.errors import RequestError
 
 NIX_MTIME = 1  # seconds: what Nix's canonicalisePathMetaData gives every file in the store
 
-# ext4 allows no more names for one inode (EXT4_LINK_MAX in Linux fs/ext4/ext4.h).
-MAX_NAMES = 65000
-
 Xattrs = tuple[tuple[str, bytes], ...]
 
 

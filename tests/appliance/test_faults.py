@@ -63,7 +63,6 @@ WHILE_IT_RUNS = [
         "[ 9.1] I/O error, dev vda, sector 8 op 0x1:(WRITE)",
         "the image cannot be written, /images has 0 B free: ",
     ),
-    ("sh: line 4: mkfs.xfs: command not found", "the appliance has no mkfs.xfs: install "),
     (
         "tar: x: Cannot write: No space left on device",
         "the file system is full: give it more with size or additional_space",

@@ -43,6 +43,11 @@ def test_generations_are_read_in_the_order_of_their_numbers(store: StoreRoot) ->
     assert found[0].specialisations == ()
 
 
+def test_a_time_after_the_last_date(store: StoreRoot) -> None:
+    [found] = read_generations(store, [(1, add_system(store, "1"))], 1 << 60)
+    assert found.date == "9999-12-31"
+
+
 def test_a_system_without_bootspec_is_read_from_its_links(store: StoreRoot) -> None:
     inner = add_system(store, "1", bootspec=False)
     system = add_system(store, "2", ["a=b", "ro"], {"inner": inner}, bootspec=False)

@@ -9,10 +9,10 @@ import pytest
 
 from assembler.errors import RequestError
 from assembler.filesystems.demand import Demand
+from assembler.filesystems.guestfs.writer import mkfs_check
 from assembler.filesystems.kind import Kind, RootKind
 from assembler.filesystems.protocol import RootFileSystem
 from assembler.filesystems.registry import DEFAULT, KINDS, ROOT_KINDS, root_kind
-from assembler.tree.tree import Tree, symlink
 from assembler.units import BLOCK, GIB, MIB
 from tests.support.helpers import output
 from tests.support.trees import SEED
@@ -24,15 +24,19 @@ class KindRow:
 
     good_labels: tuple[str, ...]
     bad_labels: tuple[str, ...]
-    long_symlink: str = ""  # why it cannot hold the longest symlink that a Tree can have
+    package: str = ""  # of Debian, with which an appliance can make it
     tools_cut: bool = False  # whether its mkfs only warns when it cuts a long label
 
 
 ROWS = {
-    "ext4": KindRow(("a", "x" * 16, "a $b'\"c", "ü" * 8), ("x" * 17, "ü" * 9), tools_cut=True),
-    "btrfs": KindRow(("a", "x" * 254, "a $b'\"c", "ü" * 127), ("x" * 256, "ü" * 128)),
-    "xfs": KindRow(("a", "x" * 12, "a $b'\"c", "ü" * 6), ("x" * 13, "ü" * 7), "in XFS the longest"),
-    "f2fs": KindRow(("a", "x" * 255, "a $b'\"c", "ü" * 127), ("x" * 513,)),
+    "ext4": KindRow(
+        ("a", "x" * 16, "a $b'\"c", "ü" * 8), ("x" * 17, "ü" * 9), "e2fsprogs", tools_cut=True
+    ),
+    "btrfs": KindRow(
+        ("a", "x" * 254, "a $b'\"c", "ü" * 127), ("x" * 256, "ü" * 128), "btrfs-progs"
+    ),
+    "xfs": KindRow(("a", "x" * 12, "a $b'\"c", "ü" * 6), ("x" * 13, "ü" * 7), "libguestfs-xfs"),
+    "f2fs": KindRow(("a", "x" * 255, "a $b'\"c", "ü" * 127), ("x" * 513,), "f2fs-tools"),
     "vfat": KindRow(("a", "x" * 11, "a $b'_c"), ("x" * 12, "ü", "a.b", "a/b", "", "NO NAME", "a ")),
 }
 ROOTS = [*ROOT_KINDS.values()]
@@ -114,21 +118,17 @@ def test_sizes(kind: RootKind, demand: Demand) -> None:
 
 
 @pytest.mark.parametrize("kind", ROOTS, ids=attrgetter("name"))
-def test_what_it_cannot_hold(kind: RootKind) -> None:
-    tree = Tree()
-    tree.add(b"/srv/link", symlink(b"x" * 1024))
-    problems = kind.tree_problems(tree, ())
-    assert len(problems) == bool(ROWS[kind.name].long_symlink)
-    assert ROWS[kind.name].long_symlink in "".join(problems)
+def test_an_appliance_without_its_mkfs_is_told_what_to_install(
+    kind: RootKind, tmp_path: Path
+) -> None:
+    def run(path: str) -> subprocess.CompletedProcess[str]:
+        argv = ["/bin/sh", "-ec", mkfs_check(kind)]
+        return subprocess.run(argv, env={"PATH": path}, capture_output=True, text=True)
 
-
-def test_xfs_and_long_symlinks() -> None:
-    tree = Tree()
-    tree.add(b"/srv/fits", symlink(b"x" * 1023))
-    tree.add(b"/srv/link", symlink(b"x" * 1024))
-    assert ROOT_KINDS["xfs"].tree_problems(tree, ()) == [
-        "/srv/link is a symlink of 1024 bytes; in XFS the longest has 1023"
-    ]
+    assert run("/usr/sbin:/sbin").returncode == 0
+    missing = run(str(tmp_path))
+    words = f"the appliance has no mkfs.{kind.name}: install {ROWS[kind.name].package} (Debian)\n"
+    assert (missing.returncode, missing.stderr) == (1, words)
 
 
 @pytest.mark.parametrize("name", ["", "vfat", "ext3", "EXT4"])

@@ -248,6 +248,12 @@ def test_gnu_tar_unpacks_googles_archive(raw: Path, tmp_path: Path) -> None:
     assert (tmp_path / "disk.raw").read_bytes() == raw.read_bytes()
 
 
+@pytest.mark.parametrize("made", FORMATS.values(), ids=str)
+def test_any_time_that_linux_has(raw: Path, tmp_path: Path, made: Format) -> None:
+    """A field that ends earlier has its last time."""
+    make(raw, tmp_path / f"out.{made.endings[0]}", made, epoch=(1 << 63) - 1)
+
+
 def test_dissect_reads_a_vma(raw: Path, tmp_path: Path) -> None:
     """With its check sums; every cluster is there, because Proxmox misses one that is not."""
     out = make(raw, tmp_path / "out.vma", FORMATS["vma"])

@@ -72,9 +72,26 @@ def test_contents_larger_than_ext4_can_hold(
             huge.truncate(17 << 40)
         rows = rows_file(tmp_path, {"source": f"{mount}/huge", "target": "/huge"})
         [line] = refused(system, tmp_path, contents=rows)
+        assert plan(system, tmp_path, contents=rows, file_system="btrfs").demand.data == (
+            plan(system, tmp_path).demand.data
+        )
     finally:
         as_root("umount", mount)
-    assert "huge is larger than the 16 TiB that a file in ext4 can be" in line
+    fault = "is a file of 18691697672192 bytes; in ext4 the largest has 17592186040320"
+    assert line == f"/huge {fault}"
+
+
+def test_xattrs_larger_than_ext4_can_hold(system: System, tmp_path: Path) -> None:
+    """The row is named once, though its pattern finds several files."""
+    (tmp_path / "d").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "d" / name).touch()
+    row = {"source": f"{tmp_path}/d/*", "target": "/", "xattrs": {"user.a": "x" * 5000}}
+    rows = rows_file(tmp_path, {"source": "/etc/passwd", "target": "/p"}, row)
+    assert refused(system, tmp_path, contents=rows) == (
+        "contents, row 2: xattrs are 968 bytes more than ext4 can hold",
+    )
+    plan(system, tmp_path, contents=rows, file_system="btrfs")
 
 
 def test_contents_whose_link_has_xattrs(system: System, tmp_path: Path) -> None:
@@ -89,7 +106,7 @@ def test_a_symlink_too_long_for_xfs(system: System, tmp_path: Path) -> None:
     link.symlink_to("x" * 1024)
     rows = rows_file(tmp_path, {"source": str(link), "target": "/etc/link"})
     assert refused(system, tmp_path, file_system="xfs", contents=rows) == (
-        "/etc/link is a symlink of 1024 bytes; in XFS the longest has 1023",
+        "/etc/link is a symlink of 1024 bytes; in xfs the longest has 1023",
     )
 
 

@@ -17,11 +17,11 @@ from assembler.root.contents import read_contents
 from assembler.root.placing import add_contents
 from assembler.root.rows import Row
 from assembler.store.paths import StoreRoot
+from assembler.tree.linux import XATTR_SIZE_MAX
 from assembler.tree.scan import Scanner
 from assembler.tree.tree import Directory, Node, Tree, regular, symlink
 from tests.support.helpers import directory
 from tests.support.systems import store_path
-from tests.support.trees import LARGEST_XATTR
 
 
 def read(tmp_path: Path, *rows: object) -> list[Row]:
@@ -96,12 +96,11 @@ def test_names_come_from_passwd_and_group_among_the_contents(tmp_path: Path) -> 
     assert (rows[0].uid, rows[0].gid) == (1001, 5)
 
 
-def test_xattrs_that_no_ext4_holds_are_refused(tmp_path: Path) -> None:
-    fits = {"user.note": "x" * LARGEST_XATTR}
-    assert len(read(tmp_path, row(xattrs=fits))[0].xattrs[0][1]) == LARGEST_XATTR
-    too_large = {"user.note": "x" * (LARGEST_XATTR + 100)}
-    [problem] = problems(tmp_path, row(xattrs=too_large))
-    assert "100 bytes more than ext4 can hold" in problem
+def test_xattrs_that_no_linux_holds_are_refused(tmp_path: Path) -> None:
+    fits = {"user.note": "x" * XATTR_SIZE_MAX}
+    assert len(read(tmp_path, row(xattrs=fits))[0].xattrs[0][1]) == XATTR_SIZE_MAX
+    [problem] = problems(tmp_path, row(xattrs={"user.note": "x" * (XATTR_SIZE_MAX + 1)}))
+    assert "user.note: its value has more than the 65536 bytes that Linux allows" in problem
 
 
 def test_a_link_to_a_directory_stands_for_what_is_in_it(tmp_path: Path) -> None:

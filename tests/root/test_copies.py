@@ -1,5 +1,6 @@
 """Store paths in a directory, against nix-store --optimise, stat and diff."""
 
+import errno
 import os
 import shutil
 import stat
@@ -103,6 +104,26 @@ def test_an_optimised_store_stays_optimised(root: Path, source: Path) -> None:
     first, second = (os.stat(root / path[1:] / "d/same") for path in (A, B))
     assert os.path.samestat(first, second)
     assert first.st_nlink == 2
+
+
+def test_a_file_of_more_names_than_the_disk_allows_becomes_several(
+    root: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        os.link(source / A[1:] / "d/same", source / A[1:] / f"same-{number}")
+    link = os.link
+
+    def limited(path: bytes, target: bytes, **options: bool) -> None:
+        if os.stat(path).st_nlink >= 2:
+            raise OSError(errno.EMLINK, os.strerror(errno.EMLINK), path, None, target)
+        link(path, target, **options)
+
+    monkeypatch.setattr(os, "link", limited)
+    copy(root, source)
+    files = [root / A[1:] / name for name in ("d/same", *(f"same-{n}" for n in range(5)))]
+    assert {file.read_bytes() for file in files} == {b"same" * 10_000}
+    assert {file.stat().st_nlink for file in files} == {2}
+    assert len({file.stat().st_ino for file in files}) == 3
 
 
 def test_a_store_that_nix_optimised_itself_is_copied(root: Path, source: Path) -> None:

@@ -18,6 +18,7 @@ from assembler.filesystems.ext4_format import (
     DIRENT,
     EXTENTS_IN_INODE,
     MAX_EXTENT,
+    MAX_LINKS,
     TAIL,
     TAIL_TYPE,
     entry_size,
@@ -26,7 +27,6 @@ from assembler.units import BLOCK
 
 # struct ext2_inode_large: the first 128 bytes, then the 32 that metadata_csum and times need.
 _INODE = struct.Struct("<HHIIIIIHHIII60sIIIIHHHHHHHHIIIIIII")
-MAX_DIR_LINKS = 65000  # EXT4_LINK_MAX; beyond it (feature dir_nlink) the count is kept at 1
 
 # How many blocks to take from the bitmap at once; unused ones are released at the end.
 _RUN = 32768
@@ -218,7 +218,8 @@ class Ext4:
             self._check(
                 write(self._fs, number, self._ffi.from_buffer(block), 0, ino), "a directory"
             )
-        links = 1 if about.links > MAX_DIR_LINKS else about.links
+        # With more subdirectories (feature dir_nlink) the count is kept at 1.
+        links = 1 if about.links > MAX_LINKS else about.links
         self.write_inode(ino, about._replace(links=links), len(blocks) * BLOCK, mapped(physical))
 
     def forget_root_block(self) -> None:

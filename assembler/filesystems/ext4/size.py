@@ -17,7 +17,8 @@ from assembler.units import BLOCK, MIB, ceil_div
 
 _BLOCKS_PER_GROUP = 8 * BLOCK  # one bitmap block
 _INODES_PER_GROUP = 8 * BLOCK
-_INODES_PER_BLOCK = BLOCK // 256
+_INODE = 256  # bytes
+_INODES_PER_BLOCK = BLOCK // _INODE
 _DESCRIPTORS_PER_BLOCK = BLOCK // 64  # 64-byte group descriptors, by the feature 64bit
 _MAX_RESERVED = BLOCK // 4  # the block pointers in the resize inode's one indirect block
 _MAX_BLOCKS_32 = 0xFFFF_FFFF  # how far mke2fs reserves room for the descriptors to grow
@@ -49,6 +50,8 @@ _JOURNAL_STEPS = (
 
 class Ext4Sizes:
     """How large an ext4 must be for a tree; see `kind.Sizes`."""
+
+    inode = _INODE  # in a table, which is a hole where no inode is used
 
     def least(self, demand: Demand) -> int:
         """The size below which a tree does not fit."""

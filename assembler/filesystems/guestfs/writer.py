@@ -106,11 +106,20 @@ def _missing(kind: RootKind) -> str:
     )
 
 
+def mkfs_check(kind: RootKind) -> str:
+    """A shell command that fails, with the remedy, if there is no program to make a kind."""
+    mkfs = f"mkfs.{kind.name}"
+    remedy = f"install {kind.appliance_package} (Debian)"
+    report = f'echo "the appliance has no {mkfs}: {remedy}" >&2'
+    return f"command -v {mkfs} > /dev/null || {{ {report}; exit 1; }}"
+
+
 def _make(appliance: Appliance, kind: RootKind, target: RootFileSystem) -> None:
     """Make the file system with its subvolumes, and mount it."""
     lines = [
         f"modprobe {kind.name} 2>/dev/null || :",
         f"grep -qw {kind.name} /proc/filesystems || {{ {_missing(kind)}; exit 1; }}",
+        mkfs_check(kind),
         *kind.make(target, device(target.partition)),
         *mount(target.partition, kind.name, target.subvolumes, kind.mount_options),
     ]
