@@ -55,6 +55,17 @@ def test_classes_have_names_of_their_own() -> None:
     assert [name for name, count in names.items() if count > 1] == []
 
 
+def test_each_file_of_tests_has_its_reason() -> None:
+    """Without this test, nobody knows which tests may go when the program changes."""
+    files = [*REPOSITORY.glob("tests/**/test_*.py"), *REPOSITORY.glob("vm-tests/test_*.py")]
+    silent = [
+        str(file)
+        for file in files
+        if "\nWithout these tests, " not in (ast.get_docstring(parsed(file)) or "")
+    ]
+    assert silent == []
+
+
 def test_only_the_command_line_names_its_flags() -> None:
     """A Python user knows no flags; `errors.Setting` names a setting for both."""
     parsers = (assemble_parser(), prepare_root_parser(), check_image_parser())

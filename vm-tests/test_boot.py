@@ -1,6 +1,8 @@
 """The demo system, assembled by an unprivileged user, boots and is whole.
 
 test_nix.py hashes the files of a larger image in the machine, which takes longest.
+
+Without these tests, an image that every checker accepts can fail to boot.
 """
 
 import os

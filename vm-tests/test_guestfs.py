@@ -1,4 +1,7 @@
-"""The demo system boots where an appliance wrote it, or where it installed its own boot loader."""
+"""The demo system boots where an appliance wrote it, or where it installed its own boot loader.
+
+Without these tests, an image that was written in an appliance can fail to boot.
+"""
 
 import os
 import re

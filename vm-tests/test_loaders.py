@@ -1,4 +1,8 @@
-"""GRUB starts on every firmware and table, and reads its menu; nothing else is on these disks."""
+"""GRUB starts on every firmware and table, and reads its menu; nothing else is on these disks.
+
+Without these tests, a firmware can fail to start GRUB, or start an unsigned one in spite of Secure
+Boot.
+"""
 
 import subprocess
 from collections.abc import Mapping

@@ -2,6 +2,8 @@
 
 Each time the system's own installer finds nothing to install, and writes the menu that is there:
 this tool makes what the installer would have made. On some disks the installer then takes over.
+
+Without these tests, a disk can fail to boot with one firmware, or with any after the first rebuild.
 """
 
 import json

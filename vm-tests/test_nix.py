@@ -2,6 +2,9 @@
 
 The tests share one boot of an image that has the build-time closure, in this order; each can also
 run alone.
+
+Without these tests, Nix on the machine can find its store damaged, or need the network for a
+rebuild.
 """
 
 import json

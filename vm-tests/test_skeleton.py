@@ -1,4 +1,7 @@
-"""Nix in the booted machine finds the generations, the channel and the configuration."""
+"""Nix in the booted machine finds the generations, the channel and the configuration.
+
+Without these tests, a machine can lack its older generations, its channel or its configuration.
+"""
 
 import re
 import subprocess

@@ -1,4 +1,7 @@
-"""Core images are read back as grub-mkimage made them, and damaged ones are refused."""
+"""Core images are read back as grub-mkimage made them, and damaged ones are refused.
+
+Without these tests, a disk whose GRUB is damaged can pass the check, or keep it busy for minutes.
+"""
 
 import shlex
 import struct

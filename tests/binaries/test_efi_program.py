@@ -1,4 +1,7 @@
-"""EFI programs of the host: their machine and signature, as the tools that sign them see it."""
+"""EFI programs of the host: their machine and signature, as the tools that sign them see it.
+
+Without these tests, an unsigned program can pass as a signed one, and Secure Boot refuses the disk.
+"""
 
 import struct
 from pathlib import Path

@@ -1,4 +1,8 @@
-"""Kernels and initial RAM disks, made by the programs that make real ones."""
+"""Kernels and initial RAM disks, made by the programs that make real ones.
+
+Without these tests, a kernel or an initrd that was cut short can pass the check, and the machine
+does not start.
+"""
 
 import gzip
 import random

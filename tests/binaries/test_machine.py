@@ -1,4 +1,8 @@
-"""The names of machines in GRUB, UEFI, Linux and Nix belong together."""
+"""The names of machines in GRUB, UEFI, Linux and Nix belong together.
+
+Without these tests, an image can get a boot program under a name that the firmware does not look
+for.
+"""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""The headers of EFI programs, as binutils reads them."""
+"""The headers of EFI programs, as binutils reads them.
+
+Without these tests, a damaged EFI program can end check-image in a traceback, or pass its check.
+"""
 
 import re
 from pathlib import Path

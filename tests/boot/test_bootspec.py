@@ -1,4 +1,7 @@
-"""Bootspecs: a good one is read whole, and each fault of a bad one is one line."""
+"""Bootspecs: a good one is read whole, and each fault of a bad one is one line.
+
+Without these tests, a system with a wrong bootspec can become an image whose menu cannot start it.
+"""
 
 import gzip
 import json

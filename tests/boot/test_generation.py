@@ -1,4 +1,7 @@
-"""Generations are those that NixOS lists in a menu, with its titles and dates."""
+"""Generations are those that NixOS lists in a menu, with its titles and dates.
+
+Without these tests, a generation can be missing in the boot menu, or have the wrong title there.
+"""
 
 import logging
 from dataclasses import replace

@@ -1,4 +1,7 @@
-"""GRUB is found where distributions and nixpkgs install it, and its core images are built alike."""
+"""GRUB is found where distributions and nixpkgs install it, and its core images are built alike.
+
+Without these tests, GRUB can start with modules of another version, or without one that it needs.
+"""
 
 import logging
 import os

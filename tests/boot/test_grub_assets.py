@@ -1,4 +1,7 @@
-"""Files that GRUB's menu shows: a theme is copied with all its files, and no link leads out."""
+"""Files that GRUB's menu shows: a theme is copied with all its files, and no link leads out.
+
+Without these tests, a theme can lack pictures, or take files of this host into the image.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""The boot code for BIOS has the bytes that grub-bios-setup writes."""
+"""The boot code for BIOS has the bytes that grub-bios-setup writes.
+
+Without these tests, a machine with BIOS can stop before GRUB shows anything.
+"""
 
 import tempfile
 from dataclasses import replace

@@ -1,4 +1,8 @@
-"""The settings of boot.loader.grub are read from the closure; wrong ones are refused."""
+"""The settings of boot.loader.grub are read from the closure; wrong ones are refused.
+
+Without these tests, a menu that asks for a password on NixOS can be open in the image, or have
+other settings.
+"""
 
 import logging
 from pathlib import Path

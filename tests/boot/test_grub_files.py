@@ -1,4 +1,8 @@
-"""The files in /boot are those that install-grub.pl writes, with its names and modes."""
+"""The files in /boot are those that install-grub.pl writes, with its names and modes.
+
+Without these tests, GRUB can lack a kernel in /boot, or be installed once more at the first
+rebuild.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,8 @@
-"""The menu has the commands that install-grub.pl writes, and grub-script-check accepts it."""
+"""The menu has the commands that install-grub.pl writes, and grub-script-check accepts it.
+
+Without these tests, an image can start another entry, or with other parameters, than after its
+first rebuild.
+"""
 
 import shlex
 from dataclasses import replace

@@ -1,4 +1,8 @@
-"""Kernel parameters pass GRUB's shell unchanged, as they do with NixOS."""
+"""Kernel parameters pass GRUB's shell unchanged, as they do with NixOS.
+
+Without these tests, GRUB can split a kernel parameter or leave its quotes out, and the kernel gets
+another one.
+"""
 
 import re
 import shlex

@@ -1,4 +1,7 @@
-"""Settings that Nix writes as XML are read with the types that they had."""
+"""Settings that Nix writes as XML are read with the types that they had.
+
+Without these tests, a setting of the wrong type can get into the menu as another value.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,7 @@
-"""The boot loader of a system is found by the program that installs it."""
+"""The boot loader of a system is found by the program that installs it.
+
+Without these tests, an image can get another boot loader than the one of its system.
+"""
 
 import json
 from pathlib import Path

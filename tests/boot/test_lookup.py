@@ -1,4 +1,7 @@
-"""Paths in a closure: links are followed as in the image, and never to files of the host."""
+"""Paths in a closure: links are followed as in the image, and never to files of the host.
+
+Without these tests, a link in the closure can bring a file of this host into the image.
+"""
 
 import os
 from pathlib import Path

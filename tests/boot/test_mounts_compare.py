@@ -1,4 +1,8 @@
-"""A system's mounts give the disk its names, or are refused if the disk cannot have them."""
+"""A system's mounts give the disk its names, or are refused if the disk cannot have them.
+
+Without these tests, a machine can wait at boot for a disk or a partition that its image does not
+have.
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,8 @@
-"""How fstab and `root=` name devices."""
+"""How fstab and `root=` name devices.
+
+Without these tests, a device of another disk can be taken for the image's own, and the machine
+waits for it.
+"""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,7 @@
-"""What a system mounts is read from its fstab and its kernel parameters."""
+"""What a system mounts is read from its fstab and its kernel parameters.
+
+Without these tests, a mount of the system can be overlooked, and its image lacks the partition.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,8 @@
-"""The names that are accepted are those that the tools can write and find again."""
+"""The names that are accepted are those that the tools can write and find again.
+
+Without these tests, a label can be accepted that mkfs cuts, or that the machine does not find at
+boot.
+"""
 
 import subprocess
 from pathlib import Path

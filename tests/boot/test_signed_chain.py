@@ -1,4 +1,8 @@
-"""Signed EFI programs: each is where its predecessor looks for it, and wrong sets are refused."""
+"""Signed EFI programs: each is where its predecessor looks for it, and wrong sets are refused.
+
+Without these tests, Secure Boot can stop because a program is not where the one before looks for
+it.
+"""
 
 import shutil
 import struct

@@ -1,4 +1,7 @@
-"""The role of an EFI program is read from its content, and from its name only if that fails."""
+"""The role of an EFI program is read from its content, and from its name only if that fails.
+
+Without these tests, a shim can be installed in the place of a GRUB, and Secure Boot stops.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,8 @@
-"""Paths are given from the top level of a btrfs; test_pipeline.py shows that GRUB finds them."""
+"""Paths are given from the top level of a btrfs; test_pipeline.py shows that GRUB finds them.
+
+Without these tests, GRUB can look for its files in the wrong subvolume of a btrfs, and shows no
+menu.
+"""
 
 import pytest
 

@@ -1,4 +1,8 @@
-"""Entries for systemd-boot have the names and lines that its builder in nixpkgs writes."""
+"""Entries for systemd-boot have the names and lines that its builder in nixpkgs writes.
+
+Without these tests, an entry can be missing in the menu, or stay there beside its copy after the
+first rebuild.
+"""
 
 import hashlib
 import posixpath

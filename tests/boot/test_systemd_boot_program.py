@@ -1,4 +1,8 @@
-"""systemd-boot's program is found in the closure, or else on the host."""
+"""systemd-boot's program is found in the closure, or else on the host.
+
+Without these tests, an image can get the host's systemd-boot in place of the system's, or one for
+another machine.
+"""
 
 import shutil
 from collections.abc import Callable

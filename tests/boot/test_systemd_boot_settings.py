@@ -1,4 +1,7 @@
-"""The settings of systemd-boot are read out of its installer, in every shape that it has had."""
+"""The settings of systemd-boot are read out of its installer, in every shape that it has had.
+
+Without these tests, the menu of an image can ignore the timeout and other settings of its system.
+"""
 
 import logging
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""For each kind of image the boot chain is followed, and the first broken link is named."""
+"""For each kind of image the boot chain is followed, and the first broken link is named.
+
+Without these tests, check-image can call an image good that does not boot, or name another cause.
+"""
 
 import json
 import shutil

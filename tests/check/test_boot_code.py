@@ -1,4 +1,7 @@
-"""Boot code for BIOS is compared with GRUB's own files, wherever an image keeps them."""
+"""Boot code for BIOS is compared with GRUB's own files, wherever an image keeps them.
+
+Without these tests, damaged boot code can pass the check, and the machine stops before the menu.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""Of several EFI programs, those that fit the system must boot; others are excused."""
+"""Of several EFI programs, those that fit the system must boot; others are excused.
+
+Without these tests, a good image can be refused because of a program that its machine never starts.
+"""
 
 import struct
 from collections.abc import Mapping

@@ -1,4 +1,7 @@
-"""Damage to EFI programs is found, in signed ones and in others."""
+"""Damage to EFI programs is found, in signed ones and in others.
+
+Without these tests, an EFI program with a changed byte can pass the check.
+"""
 
 import struct
 from collections.abc import Callable

@@ -1,4 +1,7 @@
-"""Only the system's own entries of a menu are followed, whatever else is in it."""
+"""Only the system's own entries of a menu are followed, whatever else is in it.
+
+Without these tests, an entry for another system can make a good image fail the check.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

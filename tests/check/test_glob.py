@@ -1,4 +1,8 @@
-"""Patterns of loader.conf match as in systemd-boot."""
+"""Patterns of loader.conf match as in systemd-boot.
+
+Without these tests, a pattern in loader.conf can select another entry in the check than on the
+machine.
+"""
 
 import time
 from fnmatch import fnmatchcase

@@ -1,4 +1,7 @@
-"""Damage to a GPT is found, also if the checksums are right."""
+"""Damage to a GPT is found, also if the checksums are right.
+
+Without these tests, a damaged GPT can pass the check, and the firmware finds no partition.
+"""
 
 import os
 import struct

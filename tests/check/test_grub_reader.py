@@ -1,4 +1,8 @@
-"""Files are read as GRUB reads them, by its own drivers."""
+"""Files are read as GRUB reads them, by its own drivers.
+
+Without these tests, a damaged image can keep check-image busy for hours, or fill the disk with
+copies.
+"""
 
 import os
 import struct

@@ -1,4 +1,7 @@
-"""Scripts that grub-script-check accepts are parsed, and no other text breaks the parser."""
+"""Scripts that grub-script-check accepts are parsed, and no other text breaks the parser.
+
+Without these tests, a menu that GRUB accepts can be refused, or end check-image in a traceback.
+"""
 
 import subprocess
 import time

@@ -1,4 +1,8 @@
-"""Configurations are run as GRUB runs them, and other parts are noted as not followed."""
+"""Configurations are run as GRUB runs them, and other parts are noted as not followed.
+
+Without these tests, the check can follow a menu in another way than GRUB, and miss a kernel that is
+gone.
+"""
 
 import time
 from collections.abc import Mapping

@@ -1,4 +1,8 @@
-"""Configurations that GRUB's own parser refuses are faults."""
+"""Configurations that GRUB's own parser refuses are faults.
+
+Without these tests, an image whose menu has a syntax error can pass the check, and GRUB shows only
+a prompt.
+"""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""check-image names the damage of images that are damaged on purpose, one fault each."""
+"""check-image names the damage of images that are damaged on purpose, one fault each.
+
+Without these tests, check-image can call a damaged image good.
+"""
 
 import json
 import os

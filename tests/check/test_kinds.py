@@ -1,4 +1,7 @@
-"""check-image names the format of a file that is not a raw image."""
+"""check-image names the format of a file that is not a raw image.
+
+Without these tests, users read that their disk is damaged where the file is only of another format.
+"""
 
 import bz2
 import gzip

@@ -1,4 +1,8 @@
-"""The menu of systemd-boot, and which entry it starts by itself."""
+"""The menu of systemd-boot, and which entry it starts by itself.
+
+Without these tests, the check can look at another entry than the one that systemd-boot starts by
+itself.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Tables that libfdisk wrote are read back, of each kind and size of sector.
 
-Without these tests a table that firmware reads in another way would pass for a good one.
+Without these tests, a table that firmware reads in another way would pass for a good one.
 """
 
 import os

@@ -1,4 +1,7 @@
-"""Damage to file systems is found, also where their own checkers exit with status 0."""
+"""Damage to file systems is found, also where their own checkers exit with status 0.
+
+Without these tests, a damaged file system can pass the check, and the machine finds the damage.
+"""
 
 import struct
 import subprocess

@@ -1,4 +1,7 @@
-"""--help, --version and wrong arguments."""
+"""--help, --version and wrong arguments.
+
+Without these tests, a mistyped option can print a traceback, or a page of help in place of a hint.
+"""
 
 import re
 import subprocess

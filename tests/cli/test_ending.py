@@ -1,4 +1,8 @@
-"""Each way to fail has its message and its exit status."""
+"""Each way to fail has its message and its exit status.
+
+Without these tests, a script cannot tell from the exit status whether the request or the host was
+at fault.
+"""
 
 import io
 import logging

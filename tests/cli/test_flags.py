@@ -1,4 +1,7 @@
-"""The command line shows its flags for the library's settings, in errors and in the log."""
+"""The command line shows its flags for the library's settings, in errors and in the log.
+
+Without these tests, an error can name a setting for which the user finds no option.
+"""
 
 import dataclasses
 import logging

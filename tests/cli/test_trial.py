@@ -1,4 +1,8 @@
-"""QEMU accepts the printed command that boots a finished image."""
+"""QEMU accepts the printed command that boots a finished image.
+
+Without these tests, users who copy the printed command get an error of QEMU, or a machine that does
+not boot.
+"""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Hashes made while data is copied, against `nix-store --dump`."""
+"""Hashes made while data is copied, against `nix-store --dump`.
+
+Without these tests, Nix on the machine can find wrong hashes for its own store.
+"""
 
 import hashlib
 import os

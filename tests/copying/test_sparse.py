@@ -1,4 +1,7 @@
-"""Copies of a part of an image keep their holes, and end where the part ends."""
+"""Copies of a part of an image keep their holes, and end where the part ends.
+
+Without these tests, the check of a large sparse image can fill the disk with zeros.
+"""
 
 import errno
 import os

@@ -1,4 +1,8 @@
-"""Layouts: places and sizes of partitions, against nixpkgs and the rules of firmware."""
+"""Layouts: places and sizes of partitions, against nixpkgs and the rules of firmware.
+
+Without these tests, partitions can overlap, or the firmware does not find the one that it starts
+from.
+"""
 
 from uuid import NAMESPACE_DNS, UUID, uuid5
 

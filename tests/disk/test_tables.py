@@ -1,4 +1,7 @@
-"""Messages list partition tables by what these do."""
+"""Messages list partition tables by what these do.
+
+Without these tests, a message can leave out the partition table that would help the user.
+"""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""Partition tables that libfdisk writes, as sfdisk, sgdisk and libparted read them."""
+"""Partition tables that libfdisk writes, as sfdisk, sgdisk and libparted read them.
+
+Without these tests, the firmware or the kernel can see other partitions than were asked for.
+"""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,8 @@
-"""Trees that do not fit into subvolumes are refused."""
+"""Trees that do not fit into subvolumes are refused.
+
+Without these tests, a hard link between two subvolumes can end the run after minutes, in the
+appliance.
+"""
 
 from assembler.filesystems.btrfs import BTRFS
 from assembler.tree.tree import Tree, regular, symlink

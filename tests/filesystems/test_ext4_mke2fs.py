@@ -1,4 +1,7 @@
-"""mke2fs makes the same empty ext4 each time, with the features that are asked for."""
+"""mke2fs makes the same empty ext4 each time, with the features that are asked for.
+
+Without these tests, the clock or the host's mke2fs.conf can change the image.
+"""
 
 import subprocess
 from pathlib import Path

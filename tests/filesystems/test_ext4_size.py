@@ -1,4 +1,7 @@
-"""The computed size of an ext4 suffices for its tree, and is not much too large."""
+"""The computed size of an ext4 suffices for its tree, and is not much too large.
+
+Without these tests, an image can be too small for its files, or much larger than they need.
+"""
 
 import re
 import subprocess

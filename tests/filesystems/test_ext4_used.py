@@ -1,6 +1,6 @@
 """The used blocks of an ext4 are those that dumpe2fs does not list as free.
 
-Without this test, a block map could leave out data, or copy what nobody needs.
+Without these tests, a block map could leave out data, or copy what nobody needs.
 """
 
 import re

@@ -1,4 +1,7 @@
-"""The direct writer: e2fsck, debugfs, GRUB and the kernel read what it writes."""
+"""The direct writer: e2fsck, debugfs, GRUB and the kernel read what it writes.
+
+Without these tests, files can change or get lost on their way into the image.
+"""
 
 import os
 import shlex

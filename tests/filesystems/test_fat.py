@@ -1,4 +1,7 @@
-"""A FAT has the files that it is given, as mtools and fsck.fat read it, with equal bytes always."""
+"""A FAT has the files that it is given, as mtools and fsck.fat read it, with equal bytes always.
+
+Without these tests, the firmware can fail to read the ESP, or the same input gives other bytes.
+"""
 
 import os
 import re

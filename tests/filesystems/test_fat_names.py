@@ -1,4 +1,7 @@
-"""A FAT gets its names unchanged, or they are refused before anything is written."""
+"""A FAT gets its names unchanged, or they are refused before anything is written.
+
+Without these tests, a menu can name a file that has another name on the FAT.
+"""
 
 import subprocess
 from collections.abc import Sequence

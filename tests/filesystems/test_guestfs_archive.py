@@ -1,4 +1,7 @@
-"""GNU tar reads the archives."""
+"""GNU tar reads the archives.
+
+Without these tests, a name, a hole or an xattr can get lost where an appliance writes the image.
+"""
 
 import os
 import subprocess

@@ -1,4 +1,7 @@
-"""The archive of a tree, unpacked by GNU tar, is the tree."""
+"""The archive of a tree, unpacked by GNU tar, is the tree.
+
+Without these tests, the root that an appliance unpacks can lack files, or hold linked ones twice.
+"""
 
 import os
 import stat

@@ -1,4 +1,7 @@
-"""Each kind of file system has a row in one table: what its own tools accept and refuse."""
+"""Each kind of file system has a row in one table: what its own tools accept and refuse.
+
+Without these tests, a label or a size can be accepted that mkfs refuses later, or shortens.
+"""
 
 import subprocess
 from dataclasses import dataclass

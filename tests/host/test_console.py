@@ -1,4 +1,7 @@
-"""Control characters do not reach a terminal, and streams that fail raise nothing."""
+"""Control characters do not reach a terminal, and streams that fail raise nothing.
+
+Without these tests, a file name in a message can control the user's terminal.
+"""
 
 import io
 import os

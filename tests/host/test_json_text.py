@@ -1,4 +1,7 @@
-"""Mistakes in a user's JSON are named with file and line."""
+"""Mistakes in a user's JSON are named with file and line.
+
+Without these tests, a user searches a whole file for one missing comma.
+"""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""Files that the kernel generates are recognised, wherever they are mounted."""
+"""Files that the kernel generates are recognised, wherever they are mounted.
+
+Without these tests, a file of /proc or /sys can get into an image, empty or different each time.
+"""
 
 import os
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Each place that cannot hold an image is refused before anything is made."""
+"""Each place that cannot hold an image is refused before anything is made.
+
+Without these tests, users wait for a whole image before they learn that it cannot be put there.
+"""
 
 import os
 import subprocess

@@ -1,4 +1,7 @@
-"""The output file is complete, or is what it was before."""
+"""The output file is complete, or is what it was before.
+
+Without these tests, a run that fails can leave half an image in place of a good one.
+"""
 
 import contextlib
 import fcntl

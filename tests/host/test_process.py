@@ -1,4 +1,8 @@
-"""Programs are started in a fixed environment, and failures show the command and its output."""
+"""Programs are started in a fixed environment, and failures show the command and its output.
+
+Without these tests, a tool can behave differently for each user, or fail without a cause that users
+see.
+"""
 
 import errno
 import logging

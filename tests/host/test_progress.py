@@ -1,4 +1,7 @@
-"""Progress is a bar on a terminal, and a line for each step elsewhere."""
+"""Progress is a bar on a terminal, and a line for each step elsewhere.
+
+Without these tests, progress bars can fill a log file, or a full log ends the run.
+"""
 
 import io
 import os

@@ -1,4 +1,7 @@
-"""Only regular files are read: a FIFO or a device in their place does not stop the program."""
+"""Only regular files are read: a FIFO or a device in their place does not stop the program.
+
+Without these tests, a FIFO in place of a file can make the program wait for ever.
+"""
 
 import os
 import socket

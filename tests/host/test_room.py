@@ -1,4 +1,7 @@
-"""Free room is compared with the need before the first byte, and a full disk is named."""
+"""Free room is compared with the need before the first byte, and a full disk is named.
+
+Without these tests, a run can fail after minutes because a disk is full, and not name the disk.
+"""
 
 import os
 import re

@@ -1,4 +1,7 @@
-"""Scratch directories are removed at the end of a run, or by the next run."""
+"""Scratch directories are removed at the end of a run, or by the next run.
+
+Without these tests, runs that were killed fill TMPDIR, or a run removes the files of another.
+"""
 
 import os
 import signal

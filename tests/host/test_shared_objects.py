@@ -1,4 +1,8 @@
-"""C libraries are loaded, and an absent one is an error with its packages."""
+"""C libraries are loaded, and an absent one is an error with its packages.
+
+Without these tests, a missing C library ends the command in a traceback, without the package to
+install.
+"""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""Text for people has no control characters."""
+"""Text for people has no control characters.
+
+Without these tests, a name from an image can move the cursor of the user's terminal, or add a line.
+"""
 
 import pytest
 from hypothesis import given

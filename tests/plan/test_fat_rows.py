@@ -1,4 +1,7 @@
-"""Contents below a mount go onto the FAT of the disk, or are reported as hidden."""
+"""Contents below a mount go onto the FAT of the disk, or are reported as hidden.
+
+Without these tests, a file of --contents can lie below a mount, where the machine never sees it.
+"""
 
 import logging
 from collections.abc import Sequence

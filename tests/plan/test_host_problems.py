@@ -1,4 +1,7 @@
-"""Files, directories and tools that a request lacks on this host are reported."""
+"""Files, directories and tools that a request lacks on this host are reported.
+
+Without these tests, a wrong path can end in a traceback, or in an error after minutes of work.
+"""
 
 import os
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""UUIDs and serial numbers depend on the input, and on nothing else."""
+"""UUIDs and serial numbers depend on the input, and on nothing else.
+
+Without these tests, two builds of one system can get different UUIDs, or two file systems the same.
+"""
 
 from collections.abc import Sequence
 from uuid import RFC_4122

@@ -1,4 +1,8 @@
-"""The settings and the mounts of all systems in the image decide the names of the disk."""
+"""The settings and the mounts of all systems in the image decide the names of the disk.
+
+Without these tests, a disk can have another label or UUID than its system mounts, and does not
+boot.
+"""
 
 import logging
 from pathlib import Path

@@ -1,6 +1,8 @@
 """What a request is refused for, once all that it names is looked up.
 
 tests/commands/test_assemble.py has how the command shows a refusal.
+
+Without these tests, an image that cannot boot can be made, or users learn of one problem a run.
 """
 
 from pathlib import Path

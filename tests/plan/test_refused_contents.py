@@ -1,4 +1,8 @@
-"""Contents that cannot be in an image are refused after everything is looked up."""
+"""Contents that cannot be in an image are refused after everything is looked up.
+
+Without these tests, users learn of a file that cannot be in the image only when half of it is
+written.
+"""
 
 from pathlib import Path
 

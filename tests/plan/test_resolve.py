@@ -1,4 +1,8 @@
-"""The system decides what the user left open."""
+"""The system decides what the user left open.
+
+Without these tests, an image can get a boot loader or a partition table that its system is not
+configured for.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,7 @@
-"""Every file of a boot loader is where the firmware, GRUB or systemd-boot looks for it."""
+"""Every file of a boot loader is where the firmware, GRUB or systemd-boot looks for it.
+
+Without these tests, a kernel or a menu can be on a partition where nothing looks for it.
+"""
 
 import json
 import re

@@ -1,4 +1,7 @@
-"""The users and groups of a system, wherever its closure has them."""
+"""The users and groups of a system, wherever its closure has them.
+
+Without these tests, files of --contents can belong to another user on the machine than was named.
+"""
 
 import json
 from collections.abc import Sequence

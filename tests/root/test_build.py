@@ -1,4 +1,8 @@
-"""The whole Tree: every inode with the owner it will have."""
+"""The whole Tree: every inode with the owner it will have.
+
+Without these tests, a file can have the wrong owner, and Nix or a service on the machine refuses
+it.
+"""
 
 from pathlib import Path
 

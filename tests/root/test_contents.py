@@ -1,4 +1,8 @@
-"""Contents: accepted rows get into the tree, and all problems of others are reported at once."""
+"""Contents: accepted rows get into the tree, and all problems of others are reported at once.
+
+Without these tests, files of --contents can be missing in the image, or replace those of the
+system.
+"""
 
 import json
 import os

@@ -1,4 +1,8 @@
-"""Store paths in a directory, against nix-store --optimise, stat and diff."""
+"""Store paths in a directory, against nix-store --optimise, stat and diff.
+
+Without these tests, a prepared root can hold incomplete store paths, or a copy can change its
+source.
+"""
 
 import errno
 import os

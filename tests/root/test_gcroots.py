@@ -1,4 +1,7 @@
-"""Garbage-collector roots keep alive what they should, as Nix lists it."""
+"""Garbage-collector roots keep alive what they should, as Nix lists it.
+
+Without these tests, the first garbage collection on the machine can remove what the user added.
+"""
 
 from itertools import pairwise
 from pathlib import Path, PurePosixPath

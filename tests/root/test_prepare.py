@@ -1,4 +1,8 @@
-"""prepare_root, against stat, find and nix-store."""
+"""prepare_root, against stat, find and nix-store.
+
+Without these tests, a second run of prepare-root can remove a user's files, or follow a link out of
+the root.
+"""
 
 import os
 import shutil

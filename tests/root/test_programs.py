@@ -1,4 +1,7 @@
-"""The programs outside the store, in stores below a directory."""
+"""The programs outside the store, in stores below a directory.
+
+Without these tests, a machine can lack /bin/sh or /usr/bin/env, and its scripts fail.
+"""
 
 import json
 import logging

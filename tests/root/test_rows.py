@@ -1,4 +1,7 @@
-"""What the rows of contents put at a path."""
+"""What the rows of contents put at a path.
+
+Without these tests, a file that the contents bring can be ignored, such as their passwd.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,8 @@
-"""The skeleton: complete in itself, and what Nix expects."""
+"""The skeleton: complete in itself, and what Nix expects.
+
+Without these tests, Nix on the machine can fail to list generations, or a directory has the wrong
+mode.
+"""
 
 import posixpath
 from collections.abc import Sequence

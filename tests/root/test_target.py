@@ -1,4 +1,7 @@
-"""prepare-root fills only suitable directories, and recognises one that it left incomplete."""
+"""prepare-root fills only suitable directories, and recognises one that it left incomplete.
+
+Without these tests, prepare-root can fill the wrong directory, even the root of this machine.
+"""
 
 import os
 import subprocess

@@ -2,6 +2,8 @@
 
 What later releases print is written down here as their manual has it: nix.dev/manual/nix/2.33,
 protocols/json/store-object-info and protocols/json/hash.
+
+Without these tests, a closure that is described in JSON can be refused, or get wrong hashes.
 """
 
 import json

@@ -1,4 +1,7 @@
-"""The build-time closure, against what nix-store lists."""
+"""The build-time closure, against what nix-store lists.
+
+Without these tests, a machine with --include-build-deps can fail to rebuild its system offline.
+"""
 
 from pathlib import Path
 

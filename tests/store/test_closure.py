@@ -1,4 +1,7 @@
-"""Closures out of their sources."""
+"""Closures out of their sources.
+
+Without these tests, an image can lack store paths, and its programs fail when they start.
+"""
 
 import os
 from pathlib import Path

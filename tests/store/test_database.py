@@ -1,4 +1,7 @@
-"""The Nix database, against nix-store and sqlite3."""
+"""The Nix database, against nix-store and sqlite3.
+
+Without these tests, Nix on the machine can miss store paths, or the same input gives other bytes.
+"""
 
 import os
 import random

@@ -1,4 +1,8 @@
-"""Outputs of derivations, against what Nix reads in them."""
+"""Outputs of derivations, against what Nix reads in them.
+
+Without these tests, Nix on the machine can fail to find what a derivation has built, and builds it
+again.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""Exports, made and taken by `nix-store` itself."""
+"""Exports, made and taken by `nix-store` itself.
+
+Without these tests, a damaged export can become an image without a warning.
+"""
 
 import os
 import re

@@ -1,4 +1,7 @@
-"""What leads to a store path, as Nix's own tools follow it."""
+"""What leads to a store path, as Nix's own tools follow it.
+
+Without these tests, `./result` or a profile can be refused as a system, or lead to another one.
+"""
 
 import os
 import subprocess

@@ -1,4 +1,7 @@
-"""Asking Nix, against what nix-store itself says."""
+"""Asking Nix, against what nix-store itself says.
+
+Without these tests, a closure out of the live store can be incomplete, or have wrong hashes.
+"""
 
 from pathlib import Path
 

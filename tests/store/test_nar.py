@@ -1,4 +1,8 @@
-"""NARs taken apart, against `nix-store --dump` and `nix-store --restore`."""
+"""NARs taken apart, against `nix-store --dump` and `nix-store --restore`.
+
+Without these tests, a damaged export can be accepted, or its files differ from those that Nix would
+unpack.
+"""
 
 import hashlib
 import io

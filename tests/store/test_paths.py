@@ -1,4 +1,8 @@
-"""Store paths, against Nix itself, and links as the image will follow them."""
+"""Store paths, against Nix itself, and links as the image will follow them.
+
+Without these tests, a path can be taken for another store path, or a link in it leads to files of
+this host.
+"""
 
 import os
 import subprocess

@@ -1,4 +1,7 @@
-"""Registrations and hashes, against nix-store and nix-hash."""
+"""Registrations and hashes, against nix-store and nix-hash.
+
+Without these tests, a registration that was cut short can give an image that lacks store paths.
+"""
 
 import base64
 import string

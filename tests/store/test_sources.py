@@ -1,4 +1,8 @@
-"""The kind of a closure source is recognised by its content."""
+"""The kind of a closure source is recognised by its content.
+
+Without these tests, a closure can be refused because of the name of its file, or be read as another
+kind.
+"""
 
 import bz2
 import gzip

@@ -1,4 +1,8 @@
-"""A stream gives the same bytes from a file and from a pipe, in pieces of any size."""
+"""A stream gives the same bytes from a file and from a pipe, in pieces of any size.
+
+Without these tests, an export out of a pipe can give another image than its file, or fill the
+memory.
+"""
 
 import hashlib
 import io

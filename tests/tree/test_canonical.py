@@ -1,4 +1,8 @@
-"""Modes and times of store paths, against stat."""
+"""Modes and times of store paths, against stat.
+
+Without these tests, store paths of a prepared root can have other modes and times than Nix gives
+them.
+"""
 
 import os
 from pathlib import Path

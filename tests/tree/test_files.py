@@ -1,4 +1,7 @@
-"""Files of store paths out of a store, an export that stays, and an export that was unpacked."""
+"""Files of store paths out of a store, an export that stays, and an export that was unpacked.
+
+Without these tests, an image can depend on whether its closure is in a store, a file or a pipe.
+"""
 
 import os
 import stat

@@ -1,4 +1,8 @@
-"""Modes of contents, against chmod itself."""
+"""Modes of contents, against chmod itself.
+
+Without these tests, a mode in --contents can open a secret file to others, as it means something
+else to chmod.
+"""
 
 import stat
 import subprocess

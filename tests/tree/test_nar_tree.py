@@ -1,4 +1,8 @@
-"""The trees of an export, against those of the store and what Nix registered."""
+"""The trees of an export, against those of the store and what Nix registered.
+
+Without these tests, an image from an export can differ from one from the store, or take minutes to
+plan.
+"""
 
 import os
 import time

@@ -1,4 +1,8 @@
-"""Exports unpacked, against `nix-store --restore` and Nix's own modes and times."""
+"""Exports unpacked, against `nix-store --restore` and Nix's own modes and times.
+
+Without these tests, an export can write outside of the root that it fills, or leave half a store
+path there.
+"""
 
 import hashlib
 import os

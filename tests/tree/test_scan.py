@@ -1,4 +1,7 @@
-"""Scanning host directories, against os.walk, lstat and the kernel's view of holes."""
+"""Scanning host directories, against os.walk, lstat and the kernel's view of holes.
+
+Without these tests, hard links, holes or xattrs of the sources can get lost in the image.
+"""
 
 import os
 import socket
