@@ -1,4 +1,7 @@
-"""A root that becomes larger than its file system can be is refused before anything is made."""
+"""A root that becomes larger than its file system can be is refused before anything is made.
+
+Without these tests, users learn of a root that is too large from mkfs, in the middle of a run.
+"""
 
 from pathlib import Path
 
