@@ -1,6 +1,6 @@
 """Read a finished image back, where possible with tools that had no part in writing it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,8 @@ from assembler.check.unpack import unpack
 from assembler.disk.tables import PartitionType
 from assembler.errors import HostError, RequestError, TooSlowError, reason
 from assembler.formats.registry import RAW
-from assembler.formats.targets import TARGETS, size_faults, takes, target_problems
+from assembler.formats.target import Candidate, Start, Weight, findings
+from assembler.formats.targets import TARGETS, target_problems
 from assembler.host.room import require_some_room, temporary, watched
 from assembler.host.scratch import plain_name, scratch_directory
 from assembler.host.temporary import temporary_directory
@@ -78,7 +79,7 @@ def check_image(
         _refuse(unpacked.raw, image, not_raw)
         found = _check(unpacked.raw, image, Path(scratch), bios=bios, efi=efi, boots=boots)
         found = replace(found, formats=unpacked.formats)
-        of_target = [] if target is None else [*_target_faults(target, found)]
+        of_target = [] if target is None else _target_faults(target, found, image)
         found = replace(found, faults=(*unpacked.faults, *found.faults, *of_target))
         if found.faults:  # an incomplete copy looks like a damaged image
             require_some_room(tmp)
@@ -87,15 +88,19 @@ def check_image(
     return replace(found, faults=faults, image=str(image))
 
 
-def _target_faults(name: str, found: Report) -> Iterator[str]:
-    """Where an image is not as its target takes it."""
-    target, made = TARGETS[name], next(iter(found.formats), RAW.name)
-    if not takes(target, made):
-        yield f"{name} takes {' or '.join(target.formats)}, and this is {made}"
-    for fault in size_faults(target, found.size, found.sector_size):
-        yield f"{name} {fault}"
-    if target.needs_bios and not any(chain.firmware == "BIOS" for chain in found.chains):
-        yield f"{name} boots by BIOS, which this disk does not"
+def _target_faults(name: str, found: Report, file: Path) -> list[str]:
+    """Where an image in a file is not as its target takes it."""
+    made = next(iter(found.formats), RAW.name)
+    walked = [chain.firmware for chain in found.chains if not chain.fault]
+    image = Candidate(
+        format=made,
+        file=(made, file.stat().st_size),
+        size=found.size,
+        sector_size=found.sector_size,
+        starts={start for start in Start for one in walked if one.startswith(start)} or None,
+    )
+    found_out = findings(TARGETS[name], image)
+    return [f"{name} {one.words}" for one in found_out if one.weight is not Weight.HINT]
 
 
 def _refuse(file: Path, image: Path, look: Callable[[Path], str]) -> None:

@@ -1,91 +1,108 @@
-"""Where an image is to run: what each taker asks of it, as data.
+"""Where an image is to run: the facts of each taker.
 
-A target gives the settings that the user leaves open, and rules for what is made.
+A target gives the settings that the user leaves open, and `target.py` has the rules for what is
+made.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from assembler.disk.tables import Table
 from assembler.errors import Message, Setting
-from assembler.formats.registry import FORMATS
-from assembler.units import GIB, MIB, SECTOR, TIB, format_size
+from assembler.formats.target import Start, Target
+from assembler.units import GIB, MIB, TIB
 
-_SERIAL = "console=ttyS0"
+_X86, _ARM = "x86_64-linux", "aarch64-linux"
+# Machines whose serial port is seen, with the name that Linux gives it: QEMU's virt has a PL011.
+_SERIAL_X86 = {_X86: "ttyS0"}
+_SERIAL = {_X86: "ttyS0", _ARM: "ttyAMA0"}
+_SERIAL_S0 = {_X86: "ttyS0", _ARM: "ttyS0"}
+_SCREEN_X86 = {_X86: ""}  # whose screen is seen
+_FIRMWARE = {Start.BIOS: "", Start.UEFI: ""}
+_QCOW2 = ("qcow2", "qcow2-compressed")
+_VMDK = ("vmdk", "vmdk-stream")
 _GB = 1000**3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """A taker of images. Sizes are in bytes; None and empty are what it does not care for."""
-
-    formats: tuple[str, ...]  # that it takes; the first one is made
-    table: Table | None = None
-    boot_loader: str | None = None
-    unit: int = 1  # of the disk's size
-    largest: int | None = None  # the disk
-    largest_data: Mapping[str, int] | None = None  # by format, what may be in the disk
-    console: str = ""  # the kernel parameter without which nothing is seen
-    has_large_sectors: bool = False
-    is_x86: bool = False  # whether it has machines of x86-64 only
-    needs_bios: bool = False
-    has_info: bool = False  # whether its upload tools read an image-info.json
-
 
 TARGETS: Mapping[str, Target] = {
     # AWS, "VM Import/Export requirements" and "Troubleshoot instances with the serial console";
     # coldsnap and nixpkgs' upload-ami read the sidecar.
     "amazon": Target(
         formats=("vhd", "raw", "vmdk-stream"),
+        machines=_SERIAL_S0,
+        starts=_FIRMWARE,
         unit=MIB,
         largest=2040 * GIB,
-        console=_SERIAL,
         has_info=True,
     ),
     # Microsoft, "Prepare Linux for imaging": fixed VHD, whole MiB, 2 TiB for the OS disk.
-    "azure": Target(formats=("vhd",), unit=MIB, largest=2040 * GIB, console=_SERIAL),
+    "azure": Target(
+        formats=("vhd",), machines=_SERIAL, starts=_FIRMWARE, unit=MIB, largest=2040 * GIB
+    ),
     # Google, "Manually import boot disks": disk.raw in a tar.gz, whole GiB.
-    "google-compute": Target(formats=("gce",), unit=GIB, largest=2 * TIB, console=_SERIAL),
+    "google-compute": Target(
+        formats=("gce",), machines=_SERIAL_S0, starts=_FIRMWARE, unit=GIB, largest=2 * TIB
+    ),
     # DigitalOcean, "Custom Images Limits": raw with a table, gzip, less than 100 GB.
     "digital-ocean": Target(
-        formats=("raw.gz", "qcow2", "vhdx", "vdi", "vmdk", "raw"),
+        formats=("raw.gz", *_QCOW2, "vhdx", "vdi", *_VMDK, "raw"),
+        machines=_SCREEN_X86,
+        starts={Start.BIOS: ""},
         largest=100 * _GB - 1,
-        is_x86=True,
-        needs_bios=True,
     ),
     # hcloud-upload-image: raw of any size, compressed; a QCOW2 must fit into a RAM disk.
     "hetzner": Target(
-        formats=("raw.xz", "raw", "raw.zst", "qcow2"),
-        largest_data={"qcow2": 960 * MIB},
-        console=_SERIAL,
+        formats=("raw.xz", "raw", "raw.zst", *_QCOW2),
+        machines=_SERIAL,
+        starts=_FIRMWARE,
+        largest_files=dict.fromkeys(_QCOW2, 960 * MIB),
     ),
-    # Linode, "Image Upload": raw, gzip, at most 5 GB; Linode's own GRUB reads the menu.
+    # Linode, "Upload an Image": raw, gzip, at most 5 GB; "Images": a disk of 6 GB. Linode's own
+    # GRUB reads the menu of a disk without a partition table.
     "linode": Target(
         formats=("raw.gz",),
+        machines=_SERIAL_X86,
+        starts={Start.MENU: "", Start.BIOS: "if the kernel of its configuration is Direct Disk"},
         table=Table.NONE,
         boot_loader="grub",
         largest=6 * _GB,
-        console=_SERIAL,
-        is_x86=True,
+        largest_files={"raw.gz": 5 * _GB},
     ),
     # Oracle, "Importing Custom Linux Images": QCOW2 or VMDK, at most 400 GB.
-    "oci": Target(formats=("qcow2", "vmdk"), largest=400 * _GB, console=_SERIAL),
+    "oci": Target(formats=(*_QCOW2, *_VMDK), machines=_SERIAL, starts=_FIRMWARE, largest=400 * _GB),
     # OpenStack, Virtual Machine Image Guide: "Disk and container formats", serial console log.
     "openstack": Target(
-        formats=("qcow2", "raw", "vmdk", "vhd", "vhdx", "vdi", "ova"), console=_SERIAL
+        formats=(*_QCOW2, "raw", *_VMDK, "vhd", "vhdx", "vdi", "ova"),
+        machines=_SERIAL,
+        starts=_FIRMWARE,
     ),
     # KubeVirt, "Containerized Data Importer": QCOW2 or raw; `virtctl console` is a serial port.
-    "kubevirt": Target(formats=("qcow2", "raw", "raw.gz", "raw.xz"), console=_SERIAL),
+    "kubevirt": Target(
+        formats=(*_QCOW2, "raw", "raw.gz", "raw.xz"), machines=_SERIAL, starts=_FIRMWARE
+    ),
     # Proxmox, qm(1): `qmrestore`; the machine's settings have serial0.
-    "proxmox": Target(formats=("vma", "qcow2", "raw", "vmdk"), console=_SERIAL),
+    "proxmox": Target(
+        formats=("vma", *_QCOW2, "raw", *_VMDK), machines=_SERIAL_X86, starts=_FIRMWARE
+    ),
     # Microsoft, "Should I create a generation 1 or 2 virtual machine": generation 2 is UEFI.
-    "hyperv": Target(formats=("vhdx",), table=Table.EFI, largest=64 * TIB),
+    "hyperv": Target(
+        formats=("vhdx", "vhd"),
+        machines=_SCREEN_X86,
+        starts={Start.UEFI: "", Start.BIOS: "in machines of generation 1"},
+        format_starts={"vhd": Start.BIOS},
+        table=Table.EFI,
+        largest=64 * TIB,
+    ),
     # VMware, "Virtual Disk Format 5.0".
-    "vmware": Target(formats=("vmdk", "ova"), largest=62 * TIB, is_x86=True),
+    "vmware": Target(
+        formats=(*_VMDK, "ova"), machines=_SCREEN_X86, starts=_FIRMWARE, largest=62 * TIB
+    ),
     # VirtualBox, user manual, "Importing and Exporting Virtual Machines".
-    "virtualbox": Target(formats=("ova", "vdi", "vmdk", "vhd"), is_x86=True),
+    "virtualbox": Target(
+        formats=("ova", "vdi", *_VMDK, "vhd"), machines=_SCREEN_X86, starts=_FIRMWARE
+    ),
     # libvirt, "Domain XML format": `virsh console` is a serial port.
-    "libvirt": Target(formats=("qcow2", "raw"), console=_SERIAL, has_large_sectors=True),
+    "libvirt": Target(
+        formats=(*_QCOW2, "raw"), machines=_SERIAL, starts=_FIRMWARE, has_large_sectors=True
+    ),
 }
 
 
@@ -94,20 +111,3 @@ def target_problems(name: str | None) -> list[str]:
     if name is None or name in TARGETS:
         return []
     return [Message(Setting("target", name), f" is none of {', '.join(TARGETS)}")]
-
-
-def takes(target: Target, made: str) -> bool:
-    """Whether a target takes a format. Those that QEMU reads by one driver are the same here."""
-    drivers = {FORMATS[one].driver for one in target.formats} - {""}
-    return made in target.formats or FORMATS[made].driver in drivers
-
-
-def size_faults(target: Target, size: int, sector_size: int) -> Iterator[str]:
-    """What a target does not take of a disk of `size` bytes; the ends of a sentence."""
-    if size % target.unit:
-        yield f"takes disks of a whole number of {format_size(target.unit)}, not {size} bytes"
-    if target.largest is not None and size > target.largest:
-        most = format_size(target.largest)
-        yield f"takes disks of {most} at most, and this one has {format_size(size)}"
-    if sector_size != SECTOR and not target.has_large_sectors:
-        yield f"has disks with sectors of {SECTOR} bytes, not {sector_size}"

@@ -1,7 +1,12 @@
-"""VMDK that grows, for VMware. Source: VMware, "Virtual Disk Format 5.0", "The Descriptor File"."""
+"""VMDK that grows, for VMware.
+
+Source: VMware, "Virtual Disk Format 5.0", "The Descriptor File" and "Hosted Sparse Extent Header".
+"""
 
 import re
-from typing import BinaryIO
+import struct
+from pathlib import Path
+from typing import BinaryIO, ClassVar
 
 from assembler.formats.format import Disk
 from assembler.formats.qemu_img import QemuFormat
@@ -9,6 +14,8 @@ from assembler.units import KIB
 
 _HEAD = 64 * KIB  # bytes, which hold the descriptor, and zeros after it
 _MARK = b"# Disk DescriptorFile"
+_FLAGS = slice(8, 12)
+_COMPRESSED = 1 << 16
 _CONTENT_ID = re.compile(rb"^CID=[0-9a-f]{1,8}$", re.MULTILINE)
 
 
@@ -23,6 +30,15 @@ class Vmdk(QemuFormat):
     has_large_sectors = False
     options = ("-o", "subformat=monolithicSparse")
     fixed_name = "disk.vmdk"
+    is_stream: ClassVar[bool] = False  # whether it is read from start to end
+
+    def is_in(self, file: Path) -> bool:
+        """Whether a file is a VMDK, and of this kind."""
+        if not super().is_in(file):
+            return False
+        with file.open("rb") as opened:
+            (flags,) = struct.unpack("<I", opened.read(_FLAGS.stop)[_FLAGS])
+        return bool(flags & _COMPRESSED) == self.is_stream
 
     def fix(self, file: BinaryIO, disk: Disk) -> None:
         """Set the content identifier."""

@@ -10,3 +10,4 @@ class StreamVmdk(Vmdk):
     title = "VMDK, stream-optimised"
     options = ("-o", "subformat=streamOptimized")
     compresses = True
+    is_stream = True

@@ -21,10 +21,11 @@ from assembler.plan.identity import Identity
 from assembler.plan.request import Request
 from assembler.plan.root_tree import StagedRoot
 from assembler.plan.sizes import decide_sizes
-from assembler.plan.target import Planned, format_problems
+from assembler.plan.target import size_problems
 from assembler.plan.volumes import make_fats, name_partitions
 from assembler.spec import Spec
 from assembler.tree.tree import Tree
+from assembler.units import BLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +73,13 @@ def make_plan(request: Request, staged: StagedRoot, boot: BootData) -> Plan:
         bootspec=_bootspec(request),
         disks=request.names.disks,
     )
-    problems = format_problems(
-        Planned(
-            spec=spec,
-            layout=layout,
-            demand=demand,
-            architecture=plan.architecture,
-            bootspec=plan.bootspec,
-        )
+    system = plan.bootspec
+    problems = size_problems(
+        spec,
+        layout,
+        demand.blocks * BLOCK,
+        plan.architecture,
+        None if system is None else system.kernel_params,
     )
     problems += [problem for fat in plan.fats for problem in fat_problems(fat)]
     problems += [] if boot.code is None else boot.code.problems(layout)

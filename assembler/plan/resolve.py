@@ -10,6 +10,7 @@ from assembler.boot.no_loader import NoLoader
 from assembler.boot.protocol import Expected
 from assembler.disk.tables import FOR_EFI_ALONE, Table
 from assembler.errors import Message, Setting
+from assembler.plan.target import machine_problems, setting_problems
 from assembler.root.skeleton import current_generation
 from assembler.spec import Spec
 from assembler.store.paths import Store
@@ -43,7 +44,9 @@ class Resolution:
     def problems(self) -> list[str]:
         """One line for each reason why the system does not go with the request."""
         table = self.spec.table
-        problems = self.spec.loader_type.installer_problems(self.installer)
+        if problems := machine_problems(self.spec, self.architecture):
+            return problems  # the rest would be about a machine that there is not
+        problems += self.spec.loader_type.installer_problems(self.installer)
         if self.asked.boot_loader is None and self.asked.partition_table is not Table.NONE:
             problems += loader_problems(self.installer)
         if self.architecture in _EFI_ONLY and table.boots_bios:
@@ -51,7 +54,8 @@ class Resolution:
                 f" is for BIOS, which no machine for {self.architecture} has: take {FOR_EFI_ALONE}"
             )
             problems.append(Message(Setting("partition_table", table), why))
-        return problems + self.spec.boot_problems() + self.expected.problems(table)
+        problems += self.spec.boot_problems() + self.expected.problems(table)
+        return problems + setting_problems(self.spec)
 
     def warn(self) -> None:
         """Warn where another boot loader is taken than the system is configured with."""

@@ -1,73 +1,71 @@
-"""What the target of an image asks of it, compared with the disk that is planned."""
+"""What output format and target ask of an image, compared with what is asked for and planned."""
 
 import logging
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from assembler.boot.bootspec import Bootspec
 from assembler.disk.layout import Layout
 from assembler.errors import Message, Setting
-from assembler.filesystems.demand import Demand
-from assembler.formats.targets import TARGETS, Target, size_faults, takes
+from assembler.formats.target import Candidate, Start, Weight, exact_sizes, findings, starts_of
+from assembler.formats.targets import TARGETS
 from assembler.spec import Spec
-from assembler.units import BLOCK, format_size
 
 log = logging.getLogger(__name__)
 
-_X86 = "x86_64-linux"
-_CONSOLE = re.compile(r"console=(ttyS|ttyAMA|hvc)0\b")  # the serial port, by any driver
+
+def machine_problems(spec: Spec, platform: str) -> list[str]:
+    """One line if the target has no machine for a system's platform, as Nix calls that."""
+    return _problems(spec, Candidate(platform=platform))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """What is known of an image when its disk is laid out."""
+def setting_problems(spec: Spec) -> list[str]:
+    """One line for each setting with which the target takes no disk; `spec` is the resolved one.
 
-    spec: Spec
-    layout: Layout
-    demand: Demand
-    architecture: str
-    bootspec: Bootspec | None
-
-
-def format_problems(planned: Planned) -> list[str]:
-    """One line for each fault of a disk in the eyes of its output format and its target.
-
-    It warns of what the user has asked for otherwise than the target, and of a missing console.
+    It warns of what the user has asked for otherwise than the target.
     """
-    made, layout, asked = planned.spec.output_format, planned.layout, planned.spec.target
-    lines: list[str] = []
+    made = spec.format or spec.output_format.name
+    image = Candidate(format=made, sector_size=spec.sector_size, starts=_starts(spec))
+    return _problems(spec, image)
+
+
+def size_problems(
+    spec: Spec, layout: Layout, data: int, platform: str, kernel_params: Sequence[str] | None
+) -> list[str]:
+    """One line for each reason why a disk is too large for its output format and its target.
+
+    `data` is what goes into the root file system, in bytes. It warns of a missing console.
+    """
+    made, lines = spec.output_format, list[str]()
     if layout.size > made.largest:
-        most, size = format_size(made.largest), format_size(layout.size)
+        size, most = exact_sizes(layout.size, made.largest)
         why = f" holds {most} at most, and the disk has {size}"
         lines.append(Message(Setting("format", made.name), why))
-    if asked is None:
+    image = Candidate(
+        file=None if made.compresses else (made.name, data),  # at least
+        size=layout.size,
+        platform=platform,
+        kernel_params=kernel_params,
+    )
+    return lines + _problems(spec, image)
+
+
+def _problems(spec: Spec, image: Candidate) -> list[str]:
+    """One line for what the target never takes; it warns of the rest, where an option won."""
+    lines = list[str]()
+    if (target := TARGETS.get(spec.target or "")) is None:  # an unknown one is refused elsewhere
         return lines
-    target, name = TARGETS[asked], Setting("target", asked)
-    faults = [*size_faults(target, layout.size, layout.sector_size), *_faults(target, planned)]
-    for warning in _warnings(target, planned):
-        log.warning("%s", Message(name, f" {warning}"))
-    return [*lines, *(Message(name, f" {fault}") for fault in faults)]
+    for finding in findings(target, image):
+        remedy = Message(": ", finding.remedy) if finding.remedy else ""
+        line = Message(Setting("target", spec.target), f" {finding.words}", remedy)
+        if finding.weight is Weight.DISK:
+            lines.append(line)
+        else:
+            log.warning("%s", line)
+    return lines
 
 
-def _faults(target: Target, planned: Planned) -> Iterator[str]:
-    made, table = planned.spec.output_format.name, planned.layout.table
-    if target.is_x86 and planned.architecture != _X86:
-        yield f"has machines for {_X86} only, and the system is for {planned.architecture}"
-    if target.needs_bios and planned.spec.loader_type.boots and not table.boots_bios:
-        yield f"boots by BIOS, which starts no disk with the table {table}"
-    most, data = (target.largest_data or {}).get(made), planned.demand.blocks * BLOCK
-    if most is not None and data > most:
-        words = f"{format_size(most)} at most, and {format_size(data)} go in"
-        yield f"takes a file of the format {made} of {words}: take the format {target.formats[0]}"
-
-
-def _warnings(target: Target, planned: Planned) -> Iterator[str]:
-    made, system = planned.spec.output_format.name, planned.bootspec
-    if not takes(target, made):
-        yield f"takes {' or '.join(target.formats)}, not {made}"
-    if target.console and system and not any(map(_CONSOLE.match, system.kernel_params)):
-        yield (
-            "shows the serial port only, and the system writes nothing there: add "
-            f'"{target.console}" to boot.kernelParams'
-        )
+def _starts(spec: Spec) -> set[Start]:
+    """What can start the disk of a resolved request."""
+    if not spec.loader_type.boots:
+        return set()
+    without = set() if spec.loader_type.starts_by_bios else {Start.BIOS}
+    return starts_of(spec.table) - without

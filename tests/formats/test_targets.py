@@ -14,7 +14,8 @@ from assembler import assemble, check_image
 from assembler.disk.tables import Table
 from assembler.errors import RequestError
 from assembler.formats.registry import FORMATS
-from assembler.formats.targets import TARGETS, size_faults, takes
+from assembler.formats.target import Candidate, findings
+from assembler.formats.targets import TARGETS
 from assembler.spec import RootSpec, Spec
 from assembler.units import GIB, MIB
 from tests.support.helpers import output
@@ -37,7 +38,7 @@ def test_every_target_can_be_made(system: System, tmp_path: Path, name: str) -> 
     made = plan(system, tmp_path, target=name)
     target = TARGETS[name]
     assert made.spec.output_format.name == target.formats[0]
-    assert [*size_faults(target, made.layout.size, 512)] == []
+    assert findings(target, Candidate(size=made.layout.size)) == []
     assert made.layout.table is (target.table or Table.HYBRID)
     assert all(one in FORMATS for one in target.formats)
 
@@ -73,13 +74,17 @@ def test_googles_disk_has_whole_gib(system: System, tmp_path: Path) -> None:
         ),
         (
             {"target": "digital-ocean", "partition_table": Table.EFI},
-            "target digital-ocean boots by BIOS, which starts no disk with the table efi",
+            "target digital-ocean starts disks by BIOS, and this one is for UEFI: take ",
         ),
         (
             {"target": "azure", "sector_size": 4096, "format": "raw"},
             "target azure has disks with sectors of 512 bytes, not 4096",
         ),
-        ({"format": "vhd", "size": 2041 * GIB}, "format vhd holds 2.0 TiB at most, and the disk"),
+        (
+            {"format": "vhd", "size": 2041 * GIB},
+            f"format vhd holds 2.0 TiB ({2040 * GIB} bytes) at most, and the disk has 2.0 TiB "
+            f"({2041 * GIB} bytes)",
+        ),
         (
             {"format": "vdi", "sector_size": 4096},
             "format vdi is for disks with sectors of 512 bytes, not sector_size 4096",
@@ -100,11 +105,11 @@ def test_a_qcow2_too_large_for_hetzner(
     system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With another format it is no matter."""
-    monkeypatch.setitem(TARGETS["hetzner"].largest_data, "qcow2", 1)  # type: ignore[arg-type]
+    monkeypatch.setitem(TARGETS["hetzner"].largest_files, "qcow2", 1)  # type: ignore[arg-type]
     plan(system, tmp_path, target="hetzner")
     [line] = refused(system, tmp_path, target="hetzner", format="qcow2")
-    assert line.startswith("target hetzner takes a file of the format qcow2 of 1 B at most, and ")
-    assert line.endswith(": take the format raw.xz")
+    assert line.startswith("target hetzner takes files of the format qcow2 of 1 B at most, not ")
+    assert line.endswith(": take format raw.xz")
 
 
 def test_warnings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -116,17 +121,52 @@ def test_warnings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         plan(system, tmp_path, target="azure", format="qcow2")
     assert [record.getMessage() for record in caplog.records] == [
-        "target azure takes vhd, not qcow2",
+        "target azure takes vhd, not qcow2: take format vhd",
         "target azure shows the serial port only, and the system writes nothing there: add "
         '"console=ttyS0" to boot.kernelParams',
     ]
 
 
-def test_what_compresses_is_taken_as_well() -> None:
-    assert takes(TARGETS["oci"], "qcow2-compressed")
-    assert takes(TARGETS["vmware"], "vmdk-stream")
-    assert not takes(TARGETS["google-compute"], "raw")
-    assert not takes(TARGETS["google-compute"], "raw.gz")
+@pytest.mark.parametrize(
+    ("settings", "warning"),
+    [
+        (
+            {"target": "hyperv", "partition_table": Table.LEGACY},
+            "target hyperv starts a disk for BIOS only in machines of generation 1",
+        ),
+        (
+            {"target": "linode", "partition_table": Table.HYBRID},
+            "target linode starts a disk for BIOS only if the kernel of its configuration is "
+            "Direct Disk",
+        ),
+        (
+            {"target": "amazon", "format": "vmdk"},
+            "target amazon takes vhd, raw or vmdk-stream, not vmdk: take format vhd",
+        ),
+        (
+            {"target": "oci", "boot_loader": "none"},
+            "target oci starts disks by BIOS or UEFI, and nothing starts this one",
+        ),
+    ],
+)
+def test_options_that_win_are_not_silent(
+    system: System,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    settings: dict[str, Any],
+    warning: str,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        plan(system, tmp_path, **settings)
+    assert warning in [record.getMessage() for record in caplog.records]
+
+
+def test_a_system_for_another_machine_is_one_line(tmp_path: Path) -> None:
+    system = make_system(tmp_path / "store")
+    (system.host(system.toplevel) / "system").write_text("aarch64-linux")
+    assert refused(system, tmp_path, target="vmware", partition_table=Table.LEGACY) == (
+        "target vmware has machines for x86_64-linux only, and the system is for aarch64-linux",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +181,7 @@ def vhd(system: System, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_image_for_its_target_is_sound(vhd: Path) -> None:
     assert check_image(vhd, target="azure").faults == ()
     found = check_image(vhd, target="google-compute").faults
-    assert found[0] == "google-compute takes gce, and this is vhd"
+    assert found[0] == "google-compute takes gce, not vhd"
 
 
 def test_a_vhd_whose_footer_is_not_at_the_end(vhd: Path, tmp_path: Path) -> None:
@@ -149,10 +189,10 @@ def test_a_vhd_whose_footer_is_not_at_the_end(vhd: Path, tmp_path: Path) -> None
     late = tmp_path / "late.vhd"
     output("cp", "--sparse=always", vhd, late)
     os.truncate(late, vhd.stat().st_size + MIB)
-    assert "azure takes vhd, and this is raw" in check_image(late, target="azure").faults
+    assert "azure takes vhd, not raw" in check_image(late, target="azure").faults
     out = tmp_path / "disk.raw"
     output("qemu-img", "convert", "-f", "vpc", "-O", "raw", vhd, out)
-    assert "azure takes vhd, and this is raw" in check_image(out, target="azure").faults
+    assert "azure takes vhd, not raw" in check_image(out, target="azure").faults
 
 
 def test_a_target_that_there_is_not(vhd: Path) -> None:
