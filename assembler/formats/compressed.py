@@ -22,6 +22,7 @@ class Compressed(Format):
     streams = True
     has_block_map = True
     compresses = True
+    wraps = True
     argv: ClassVar[tuple[str, ...]]  # {threads} and {size} are filled in
 
     def write(self, disk: Disk, out: Output, step: Step) -> None:

@@ -43,6 +43,7 @@ class Format(ABC):
     streams: ClassVar[bool] = False  # whether it is written from the start to the end
     has_block_map: ClassVar[bool] = False  # whether bmaptool finds the raw disk in it
     compresses: ClassVar[bool] = False
+    wraps: ClassVar[bool] = False  # whether names have the ending of the raw disk in it, too
 
     marks: ClassVar[tuple[tuple[int, bytes], ...]] = ()  # places in the file, and what is there
 

@@ -33,6 +33,7 @@ class Gce(Format):
     has_large_sectors = False
     streams = True
     compresses = True
+    wraps = True
 
     def write(self, disk: Disk, out: Output, step: Step) -> None:
         """Let GNU tar start the compressor."""

@@ -1,6 +1,6 @@
 """The output formats that there are, and the format that a file's name promises."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from assembler.errors import Message, Setting
@@ -41,20 +41,36 @@ _ALL: tuple[Format, ...] = (
 )
 FORMATS: Mapping[str, Format] = {one.name: one for one in _ALL}
 # What names of disk images in other formats, and of archives and compressed files, end in.
-_OTHERS = frozenset(
-    (
-        *("qcow", "qed", "hdd", "parallels", "cow", "dmg", "iso", "wim", "squashfs", "sqsh"),
-        *("ovf", "cpio", "tar", "nar", "txz", "bz2", "lz4", "lzo", "lzma", "zip", "7z"),
-        *("br", "tar.xz", "tar.zst"),
-    )
+_OTHERS = (
+    *("qcow", "qed", "hdd", "parallels", "cow", "dmg", "iso", "wim", "esd", "squashfs", "sqsh"),
+    *("avhd", "avhdx", "vhds", "xva", "box", "simg", "ovf", "cpio", "nar", "tar", "taz"),
+    *("tbz", "tbz2", "tb2", "txz", "tlz", "tzst", "zip", "7z", "rar"),
+    *("bz2", "bz", "lz", "lz4", "lzo", "lzma", "br", "z"),
 )
+_ENDINGS = tuple(ending for one in _ALL for ending in one.endings)
+_IN_OTHERS = (*(ending for ending in _ENDINGS if ending not in RAW.endings), *_OTHERS)
 
 
 def promised(name: str) -> list[Format]:
     """The formats whose files have such a name: none, or those with the longest ending."""
-    matches = [(ending, one) for one in _ALL for ending in one.endings if _has_ending(name, ending)]
-    longest = max((len(ending) for ending, _ in matches), default=0)
-    return [one for ending, one in matches if len(ending) == longest]
+    ending = _ending(name, _ENDINGS)
+    if not ending or foreign_ending(name):
+        return []
+    return [one for one in _ALL if ending in one.endings]
+
+
+def foreign_ending(name: str) -> str:
+    """What a name ends in that is a known format, but none that is made here; empty if nothing.
+
+    That may be two endings, as in `disk.vma.zst`.
+    """
+    if other := _ending(name, _OTHERS):
+        return other
+    ending = _ending(name, _ENDINGS)
+    if any(one.wraps for one in _ALL if ending in one.endings):
+        inner = _ending(name[: -len(ending) - 1], _IN_OTHERS)
+        return f"{inner}.{ending}" if inner else ""
+    return ""
 
 
 def output_format(name: str | None, out: Path) -> Format:
@@ -81,8 +97,8 @@ def format_problems(name: str | None, out: Path) -> list[str]:
         why = " cannot be written to standard output, as "
         return [Message(Setting("format", made.name), why, f"{able} can")]
     for file in (out.name, destination(out).name):
-        if (other := _contradiction(file, made)) is not None:
-            return [Message(Setting("out", out), *other)]
+        if fault := _name_fault(file, made, is_asked=name is not None):
+            return [Message(Setting("out", out), fault)]
     return []
 
 
@@ -98,18 +114,26 @@ def sidecar_problems(asked: Sequence[str], made: Format, out: Path) -> list[str]
     return []
 
 
-def _contradiction(file: str, made: Format) -> list[str | Setting] | None:
-    """Why a file of a format should have another name."""
-    own = " or ".join(f".{ending}" for ending in made.endings)
+def _name_fault(file: str, made: Format, *, is_asked: bool) -> str:
+    """Why a file of a format should have another name; empty if it may have this one."""
+    own, foreign = _either(made.endings), foreign_ending(file)
+    if foreign and not is_asked:
+        return f": {foreign} is no output format: name the file {_either(_ENDINGS)}"
+    if foreign:
+        return f": the format is {made.title}, not {foreign}: name the file {own}"
     others = promised(file)
     if others and made not in others:
         take = Setting("format", others[0].name)
-        return [f": the format is {made.title}: name the file {own}, or take ", take]
-    ending = next((one for one in _OTHERS if _has_ending(file, one)), "")
-    if ending and not others:
-        return [f": the format is {made.title}, not {ending}: name the file {own}"]
-    return None
+        return Message(f": the format is {made.title}: name the file {own}, or take ", take)
+    return ""
 
 
-def _has_ending(name: str, ending: str) -> bool:
-    return name.lower().endswith(f".{ending}")
+def _either(endings: Sequence[str]) -> str:
+    *most, last = dict.fromkeys(f".{ending}" for ending in endings)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _ending(name: str, endings: Iterable[str]) -> str:
+    """The longest of the endings that a name has, empty if it has none."""
+    found = [ending for ending in endings if name.lower().endswith(f".{ending}")]
+    return max(found, key=len, default="")

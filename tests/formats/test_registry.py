@@ -25,6 +25,11 @@ from assembler.formats.registry import FORMATS, format_problems, output_format
         ("nixos.raw.gz", "raw.gz"),
         ("nixos.img.xz", "raw.xz"),
         ("nixos.zst", "raw.zst"),
+        ("nixos.qcow2.img.gz", "raw.gz"),
+        ("nixos.tar.gz", "gce"),
+        ("nixos.raw.tgz", "gce"),
+        ("nixos-26.05.x86_64", "raw"),
+        ("nixos-26.05.xz", "raw.xz"),
     ],
 )
 def test_the_name_chooses(tmp_path: Path, name: str, format: str) -> None:
@@ -46,8 +51,18 @@ def test_an_option_chooses_among_what_the_name_allows(name: str, format: str) ->
     [
         ("raw", "a.qcow2", ": the format is raw: name the file .raw or .img, or take format qcow2"),
         ("qcow2", "a.raw", ": the format is QCOW2: name the file .qcow2, or take format raw"),
-        (None, "nixos.iso", ": the format is raw, not iso: name the file .raw or .img"),
         ("vdi", "x.bz2", ": the format is VDI, not bz2: name the file .vdi"),
+        ("raw", "x.iso", ": the format is raw, not iso: name the file .raw or .img"),
+        (
+            "vma",
+            "x.vma.zst",
+            ": the format is Proxmox's VMA, not vma.zst: name the file .vma",
+        ),
+        (
+            "raw.zst",
+            "x.vma.zst",
+            ": the format is raw, compressed with zstd, not vma.zst: name the file .zst or .zstd",
+        ),
     ],
 )
 def test_a_name_that_promises_another_format(
@@ -58,6 +73,34 @@ def test_a_name_that_promises_another_format(
     (tmp_path / "link").symlink_to(name)
     link = tmp_path / "link"
     assert format_problems(format, link) == [f"out {link}{printed}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    [
+        ("x.vma.zst", "vma.zst"),
+        ("x.tar.zst", "tar.zst"),
+        ("x.tar.xz", "tar.xz"),
+        ("x.qcow2.gz", "qcow2.gz"),
+        ("x.ova.gz", "ova.gz"),
+        ("x.vmdk.xz", "vmdk.xz"),
+        ("x.VHD.XZ", "vhd.xz"),
+        ("x.qcow2.tar.gz", "qcow2.tar.gz"),
+        ("x.img.gz.xz", "gz.xz"),
+        ("x.iso.zst", "iso.zst"),
+        ("x.tbz2", "tbz2"),
+        ("x.img.bz2", "bz2"),
+        ("x.iso", "iso"),
+        ("x.tar", "tar"),
+    ],
+)
+def test_names_of_what_is_not_made_here(tmp_path: Path, name: str, ending: str) -> None:
+    """No raw image gets a name that nobody would take for one; all endings are offered."""
+    [line] = format_problems(None, tmp_path / name)
+    assert line == (
+        f"out {tmp_path / name}: {ending} is no output format: name the file .raw, .img, .qcow2, "
+        ".vhd, .vpc, .vhdx, .vmdk, .vdi, .tar.gz, .tgz, .zst, .zstd, .gz, .xz, .ova or .vma"
+    )
 
 
 def test_a_format_that_there_is_not() -> None:
