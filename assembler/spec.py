@@ -163,7 +163,7 @@ class Spec:
         """
         if self.boot_loader is not None:
             return self.boot_loader
-        return NoLoader.name if self.partition_table is Table.NONE else GrubLoader.name
+        return GrubLoader.name if self.table.has_partitions else NoLoader.name
 
     @property
     def loader_type(self) -> type[BootLoader]:

@@ -149,7 +149,7 @@ class BootLoader(Protocol):
 
 def no_boot_partition(loader: str, table: Table) -> list[str]:
     """Why a disk without a partition table cannot hold a boot loader."""
-    if table is not Table.NONE:
+    if table.has_partitions:
         return []
     why = f", not {loader}, or another table; with grub it has a menu for a GRUB from outside"
     none = Setting("boot_loader", "none")

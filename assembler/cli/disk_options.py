@@ -95,12 +95,13 @@ def add_boot_options(parser: Parser) -> None:
     """Add how the disk boots."""
     group = parser.add_argument_group("how it boots")
     mbrs = tables_that(lambda table: table.is_mbr, "and")
+    bare = tables_that(lambda table: not table.has_partitions)
     boot_tables = tables_that(lambda table: table.has_boot_partition, "and")
     group.add_argument(
         "--partition-table",
         type=arguments.table,
         metavar="KIND",
-        help=f"{listed(Table)}: {mbrs} are MBRs, none is a bare file system, the "
+        help=f"{listed(Table)}: {mbrs} are MBRs, {bare} is a bare file system, the "
         "others are GPTs "
         "(default: hybrid, for BIOS and UEFI; efi with systemd-boot or sectors of 4096 bytes)",
     )

@@ -4,13 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from assembler.disk.tables import FIRST, PartitionType, Table
+from assembler.disk.tables import PartitionType, Table
 from assembler.errors import Message, RequestError, Setting
 from assembler.units import MIB, SECTOR, format_size, round_up
 
 _ALIGNMENT = MIB
 _MAX_MBR = 0xFFFFFFFF * SECTOR  # its entries count sectors in 32 bits
-_BACKUP_TABLE = 1 * MIB  # the backup GPT takes 33 sectors; a whole MiB keeps the size round
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +127,10 @@ def make_layout(
             "is not a whole number of MiB"
         )
     places = [(slot.name, slot.type, slot.start, slot.end_with(boot_size)) for slot in table.slots]
-    root_start = max([0 if table is Table.NONE else FIRST, *(end for *_, end in places)])
+    root_start = max([table.first_start, *(end for *_, end in places)])
     root_end = root_start + round_up(root_size, _ALIGNMENT)
     places.append((table.root_name, root_type, root_start, root_end))
-    # An MBR leaves the same room, so that the disk can be converted to a GPT in place.
-    size = root_end + (0 if table is Table.NONE else _BACKUP_TABLE)
+    size = root_end + table.room_behind
     if table.is_mbr and size > _MAX_MBR:
         remedy = Setting("partition_table", Table.LEGACY_GPT)
         fault = f"a disk of {format_size(size)} is too large for an MBR, which ends at "
@@ -143,9 +141,7 @@ def make_layout(
         disk_guid=seed("disk"),
         partitions=tuple(
             Partition(number, name, kind, seed(f"partition {number}"), start, end - start)
-            for number, (name, kind, start, end) in enumerate(
-                places, start=0 if table is Table.NONE else 1
-            )
+            for number, (name, kind, start, end) in enumerate(places, table.first_number)
         ),
         sector_size=sector_size,
     )

@@ -10,6 +10,7 @@ from enum import Enum, StrEnum
 from assembler.units import MIB
 
 FIRST = 1 * MIB  # where the first partition may begin
+_BACKUP_TABLE = 1 * MIB  # the backup GPT takes 33 sectors; a whole MiB keeps the size round
 # As in nixpkgs, nixos/lib/make-disk-image.nix.
 _ESP_START = 8 * MIB
 _XBOOTLDR_START = 100 * MIB
@@ -83,6 +84,29 @@ class Table(StrEnum):
     def root_name(self) -> str:
         """The name of the root partition, in a GPT."""
         return _SHAPES[self].root_name
+
+    @property
+    def has_partitions(self) -> bool:
+        """Whether the disk is divided; otherwise the root file system is the whole disk."""
+        return _SHAPES[self].scheme is not Scheme.NONE
+
+    @property
+    def first_start(self) -> int:
+        """Where the first partition may begin."""
+        return FIRST if self.has_partitions else 0
+
+    @property
+    def first_number(self) -> int:
+        """The number of the first partition; 0 is the whole disk."""
+        return 1 if self.has_partitions else 0
+
+    @property
+    def room_behind(self) -> int:
+        """What is left free behind the last partition.
+
+        An MBR leaves what a GPT needs, so that the disk can be converted in place.
+        """
+        return _BACKUP_TABLE if self.has_partitions else 0
 
     @property
     def is_mbr(self) -> bool:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from assembler.disk.layout import Layout, Partition
-from assembler.disk.tables import Table
 from assembler.errors import HostError
 from assembler.host.scratch import scratch_directory
 from assembler.host.shared_objects import load_library
@@ -46,7 +45,7 @@ def write_table(image: Path, layout: Layout) -> None:
     A layout without a table writes nothing. Raises HostError when the file cannot be written or
     libfdisk is missing.
     """
-    if layout.table is Table.NONE:
+    if not layout.table.has_partitions:
         return
     library = _load()
 

@@ -64,9 +64,9 @@ def foreign_ending(name: str) -> str:
 
     That may be two endings, as in `disk.vma.zst`.
     """
-    if other := _ending(name, _OTHERS):
+    other, ending = _ending(name, _OTHERS), _ending(name, _ENDINGS)
+    if len(other) > len(ending):  # a new format need not be taken out of the others
         return other
-    ending = _ending(name, _ENDINGS)
     if any(one.wraps for one in _ALL if ending in one.endings):
         inner = _ending(name[: -len(ending) - 1], _IN_OTHERS)
         return f"{inner}.{ending}" if inner else ""

@@ -185,7 +185,7 @@ _RULES: tuple[Callable[[Target, Candidate], Iterator[Finding]], ...] = (
 
 def starts_of(table: Table) -> set[Start]:
     """What can start a disk with a partition table."""
-    if table is Table.NONE:
+    if not table.has_partitions:
         return {Start.MENU}
     by_bios, by_efi = (Start.BIOS, table.boots_bios), (Start.UEFI, table.boots_efi)
     return {start for start, able in (by_bios, by_efi) if able}

@@ -7,7 +7,6 @@ from pathlib import Path
 from assembler.appliance import session
 from assembler.check import libparted
 from assembler.disk import writer
-from assembler.disk.tables import Table
 from assembler.errors import HostError, Message, Setting
 from assembler.filesystems.guestfs.writer import GuestfsWriter
 from assembler.filesystems.registry import ROOT_KINDS
@@ -53,9 +52,9 @@ def has_export(spec: RootSpec) -> bool:
 def require_tools(spec: Spec) -> None:
     """Raise HostError with a line for each tool that the host lacks."""
     missing = programs.require(*_TOOLS, *spec.output_format.programs)
-    if spec.table is not Table.NONE:
+    if spec.table.has_partitions:
         missing += writer.problems() + libparted.problems()
-    if spec.table is not Table.NONE or spec.loader_type.boots:
+    if spec.table.has_partitions or spec.loader_type.boots:
         missing += programs.require("grub-fstest", "grub-script-check")  # for boot chains
     if spec.sector_size != SECTOR:
         missing += programs.require("fdisk")

@@ -86,7 +86,7 @@ def _other_tables(resolution: Resolution, mounts: Sequence[Mount]) -> list[str]:
             if not found.problems and not list(found.claims.clashes()):
                 # A bare file system has no boot loader, unless one is asked for.
                 fitting += [" or ", Setting("partition_table", table)]
-                if table is Table.NONE:
+                if not table.has_partitions:
                     fitting += [" ", Setting("boot_loader", other.spec.loader)]
     return [Message("all that the system mounts is there with ", *fitting[1:])] if fitting else []
 

@@ -47,7 +47,7 @@ class Resolution:
         if problems := machine_problems(self.spec, self.architecture):
             return problems  # the rest would be about a machine that there is not
         problems += self.spec.loader_type.installer_problems(self.installer)
-        if self.asked.boot_loader is None and self.asked.partition_table is not Table.NONE:
+        if self.asked.boot_loader is None and self.asked.table.has_partitions:
             problems += loader_problems(self.installer)
         if self.architecture in _EFI_ONLY and table.boots_bios:
             why = (
@@ -59,7 +59,8 @@ class Resolution:
 
     def warn(self) -> None:
         """Warn where another boot loader is taken than the system is configured with."""
-        if warning := other_loader(self.installer, self.asked.boot_loader, self.spec.loader):
+        asked, taken, table = self.asked.boot_loader, self.spec.loader, self.spec.table
+        if warning := other_loader(self.installer, asked, taken, table):
             log.warning("%s", warning)
 
 
@@ -70,7 +71,7 @@ def resolve(asked: Spec, store: Store, architecture: str) -> Resolution:
     own = LOADERS.get(installer.loader)
     if (
         asked.boot_loader is None
-        and asked.partition_table is not Table.NONE
+        and asked.table.has_partitions
         and own is not None
         and own.is_made_here
     ):
@@ -99,18 +100,18 @@ def loader_problems(installer: Installer) -> list[str]:
     return [Message(why, "here: take ", grub)]
 
 
-def other_loader(installer: Installer, asked: str | None, taken: str) -> str:
+def other_loader(installer: Installer, asked: str | None, taken: str, table: Table) -> str:
     """A warning if the boot loader `taken` is not the one that a system is configured with.
 
-    `asked` is the one that the user named, None where the closure decided. Empty if there is
-    nothing to warn of.
+    `asked` is the one that the user named, None where the closure decided; `table` is that of the
+    disk. Empty if there is nothing to warn of.
     """
     own = LOADERS.get(installer.loader)
     if own is None and not installer.loader:
         return ""
     made = own is not None and own.is_made_here
     if taken == NoLoader.name and asked is None and made:
-        return _no_loader(installer.loader)
+        return _no_loader(installer.loader, table)
     if not LOADERS[taken].is_made_here or installer.loader == taken:
         return ""
     if own is not NoLoader and asked is not None:
@@ -128,12 +129,12 @@ def other_loader(installer: Installer, asked: str | None, taken: str) -> str:
     return ""
 
 
-def _no_loader(configured: str) -> str:
+def _no_loader(configured: str, table: Table) -> str:
     """The warning for a bare file system, which gets no boot loader unless one is asked for."""
     why = (
         f"a bare file system gets no boot loader, though the system is configured with "
         f"{configured}: something else has to start it"
     )
-    if LOADERS[configured].disk_problems(Table.NONE, SECTOR):
+    if LOADERS[configured].disk_problems(table, SECTOR):
         return why
     return Message(f"{why}; ", Setting("boot_loader", configured), " writes its menu")

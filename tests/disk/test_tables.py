@@ -21,5 +21,6 @@ def test_messages_list_tables_by_what_they_do() -> None:
 @pytest.mark.parametrize("table", Table)
 def test_only_a_bare_file_system_has_no_table(table: Table) -> None:
     assert [table.is_mbr, table.is_gpt].count(True) == (table is not Table.NONE)
+    assert table.has_partitions == (table is not Table.NONE)
     assert table.slots or table in ("legacy", "none")
     assert table.is_sized == (table.boots_efi or table.has_boot_partition)

@@ -140,6 +140,7 @@ def test_another_boot_loader_is_obeyed_with_one_warning(
     taken: str,
     expected: str,
 ) -> None:
-    warning = other_loader(Installer(loader), asked, taken)
+    table = Table.NONE if taken == "none" else Table.EFI
+    warning = other_loader(Installer(loader), asked, taken, table)
     assert bool(warning) == bool(expected)
     assert expected in warning

@@ -150,7 +150,7 @@ def name_fault(disk: TargetDisk, role: Role, name: NamedDevice) -> str:
         return disk.kind_of(role).label_fault(value)
     if name.tag is Tag.UUID:
         return _uuid_fault(disk, role, value)
-    if disk.layout.table is Table.NONE:
+    if not disk.layout.table.has_partitions:
         return f"a disk without a partition table has no {_WORDS[name.tag]}: name its label"
     if name.tag is Tag.PARTLABEL:
         return _partition_name_fault(disk.layout, value)
