@@ -40,6 +40,7 @@ from assembler.plan.plan import Plan, make_plan
 from assembler.plan.request import read_request, read_root, with_store_paths
 from assembler.plan.root_tree import complete_tree, stage_root
 from assembler.plan.sidecars import has_sidecars, remove_sidecars, used_bytes, write_sidecars
+from assembler.plan.target import warn_of_file
 from assembler.root.build import scan_store
 from assembler.root.copies import copy_store
 from assembler.root.prepare import kind_problems, make_skeleton, stamp
@@ -96,10 +97,12 @@ def assemble(spec: Spec, progress: Progress | None = None) -> tuple[Plan, Report
                 report = _check(image, plan)
             used = [*used_bytes(image, plan)] if spec.bmap else []
             digest = _write_output(plan, image, out, progress)
+            if out.path is not None:
+                warn_of_file(spec, os.fstat(out.handle).st_size)
             remove_sidecars(spec.out)  # of the image that is replaced now
         if has_sidecars(spec):
             with progress.step("writing the files beside it"):
-                write_sidecars(plan, used, digest)
+                write_sidecars(plan, report, used, digest)
     return plan, report
 
 

@@ -45,6 +45,12 @@ class Report:
         """Whether nothing is wrong with the image."""
         return not self.faults
 
+    @property
+    def starts(self) -> set[Start]:
+        """What starts the disk: firmware whose chain is whole, or a GRUB from outside."""
+        walked = [chain.firmware for chain in self.chains if not chain.fault]
+        return {start for start in Start for one in walked if one.startswith(start)}
+
 
 def check_image(
     image: Path,
@@ -91,13 +97,12 @@ def check_image(
 def _target_faults(name: str, found: Report, file: Path) -> list[str]:
     """Where an image in a file is not as its target takes it."""
     made = next(iter(found.formats), RAW.name)
-    walked = [chain.firmware for chain in found.chains if not chain.fault]
     image = Candidate(
         format=made,
         file=(made, file.stat().st_size),
         size=found.size,
         sector_size=found.sector_size,
-        starts={start for start in Start for one in walked if one.startswith(start)} or None,
+        starts=found.starts or None,
     )
     found_out = findings(TARGETS[name], image)
     return [f"{name} {one.words}" for one in found_out if one.weight is not Weight.HINT]

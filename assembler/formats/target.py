@@ -7,6 +7,7 @@ same.
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from pathlib import Path
 
 from assembler.disk.tables import Table, tables_that
 from assembler.errors import Message, Setting
@@ -46,6 +47,27 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MadeImage:
+    """A finished image, for the file beside it."""
+
+    file: Path
+    format: str
+    size: int  # bytes of the disk
+    platform: str  # of the system, as Nix calls it
+    label: str  # of the system; empty if it has no kernel
+    starts: Collection[Start]  # what was found to start it
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """A JSON file beside an image, for the tools that upload it."""
+
+    name: str
+    formats: Collection[str]  # of the images that it can describe
+    content: Callable[[MadeImage], Mapping[str, object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """A taker of images. Sizes are in bytes; None and empty are what it does not care for."""
 
@@ -59,7 +81,7 @@ class Target:
     largest: int | None = None  # the disk
     largest_files: Mapping[str, int] = field(default_factory=dict[str, int])  # by format
     has_large_sectors: bool = False
-    has_info: bool = False  # whether its upload tools read an image-info.json
+    sidecar: Sidecar | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

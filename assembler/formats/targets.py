@@ -1,14 +1,14 @@
 """Where an image is to run: the facts of each taker.
 
 A target gives the settings that the user leaves open, and `target.py` has the rules for what is
-made.
+made. docs/targets.md has the sources of the facts.
 """
 
 from collections.abc import Mapping
 
 from assembler.disk.tables import Table
 from assembler.errors import Message, Setting
-from assembler.formats.target import Start, Target
+from assembler.formats.target import MadeImage, Sidecar, Start, Target
 from assembler.units import GIB, MIB, TIB
 
 _X86, _ARM = "x86_64-linux", "aarch64-linux"
@@ -22,41 +22,59 @@ _QCOW2 = ("qcow2", "qcow2-compressed")
 _VMDK = ("vmdk", "vmdk-stream")
 _GB = 1000**3
 
+# EC2's API, SnapshotDiskContainer.
+_AWS_FORMATS = {"vhd": "VHD", "raw": "RAW", "vmdk-stream": "VMDK"}
+# EC2's user guide, "Instance launch behavior with Amazon EC2 boot modes".
+_AWS_BOOT_MODES = {
+    frozenset({Start.BIOS}): "legacy-bios",
+    frozenset({Start.UEFI}): "uefi",
+    frozenset({Start.BIOS, Start.UEFI}): "uefi-preferred",
+}
+
+
+def _image_info(image: MadeImage) -> Mapping[str, object]:
+    """What nixpkgs' amazon-image.nix writes, and the format that its upload-ami reads."""
+    size, file = str(image.size), str(image.file)
+    return {
+        "label": image.label,
+        "boot_mode": _AWS_BOOT_MODES.get(frozenset(image.starts), "legacy-bios"),
+        "system": image.platform,
+        "format": _AWS_FORMATS[image.format],
+        "logical_bytes": size,
+        "file": file,
+        "disks": {"root": {"logical_bytes": size, "file": file}},
+    }
+
+
 TARGETS: Mapping[str, Target] = {
-    # AWS, "VM Import/Export requirements" and "Troubleshoot instances with the serial console";
-    # coldsnap and nixpkgs' upload-ami read the sidecar.
     "amazon": Target(
-        formats=("vhd", "raw", "vmdk-stream"),
+        formats=("vhd", "raw", "vmdk-stream", "vhdx", "ova"),
         machines=_SERIAL_S0,
         starts=_FIRMWARE,
-        unit=MIB,
-        largest=2040 * GIB,
-        has_info=True,
+        sidecar=Sidecar("image-info.json", _AWS_FORMATS, _image_info),
     ),
-    # Microsoft, "Prepare Linux for imaging": fixed VHD, whole MiB, 2 TiB for the OS disk.
     "azure": Target(
-        formats=("vhd",), machines=_SERIAL, starts=_FIRMWARE, unit=MIB, largest=2040 * GIB
+        formats=("vhd",), machines=_SERIAL, starts=_FIRMWARE, unit=MIB, largest=4095 * GIB
     ),
-    # Google, "Manually import boot disks": disk.raw in a tar.gz, whole GiB.
     "google-compute": Target(
         formats=("gce",), machines=_SERIAL_S0, starts=_FIRMWARE, unit=GIB, largest=2 * TIB
     ),
-    # DigitalOcean, "Custom Images Limits": raw with a table, gzip, less than 100 GB.
     "digital-ocean": Target(
         formats=("raw.gz", *_QCOW2, "vhdx", "vdi", *_VMDK, "raw"),
         machines=_SCREEN_X86,
-        starts={Start.BIOS: ""},
+        starts={
+            Start.BIOS: "",
+            Start.UEFI: "if it has UEFI, of which its documentation says nothing",
+        },
         largest=100 * _GB - 1,
     ),
-    # hcloud-upload-image: raw of any size, compressed; a QCOW2 must fit into a RAM disk.
     "hetzner": Target(
         formats=("raw.xz", "raw", "raw.zst", *_QCOW2),
         machines=_SERIAL,
         starts=_FIRMWARE,
         largest_files=dict.fromkeys(_QCOW2, 960 * MIB),
     ),
-    # Linode, "Upload an Image": raw, gzip, at most 5 GB; "Images": a disk of 6 GB. Linode's own
-    # GRUB reads the menu of a disk without a partition table.
+    # Linode's own GRUB reads the menu of a disk without a partition table.
     "linode": Target(
         formats=("raw.gz",),
         machines=_SERIAL_X86,
@@ -66,23 +84,29 @@ TARGETS: Mapping[str, Target] = {
         largest=6 * _GB,
         largest_files={"raw.gz": 5 * _GB},
     ),
-    # Oracle, "Importing Custom Linux Images": QCOW2 or VMDK, at most 400 GB.
-    "oci": Target(formats=(*_QCOW2, *_VMDK), machines=_SERIAL, starts=_FIRMWARE, largest=400 * _GB),
-    # OpenStack, Virtual Machine Image Guide: "Disk and container formats", serial console log.
+    "oci": Target(
+        formats=(*_QCOW2, *_VMDK),
+        machines=_SERIAL,
+        starts={
+            Start.BIOS: "",
+            Start.UEFI: "if the capabilities of the image have the firmware UEFI_64",
+        },
+        largest=400 * _GB,
+    ),
     "openstack": Target(
         formats=(*_QCOW2, "raw", *_VMDK, "vhd", "vhdx", "vdi", "ova"),
         machines=_SERIAL,
         starts=_FIRMWARE,
     ),
-    # KubeVirt, "Containerized Data Importer": QCOW2 or raw; `virtctl console` is a serial port.
     "kubevirt": Target(
-        formats=(*_QCOW2, "raw", "raw.gz", "raw.xz"), machines=_SERIAL, starts=_FIRMWARE
+        formats=(*_QCOW2, "raw", "raw.gz", "raw.xz", *_VMDK, "vdi", "vhd", "vhdx"),
+        machines=_SERIAL,
+        starts=_FIRMWARE,
     ),
-    # Proxmox, qm(1): `qmrestore`; the machine's settings have serial0.
     "proxmox": Target(
         formats=("vma", *_QCOW2, "raw", *_VMDK), machines=_SERIAL_X86, starts=_FIRMWARE
     ),
-    # Microsoft, "Should I create a generation 1 or 2 virtual machine": generation 2 is UEFI.
+    # Machines of generation 2 have UEFI and no IDE controller, from which alone a VHD starts.
     "hyperv": Target(
         formats=("vhdx", "vhd"),
         machines=_SCREEN_X86,
@@ -91,15 +115,12 @@ TARGETS: Mapping[str, Target] = {
         table=Table.EFI,
         largest=64 * TIB,
     ),
-    # VMware, "Virtual Disk Format 5.0".
     "vmware": Target(
         formats=(*_VMDK, "ova"), machines=_SCREEN_X86, starts=_FIRMWARE, largest=62 * TIB
     ),
-    # VirtualBox, user manual, "Importing and Exporting Virtual Machines".
     "virtualbox": Target(
         formats=("ova", "vdi", *_VMDK, "vhd"), machines=_SCREEN_X86, starts=_FIRMWARE
     ),
-    # libvirt, "Domain XML format": `virsh console` is a serial port.
     "libvirt": Target(
         formats=(*_QCOW2, "raw"), machines=_SERIAL, starts=_FIRMWARE, has_large_sectors=True
     ),

@@ -4,29 +4,31 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
+from assembler.check.image import Report
 from assembler.errors import HostError, reason
 from assembler.filesystems.fat.fat import metadata_size
 from assembler.formats.bmap import block_map, data_of
 from assembler.formats.checksum import sums_beside, with_sums, without_sums
+from assembler.formats.target import MadeImage, Sidecar
 from assembler.formats.targets import TARGETS
 from assembler.host.output import STANDARD_OUTPUT, all_or_nothing, destination
 from assembler.plan.plan import Plan
 from assembler.spec import Spec
 
-_INFO = "image-info.json"
-# What AWS calls the formats that it imports (EC2's API, SnapshotDiskContainer).
-_AWS_FORMATS = {"vhd": "VHD", "raw": "RAW", "vmdk-stream": "VMDK"}
-
 
 def has_sidecars(spec: Spec) -> bool:
     """Whether any file is to be written beside the image."""
-    return spec.bmap or spec.checksum or _needs_info(spec)
+    return spec.bmap or spec.checksum or _of_target(spec) is not None
 
 
-def _needs_info(spec: Spec) -> bool:
-    return spec.target is not None and TARGETS[spec.target].has_info and spec.out != STANDARD_OUTPUT
+def _of_target(spec: Spec) -> Sidecar | None:
+    """The file that describes the image for the tools of its target, if they read one."""
+    if spec.target is None or spec.out == STANDARD_OUTPUT:
+        return None
+    sidecar = TARGETS[spec.target].sidecar
+    takes = sidecar is not None and spec.output_format.name in sidecar.formats
+    return sidecar if takes else None
 
 
 def used_bytes(image: Path, plan: Plan) -> Iterator[range]:
@@ -69,10 +71,10 @@ def _map_beside(out: Path) -> Path:
     return out.with_name(f"{out.name}.bmap")
 
 
-def write_sidecars(plan: Plan, used: Iterable[range], digest: str) -> None:
+def write_sidecars(plan: Plan, report: Report, used: Iterable[range], digest: str) -> None:
     """Write the files that were asked for beside the finished image; raises HostError.
 
-    `digest` is the image's SHA-256; empty if nobody has computed it.
+    `report` is what was read back from it, `digest` its SHA-256; empty if nobody has computed it.
     """
     spec, out = plan.spec, destination(plan.spec.out)
     digests = {out.name: digest or _digest(out)} if spec.checksum else {}
@@ -82,24 +84,17 @@ def write_sidecars(plan: Plan, used: Iterable[range], digest: str) -> None:
         digests |= {file.name: _digest(file)} if spec.checksum else {}
     if digests:
         _write(sums_beside(out), with_sums(sums_beside(out), digests))
-    if _needs_info(spec):
-        text = json.dumps(_image_info(plan, out), indent=2)
-        _write(out.with_name(_INFO), f"{text}\n".encode())
-
-
-def _image_info(plan: Plan, out: Path) -> dict[str, Any]:
-    """What nixpkgs' images for Amazon tell of themselves, and its upload tools read."""
-    size, system = str(plan.layout.size), plan.bootspec
-    name = plan.spec.output_format.name
-    return {
-        "label": "" if system is None else system.label,
-        "boot_mode": "uefi" if plan.spec.boots_efi and plan.code is None else "legacy-bios",
-        "system": plan.architecture,
-        "format": _AWS_FORMATS.get(name, name),
-        "logical_bytes": size,
-        "file": str(out),
-        "disks": {"root": {"logical_bytes": size, "file": str(out)}},
-    }
+    if (sidecar := _of_target(spec)) is not None:
+        made = MadeImage(
+            file=out,
+            format=spec.output_format.name,
+            size=plan.layout.size,
+            platform=plan.architecture,
+            label="" if plan.bootspec is None else plan.bootspec.label,
+            starts=report.starts,
+        )
+        text = json.dumps(sidecar.content(made), indent=2)
+        _write(out.with_name(sidecar.name), f"{text}\n".encode())
 
 
 def _digest(file: Path) -> str:

@@ -48,6 +48,15 @@ def size_problems(
     return lines + _problems(spec, image)
 
 
+def warn_of_file(spec: Spec, size: int) -> None:
+    """Warn if a finished file is larger, in bytes, than its target takes.
+
+    How well data can be compressed nobody knows before.
+    """
+    for problem in _problems(spec, Candidate(file=(spec.output_format.name, size))):
+        log.warning("%s", problem)
+
+
 def _problems(spec: Spec, image: Candidate) -> list[str]:
     """One line for what the target never takes; it warns of the rest, where an option won."""
     lines = list[str]()

@@ -4,15 +4,18 @@ Without these tests, an image could be made, or called sound, that its cloud ref
 start.
 """
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from assembler.disk.tables import Table
 from assembler.formats.registry import FORMATS
-from assembler.formats.target import Candidate, Start, Weight, exact_sizes, findings
+from assembler.formats.target import Candidate, MadeImage, Start, Weight, exact_sizes, findings
 from assembler.formats.targets import TARGETS
 from assembler.units import GIB, MIB, TIB
+from tests.support.places import REPOSITORY
 
 X86, ARM = "x86_64-linux", "aarch64-linux"
 BOTH = (Start.BIOS, Start.UEFI)
@@ -26,7 +29,7 @@ def found(target: str, **image: Any) -> list[tuple[Weight, str]]:
 
 # What each target takes besides what it makes itself, and what it does not.
 TAKEN = {
-    "amazon": ["vhd", "raw", "vmdk-stream"],
+    "amazon": ["vhd", "raw", "vmdk-stream", "vhdx", "ova"],
     "azure": ["vhd"],
     "google-compute": ["gce"],
     "digital-ocean": ["raw.gz", "raw", "qcow2", "qcow2-compressed", "vhdx", "vdi", "vmdk"],
@@ -34,7 +37,7 @@ TAKEN = {
     "linode": ["raw.gz"],
     "oci": ["qcow2", "qcow2-compressed", "vmdk", "vmdk-stream"],
     "openstack": ["qcow2", "qcow2-compressed", "raw", "vmdk", "vhd", "vhdx", "vdi", "ova"],
-    "kubevirt": ["qcow2", "qcow2-compressed", "raw", "raw.gz", "raw.xz"],
+    "kubevirt": ["qcow2", "qcow2-compressed", "raw", "raw.gz", "raw.xz", "vmdk", "vdi", "vhdx"],
     "proxmox": ["vma", "qcow2", "qcow2-compressed", "raw", "vmdk"],
     "hyperv": ["vhdx"],
     "vmware": ["vmdk", "vmdk-stream", "ova"],
@@ -121,8 +124,8 @@ def test_platforms(name: str, platforms: list[str]) -> None:
 @pytest.mark.parametrize(
     ("name", "unit", "largest"),
     [
-        ("amazon", MIB, 2040 * GIB),
-        ("azure", MIB, 2040 * GIB),
+        ("amazon", 1, None),
+        ("azure", MIB, 4095 * GIB),
         ("google-compute", GIB, 2 * TIB),
         ("digital-ocean", 1, 100 * GB - 1),
         ("hetzner", 1, None),
@@ -151,10 +154,10 @@ def test_sizes(name: str, unit: int, largest: int | None) -> None:
 
 
 def test_sizes_that_look_alike_have_their_bytes() -> None:
-    [(_, words)] = found("azure", size=2041 * GIB)
+    [(_, words)] = found("azure", size=4096 * GIB)
     assert words == (
-        f"takes disks of 2.0 TiB ({2040 * GIB} bytes) at most, and this one has 2.0 TiB "
-        f"({2041 * GIB} bytes)"
+        f"takes disks of 4.0 TiB ({4095 * GIB} bytes) at most, and this one has 4.0 TiB "
+        f"({4096 * GIB} bytes)"
     )
     assert exact_sizes(GIB, 2 * GIB) == ["1.0 GiB", "2.0 GiB"]
 
@@ -187,7 +190,7 @@ def test_large_sectors(name: str) -> None:
 @pytest.mark.parametrize("name", TARGETS)
 def test_what_starts_a_disk(name: str) -> None:
     """Every target but those of the next test starts disks for BIOS, UEFI and both."""
-    if name in ("digital-ocean", "linode", "hyperv"):
+    if name in ("digital-ocean", "linode", "oci", "hyperv"):
         return
     for starts in ([Start.BIOS], [Start.UEFI], BOTH):
         assert found(name, starts=starts) == []
@@ -205,8 +208,16 @@ def test_what_starts_a_disk(name: str) -> None:
         (
             "digital-ocean",
             {"starts": [Start.UEFI]},
-            Weight.DISK,
-            "starts disks by BIOS, and this one is for UEFI",
+            Weight.HINT,
+            "starts a disk for UEFI only if it has UEFI, of which its documentation says nothing",
+        ),
+        ("oci", {"starts": BOTH}, None, ""),
+        (
+            "oci",
+            {"starts": [Start.UEFI]},
+            Weight.HINT,
+            "starts a disk for UEFI only if the capabilities of the image have the firmware "
+            "UEFI_64",
         ),
         ("linode", {"starts": [Start.MENU]}, None, ""),
         (
@@ -249,10 +260,9 @@ def test_what_starts_only_some_disks(
 
 
 def test_the_remedy_for_a_target_without_uefi_names_the_loader() -> None:
-    [finding] = findings(TARGETS["digital-ocean"], Candidate(starts=[Start.UEFI]))
-    assert str(finding.remedy) == (
-        "take partition_table legacy, legacy+boot, legacy+gpt or hybrid with boot_loader grub"
-    )
+    [finding] = findings(TARGETS["linode"], Candidate(starts=[Start.UEFI]))
+    tables = "legacy, legacy+boot, legacy+gpt, hybrid or none"
+    assert str(finding.remedy) == f"take partition_table {tables} with boot_loader grub"
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -278,6 +288,47 @@ def test_a_kernel_for_arm_takes_the_console_of_the_firmware() -> None:
 @pytest.mark.parametrize("name", TARGETS)
 def test_what_nobody_looked_at_is_no_fault(name: str) -> None:
     assert found(name) == []
+
+
+@pytest.mark.parametrize(
+    ("starts", "mode"),
+    [
+        ([Start.BIOS], "legacy-bios"),
+        ([Start.UEFI], "uefi"),
+        (BOTH, "uefi-preferred"),
+        ([], "legacy-bios"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("made", "format"), [("vhd", "VHD"), ("raw", "RAW"), ("vmdk-stream", "VMDK")]
+)
+def test_amazons_words(starts: list[Start], mode: str, made: str, format: str) -> None:
+    """The boot modes and formats of EC2's API, whose words are not those of this program."""
+    [sidecar] = [row.sidecar for row in TARGETS.values() if row.sidecar is not None]
+    assert sidecar is TARGETS["amazon"].sidecar
+    image = MadeImage(
+        file=Path("/x"), format=made, size=MIB, platform=ARM, label="NixOS", starts=starts
+    )
+    facts = sidecar.content(image)
+    assert (facts["boot_mode"], facts["format"], facts["system"]) == (mode, format, ARM)
+
+
+DOCUMENT = REPOSITORY / "docs/targets.md"
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_document_has_every_row(name: str) -> None:
+    """Its formats, its partition table, and where its rules come from."""
+    facts, *sources = [
+        line.split("|")[2:-1]
+        for line in DOCUMENT.read_text().splitlines()
+        if line.startswith(f"| `{name}` |")
+    ]
+    row = TARGETS[name]
+    assert re.findall(r"`([^`]+)`", facts[0]) == [*row.formats]
+    assert re.findall(r"`([^`]+)`", facts[1]) == ([] if row.table is None else [row.table])
+    assert sources
+    assert all("https://" in source for source, _ in sources)
 
 
 def test_presets() -> None:

@@ -16,6 +16,7 @@ from assembler.errors import RequestError
 from assembler.formats.registry import FORMATS
 from assembler.formats.target import Candidate, findings
 from assembler.formats.targets import TARGETS
+from assembler.plan.target import warn_of_file
 from assembler.spec import RootSpec, Spec
 from assembler.units import GIB, MIB
 from tests.support.helpers import output
@@ -73,8 +74,8 @@ def test_googles_disk_has_whole_gib(system: System, tmp_path: Path) -> None:
             "target linode takes disks of 5.6 GiB at most, and this one has 8.0 GiB",
         ),
         (
-            {"target": "digital-ocean", "partition_table": Table.EFI},
-            "target digital-ocean starts disks by BIOS, and this one is for UEFI: take ",
+            {"target": "linode", "partition_table": Table.EFI},
+            "target linode starts disks by GRUB from outside or BIOS, and this one is for UEFI: ",
         ),
         (
             {"target": "azure", "sector_size": 4096, "format": "raw"},
@@ -141,7 +142,12 @@ def test_warnings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         ),
         (
             {"target": "amazon", "format": "vmdk"},
-            "target amazon takes vhd, raw or vmdk-stream, not vmdk: take format vhd",
+            "target amazon takes vhd, raw, vmdk-stream, vhdx or ova, not vmdk: take format vhd",
+        ),
+        (
+            {"target": "digital-ocean", "partition_table": Table.EFI},
+            "target digital-ocean starts a disk for UEFI only if it has UEFI, of which its "
+            "documentation says nothing",
         ),
         (
             {"target": "oci", "boot_loader": "none"},
@@ -159,6 +165,19 @@ def test_options_that_win_are_not_silent(
     with caplog.at_level(logging.WARNING):
         plan(system, tmp_path, **settings)
     assert warning in [record.getMessage() for record in caplog.records]
+
+
+def test_a_file_that_is_too_large_after_compression(caplog: pytest.LogCaptureFixture) -> None:
+    """The image is complete, and can be used elsewhere: so it is a warning."""
+    with caplog.at_level(logging.WARNING):
+        warn_of_file(spec(target="linode"), 5_000_000_000)
+        warn_of_file(spec(target="azure"), 5_000_000_001)
+        assert caplog.records == []
+        warn_of_file(spec(target="linode"), 5_000_000_001)
+    assert [record.getMessage() for record in caplog.records] == [
+        "target linode takes files of the format raw.gz of 4.7 GiB (5000000000 bytes) at most, not "
+        "4.7 GiB (5000000001 bytes)"
+    ]
 
 
 def test_a_system_for_another_machine_is_one_line(tmp_path: Path) -> None:

@@ -169,13 +169,20 @@ def test_amazons_facts(system: System, tmp_path: Path) -> None:
     size = str(out.stat().st_size - 512)
     assert facts == {
         "label": "NixOS tiny",
-        "boot_mode": "legacy-bios",
+        "boot_mode": "uefi-preferred",
         "system": "x86_64-linux",
         "format": "VHD",
         "logical_bytes": size,
         "file": str(out),
         "disks": {"root": {"logical_bytes": size, "file": str(out)}},
     }
+
+
+def test_amazon_gets_no_facts_of_a_format_that_it_does_not_import(
+    system: System, tmp_path: Path
+) -> None:
+    made(system, tmp_path / "disk.qcow2", target="amazon", format="qcow2")
+    assert [file.name for file in tmp_path.iterdir()] == ["disk.qcow2"]
 
 
 def test_what_has_no_place_is_refused(system: System, tmp_path: Path) -> None:
