@@ -31,7 +31,7 @@ from assembler.host.output import (
     working_image,
 )
 from assembler.host.progress import Progress, Step
-from assembler.host.room import Need, require_room, temporary, watched
+from assembler.host.room import Need, extend, require_room, temporary, watched
 from assembler.host.scratch import scratch_directory
 from assembler.host.temporary import temporary_directory
 from assembler.plan.host_problems import root_problems
@@ -81,7 +81,7 @@ def assemble(spec: Spec, progress: Progress | None = None) -> tuple[Plan, Report
         with open_output(spec.out) as out, _raw_image(spec, out) as image, watched(*needs):
             require_room(needs)
             with progress.step("partitioning"):
-                os.truncate(image, plan.layout.size)
+                extend(image, plan.layout.size, needs[0])
                 write_table(image, plan.layout)
                 for fat in plan.fats:
                     write_fat(image, fat)

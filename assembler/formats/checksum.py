@@ -3,6 +3,7 @@
 import hashlib
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _NAME = "SHA256SUMS"
@@ -13,37 +14,36 @@ _PAUSE = 0.05  # seconds between two looks at a file that has not grown
 class Hasher:
     """Hashes a file that is written from its start to its end; a context manager.
 
-    `digest` is right when the block has ended, at which time the file must be complete.
+    `digest` is there when the block has ended, at which time the file must be complete.
     """
 
     def __init__(self, file: Path) -> None:
         self._file = file.open("rb", buffering=0)
-        self._sum = hashlib.sha256()
         self._complete = threading.Event()
-        self._thread = threading.Thread(target=self._follow)
+        self._pool = ThreadPoolExecutor(max_workers=1)
 
-    def _follow(self) -> None:
-        buffer = memoryview(bytearray(_CHUNK))
+    def _follow(self) -> str:
+        found, buffer = hashlib.sha256(), memoryview(bytearray(_CHUNK))
         while True:
             complete = self._complete.is_set()
             while count := self._file.readinto(buffer):
-                self._sum.update(buffer[:count])
+                found.update(buffer[:count])
             if complete:
-                return
+                return found.hexdigest()
             self._complete.wait(_PAUSE)
 
     @property
     def digest(self) -> str:
-        """The sum in hexadecimal digits."""
-        return self._sum.hexdigest()
+        """The sum in hexadecimal digits; raises OSError if the file could not be read."""
+        return self._digest.result()
 
     def __enter__(self) -> "Hasher":
-        self._thread.start()
+        self._digest = self._pool.submit(self._follow)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._complete.set()
-        self._thread.join()
+        self._pool.shutdown()
         self._file.close()
 
 

@@ -35,7 +35,7 @@ class Compressed(Format):
 
             process.follow(
                 argv,
-                what="compressing the image",
+                what=f"compressing the image{out.direction}",
                 tick=tick,
                 stdin=image.fileno(),
                 stdout=out.handle,

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from assembler.copying.sparse import write_sparse
+from assembler.formats.bmap import data_of
 from assembler.formats.compressed import threads
 from assembler.formats.format import Disk, Format
 from assembler.host import process
@@ -41,13 +42,20 @@ class Gce(Format):
         argv += ["--owner=0", "--group=0", "--numeric-owner", "--mode=0644"]
         argv += [f"--mtime=@{disk.epoch}", f"--use-compress-program=pigz -n -p {threads()}"]
 
+        data = sum(map(len, data_of(disk.image)))
+
         def tick(pid: int) -> None:
-            step.reach(min(_bytes_read(pid), disk.size))
+            packed = min(
+                max(0, _bytes_read(pid) - disk.size), data
+            )  # tar first reads all for holes
+            step.reach(disk.size * packed // max(1, data))
 
         with scratch_directory() as scratch:
             (Path(scratch) / MEMBER).symlink_to(disk.image)
             argv += ["--dereference", f"--directory={scratch}", MEMBER]
-            process.follow(argv, what="packing the image", tick=tick, stdout=out.handle)
+            process.follow(
+                argv, what=f"packing the image{out.direction}", tick=tick, stdout=out.handle
+            )
         step.reach(disk.size)
 
     def is_in(self, file: Path) -> bool:

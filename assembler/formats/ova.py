@@ -165,7 +165,7 @@ def _pack(disk: Disk, vmdk: Path, out: Output) -> None:
             f"this one has {format_size(size)}: take the format vmdk-stream"
         )
     description = envelope(disk, size)
-    with vmdk.open("rb") as data, os.fdopen(os.dup(out.handle), "wb") as file:
+    with vmdk.open("rb") as data, out.open() as file:
         digests = {
             _DESCRIPTION: hashlib.sha256(description).hexdigest(),
             DISK: hashlib.file_digest(data, "sha256").hexdigest(),

@@ -23,7 +23,7 @@ class RawFormat(Format):
     def write(self, disk: Disk, out: Output, step: Step) -> None:
         """Leave a file as it is; send the bytes to a stream, zeros for holes."""
         if out.path is None:
-            send_file(disk.image, out.handle, step)
+            send_file(disk.image, out, step)
 
     def unpack(self, file: Path, raw: Path) -> None:
         """Copy the file."""

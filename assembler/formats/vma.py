@@ -5,7 +5,6 @@ of blobs.
 """
 
 import hashlib
-import os
 import struct
 from collections.abc import Iterator
 from itertools import compress
@@ -47,7 +46,7 @@ class Vma(Format):
     def write(self, disk: Disk, out: Output, step: Step) -> None:
         """Write the header, and every cluster: Proxmox needs an entry for each empty one, too."""
         uuid = disk.uuid("VMA").bytes
-        with disk.image.open("rb") as image, os.fdopen(os.dup(out.handle), "wb") as archive:
+        with disk.image.open("rb") as image, out.open() as archive:
             archive.write(_header(disk, uuid))
             while extent := [*_clusters(image, step)]:
                 archive.write(_extent_header(uuid, [mask for mask, _ in extent], image.tell()))

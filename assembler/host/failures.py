@@ -11,12 +11,13 @@ from pathlib import Path
 
 _TAIL_LINES = 12  # of what a program printed
 
-_LIMIT = "the limit of processes is reached (ulimit -u, or pids.max of the container)"
+_LIMIT = "the limit of processes is reached (ulimit -u, or pids.max of the container): raise it"
+_MEMORY = "as Linux does when memory runs out: give the host, or the container, more"
 
 # Messages of programs when the host is at fault: the dynamic loaders of glibc
-# (elf/dl-error-skeleton.c) and musl (ldso/dynlink.c), and every libc for ENOSPC. Words in the
-# middle of a line may be part of a file name, so the end of the line, or the ` while ` of
-# com_err(3), must follow.
+# (elf/dl-error-skeleton.c) and musl (ldso/dynlink.c), every libc for ENOSPC and EFBIG, and GNU tar
+# for its compressor. Words in the middle of a line may be part of a file name, so the end of the
+# line, or the ` while ` of com_err(3), must follow.
 _HOST_FAULTS = (
     (
         re.compile(
@@ -27,11 +28,27 @@ _HOST_FAULTS = (
         "cannot load a library that it needs ({what}): install it anew, or mend LD_LIBRARY_PATH",
     ),
     (
-        re.compile(r"(?m)(?P<what>No space left on device|Disk quota exceeded)(?:[.)]?$| while )"),
-        "has no room to write to ({what}): TMPDIR, {tmp}, or the disk of the image is full",
+        re.compile(
+            r"(?m)(?P<what>No space left on device|Disk quota exceeded)(?:[.)]? ?$| while )"
+        ),
+        "has no room to write to ({what}): TMPDIR, {tmp}, or the place of the output is full: "
+        "make room there",
     ),
+    (
+        re.compile(r"(?m)(?P<what>File too large)(?:[.)]? ?$| while )"),
+        "writes a larger file than ulimit -f or the file system allows ({what}): take another "
+        "file system, or a smaller disk",
+    ),
+    (re.compile(r"(?m)^tar: (?P<what>Child died with signal 9)$"), f"failed ({{what}}), {_MEMORY}"),
     (re.compile("(?P<what>Resource temporarily unavailable)"), f"ran into a limit: {_LIMIT}"),
 )
+
+# Signals by which the host ends a program: why, and what to do. setrlimit(2) has the last two.
+_KILLED: dict[int, str] = {
+    signal.SIGKILL: f", {_MEMORY}",
+    signal.SIGXFSZ: ": the limit for the size of files is reached (ulimit -f): raise it",
+    signal.SIGXCPU: ": the limit for processor time is reached (ulimit -t): raise it",
+}
 
 
 def _host_fault(stderr: bytes) -> str:
@@ -55,33 +72,33 @@ def failure(
 ) -> list[str]:
     """Return the message for a failed program: what it did, how it failed, and what it printed.
 
-    `what` names the job, `command` is the line that shows how the program was started. Empty for
-    an exit status in `ok`, unless the program complains of the host.
+    `what` names the job, `command` is the line that shows how the program was started. It is one
+    line if the host is at fault. Empty for an exit status in `ok`, unless the program complains of
+    the host.
     """
     status = done.returncode
     if status == 0:
         return []
     head = f"{what}: {Path(program).name}"
     if fault := _host_fault(done.stderr):
-        return [f"{head} {fault}", command]
+        return [f"{head} {fault}"]
+    how = f"failed with status {status}"
+    if status < 0:
+        how = f"was killed by signal {_signal(-status)}"
+        if -status in _KILLED:
+            return [f"{head} {how}{_KILLED[-status]}"]
     if status in ok:
         return []
-    how = _killed(-status) if status < 0 else f"failed with status {status}"
     printed = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()
     lines = [f"{head} {how}", command, *(f"  {one}" for one in printed[-_TAIL_LINES:])]
     return [*lines, remedy] if remedy else lines
 
 
-def _killed(number: int) -> str:
-    """Return how a signal ended a program; the limits of setrlimit(2) send some signals."""
-    name = ""
+def _signal(number: int) -> str:
+    """Return the number of a signal, with its name if it has one."""
     with suppress(ValueError):  # a real-time signal
-        name = f" ({signal.Signals(number).name})"
-    limits: dict[int, str] = {
-        signal.SIGXFSZ: ": the limit for the size of files is reached (ulimit -f)",
-        signal.SIGXCPU: ": the limit for processor time is reached (ulimit -t)",
-    }
-    return f"was killed by signal {number}{name}{limits.get(number, '')}"
+        return f"{number} ({signal.Signals(number).name})"
+    return str(number)
 
 
 def unstartable(program: str, error: OSError) -> str:

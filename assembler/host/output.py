@@ -9,12 +9,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BufferedWriter, FileIO
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from assembler.errors import HostError, Message, Setting, reason
 from assembler.host.locks import is_at, lock
 from assembler.host.scratch import plain_name, scratch_directory
 from assembler.units import NAME_MAX
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _libc = ctypes.CDLL(None, use_errno=True)  # for syncfs(2), which Python lacks
 _PREFIX, _SUFFIX = ".", ".partial"
@@ -32,6 +37,29 @@ class Output:
 
     handle: int  # an open file
     path: Path | None = None  # without a character that a tool could misread; None: a stream
+
+    def open(self) -> BinaryIO:
+        """The open file, to be written from where it is; a failing write names a stream."""
+        kind = FileIO if self.path is not None else _Stream
+        return BufferedWriter(kind(self.handle, "wb", closefd=False))
+
+    @property
+    def direction(self) -> str:
+        """What messages add to the name of a job that writes it."""
+        return f" to {_Stream.title}" if self.path is None else ""
+
+
+class _Stream(FileIO):
+    """A file that names standard output in its errors."""
+
+    title = "standard output"
+
+    def write(self, data: "ReadableBuffer") -> int:
+        """Write some of `data`; raises OSError."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.title) from None
 
 
 def destination(out: Path) -> Path:

@@ -3,13 +3,14 @@
 The space that a quota leaves is not visible before it is used up.
 """
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from assembler.errors import HostError, InternalError, Message, reason
+from assembler.errors import HostError, InternalError, Message, Setting, reason
 from assembler.units import MIB, format_size
 
 _FULL = MIB  # bytes: with less than that free, a disk counts as full
@@ -59,6 +60,18 @@ def require_room(needs: Sequence[Need]) -> None:
             lines.append(Message(first, *names, rest, together[-1].remedy))
     if lines:
         raise HostError(*lines)
+
+
+def extend(file: Path, size: int, disk: Need) -> None:
+    """Give a file that is to be on a disk so many bytes, which are holes; raises HostError."""
+    try:
+        os.truncate(file, size)
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        why = f" takes no file of {format_size(size)}, as the raw image is: its file system, or "
+        remedy = "ulimit -f, has a lower limit: put the image on another file system, or take a "
+        raise HostError(Message(disk.name, why, remedy, "smaller ", Setting("size"))) from None
 
 
 @contextmanager

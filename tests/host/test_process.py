@@ -111,8 +111,14 @@ def test_a_failure_shows_command_last_words_and_remedy() -> None:
         ),
         ("Error loading shared library libz.so.1: No such file", 127, "(libz.so.1)"),
         ("error: Resource temporarily unavailable", 1, "ran into a limit: the limit of processes"),
-        ("write: No space left on device", 1, "TMPDIR, /tmp, or the disk of the image is full"),
-        ("a\nx: No space left on device\nb", 1, "TMPDIR, /tmp, or the disk of the image is full"),
+        ("write: No space left on device", 1, "TMPDIR, /tmp, or the place of the output is full"),
+        ("a\nzstd: No space left on device \nb", 1, "place of the output is full: make room there"),
+        (
+            "x: error while writing: File too large",
+            1,
+            "take another file system, or a smaller disk",
+        ),
+        ("tar: Child died with signal 9\ntar: exiting", 2, "(Child died with signal 9), as Linux "),
         ("e: Disk quota exceeded while writing", 1, "no room to write to (Disk quota exceeded)"),
     ],
 )
@@ -123,8 +129,9 @@ def test_what_is_the_hosts_fault_is_a_failure_whatever_the_status_means(
     script = f'echo "$1" >&2; exit {status}'
     with pytest.raises(HostError) as caught:
         process.run(["sh", "-c", script, "sh", printed], what="testing", ok=range(256))
-    assert caught.value.lines[0].startswith("testing: sh ")
-    assert messages in caught.value.lines[0]
+    [line] = caught.value.lines
+    assert line.startswith("testing: sh ")
+    assert messages in line
     ended_well = ["sh", "-c", 'echo "$1" >&2', "sh", printed]
     assert process.run(ended_well, what="testing").returncode == 0
 
@@ -158,23 +165,39 @@ def test_the_limit_of_processes_is_told(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        ("kill -9 $$", "9 (SIGKILL)"),
-        ("kill -40 $$", "40"),
-        ("kill -XCPU $$", "24 (SIGXCPU): the limit for processor time is reached (ulimit -t)"),
+        (
+            "kill -9 $$",
+            "9 (SIGKILL), as Linux does when memory runs out: give the host, or the container, "
+            "more",
+        ),
+        (
+            "kill -XCPU $$",
+            "24 (SIGXCPU): the limit for processor time is reached (ulimit -t): raise it",
+        ),
         (
             "ulimit -f 1; exec dd if=/dev/zero of=file bs=4096 count=9",
-            "25 (SIGXFSZ): the limit for the size of files is reached (ulimit -f)",
+            "25 (SIGXFSZ): the limit for the size of files is reached (ulimit -f): raise it",
         ),
     ],
 )
-def test_a_killed_program_is_told_by_its_signal(
+def test_a_program_that_the_host_kills_has_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(HostError) as caught:
-        process.run(["bash", "-c", script], what="test")
+        process.run(["bash", "-c", script], what="test", ok=range(-64, 9))
     # bash becomes dd, whose name it then has
-    assert caught.value.lines[0] == f"test: bash was killed by signal {words}"
+    assert caught.value.lines == (f"test: bash was killed by signal {words}",)
+
+
+@pytest.mark.parametrize(("number", "words"), [(11, "11 (SIGSEGV)"), (40, "40")])
+def test_a_killed_program_is_told_by_its_signal(number: int, words: str) -> None:
+    with pytest.raises(HostError) as caught:
+        process.run(["sh", "-c", f"echo last words; kill -{number} $$"], what="test")
+    first, command, last = caught.value.lines
+    assert first == f"test: sh was killed by signal {words}"
+    assert command == f"  command: sh -c 'echo last words; kill -{number} $$'"
+    assert last == "  last words"
 
 
 def test_a_program_that_does_not_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ Without these tests, a run can fail after minutes because a disk is full, and no
 
 import os
 import re
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,15 @@ from types import SimpleNamespace
 import pytest
 
 from assembler.errors import HostError, RequestError
-from assembler.host.room import Need, free, require_room, require_some_room, temporary, watched
+from assembler.host.room import (
+    Need,
+    extend,
+    free,
+    require_room,
+    require_some_room,
+    temporary,
+    watched,
+)
 from assembler.units import GIB, KIB, MIB
 from tests.support.places import AsRoot
 from tests.support.systems import add_path, make_system, store_path
@@ -83,6 +92,24 @@ def test_the_full_disk_is_named_before_what_failed(
 def test_other_failures_stay_what_they_are(tmp_path: Path) -> None:
     with pytest.raises(HostError, match=r"^it failed$"), watched(Need(tmp_path, "the disk")):
         raise HostError("it failed")
+
+
+def test_a_file_larger_than_its_file_system_takes_is_told(tmp_path: Path) -> None:
+    """Or than the limit of the process, which is easier to have here."""
+    (tmp_path / "file").touch()
+    disk, limits = Need(tmp_path, "the disk"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, limits[1]))
+    try:
+        extend(tmp_path / "file", MIB, disk)
+        with pytest.raises(HostError) as caught:
+            extend(tmp_path / "file", MIB + 1, disk)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.lines == (
+        "the disk takes no file of 1.0 MiB, as the raw image is: its file system, or ulimit -f, "
+        "has a lower limit: put the image on another file system, or take a smaller size",
+    )
+    assert (tmp_path / "file").stat().st_size == MIB
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@ Without these tests, a stick written by the block map could have a damaged file 
 is left out keeps what the stick had before.
 """
 
+import errno
 import hashlib
+import io
 import itertools
 import json
 import os
@@ -154,6 +156,21 @@ def test_a_file_that_grows_is_hashed(tmp_path: Path) -> None:
             growing.write(content[at : at + MIB])
             growing.flush()
     assert hasher.digest == hashlib.sha256(content).hexdigest()
+
+
+def test_a_file_that_cannot_be_read_has_no_sum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(io.FileIO):
+        def readinto(self, _: object) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(Path, "open", lambda file, *_, **__: Broken(file))
+    with Hasher(tmp_path / "file") as hasher:
+        pass
+    with pytest.raises(OSError, match="Input/output error"):
+        _ = hasher.digest
 
 
 def test_names_that_are_no_text(tmp_path: Path) -> None:
