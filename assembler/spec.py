@@ -216,7 +216,8 @@ class Spec:
             whole = f" is not a whole number of {format_size(unit)}, which "
             kind = Setting("format", self.output_format.name)
             by = Setting("target", self.target) if self.output_format.unit < unit else kind
-            lines.append(Message(Setting("size", format_size(self.size)), whole, by, " takes"))
+            exact = Setting("size", f"{format_size(self.size)} ({self.size} bytes)")
+            lines.append(Message(exact, whole, by, " takes"))
         asked = [name for name, one in (("bmap", self.bmap), ("checksum", self.checksum)) if one]
         lines += target_problems(self.target)
         lines += sidecar_problems(asked, self.output_format, self.out)

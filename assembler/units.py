@@ -32,6 +32,14 @@ def format_size(size: int) -> str:
     return f"{size} B"
 
 
+def exact_sizes(*sizes: int) -> list[str]:
+    """Sizes that are compared in a message; in bytes, too, where short words hide a difference."""
+    words = [format_size(size) for size in sizes]
+    if len({*words}) == len({*sizes}):
+        return words
+    return [f"{word} ({size} bytes)" for word, size in zip(words, sizes, strict=True)]
+
+
 def ceil_div(number: int, divisor: int) -> int:
     """Divide rounding up."""
     return -(-number // divisor)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembler.units import format_size, parse_size, round_up
+from assembler.units import GIB, TIB, exact_sizes, format_size, parse_size, round_up
 from tests.support.helpers import output
 
 
@@ -30,6 +30,14 @@ def test_parse_size_names_what_it_refuses(text: str) -> None:
     with pytest.raises(ValueError) as caught:
         parse_size(text)
     assert repr(text) in str(caught.value)
+
+
+@given(st.integers(0, TIB), st.integers(0, TIB))
+def test_sizes_that_differ_read_differently(one: int, other: int) -> None:
+    """As 2040 and 2041 GiB do not in words alone."""
+    words = exact_sizes(one, other)
+    assert (words[0] == words[1]) == (one == other)
+    assert exact_sizes(GIB, 2 * GIB) == ["1.0 GiB", "2.0 GiB"]
 
 
 @given(st.text("0123456789KMGTkib \u212a\u0663-.", max_size=50))

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from assembler.disk.tables import PartitionType, Table
 from assembler.errors import Message, RequestError, Setting
-from assembler.units import MIB, SECTOR, format_size, round_up
+from assembler.units import MIB, SECTOR, exact_sizes, format_size, round_up
 
 _ALIGNMENT = MIB
 _MAX_MBR = 0xFFFFFFFF * SECTOR  # its entries count sectors in 32 bits
@@ -133,8 +133,9 @@ def make_layout(
     size = root_end + table.room_behind
     if table.is_mbr and size > _MAX_MBR:
         remedy = Setting("partition_table", Table.LEGACY_GPT)
-        fault = f"a disk of {format_size(size)} is too large for an MBR, which ends at "
-        raise RequestError([Message(f"{fault}{format_size(_MAX_MBR)}: take ", remedy)])
+        has, most = exact_sizes(size, _MAX_MBR)
+        fault = f"a disk of {has} is too large for an MBR, which ends at {most}: take "
+        raise RequestError([Message(fault, remedy)])
     return Layout(
         table=table,
         size=size,

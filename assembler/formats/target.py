@@ -11,7 +11,7 @@ from pathlib import Path
 
 from assembler.disk.tables import Table, tables_that
 from assembler.errors import Message, Setting
-from assembler.units import SECTOR, format_size
+from assembler.units import SECTOR, exact_sizes, format_size
 
 # The serial port, by any of the drivers that it may have.
 _SERIAL_PORTS = ("ttyS0", "ttyAMA0", "hvc0")
@@ -164,7 +164,11 @@ def _start(target: Target, image: Candidate) -> Iterator[Finding]:
     elif not common:
         disks = "disks" if only is None else f"disks of the format {image.format}"
         words = f"starts {disks} by {_either(able)}, and this one is for "
-        yield Finding(Weight.DISK, words + _either(sorted(image.starts)), _other_table(able))
+        take = _other_table(able)
+        if only is not None:
+            take = Message(Setting("format", target.formats[0]), ", or ", take)
+        take = Message("take ", take)
+        yield Finding(Weight.DISK, words + _either(sorted(image.starts)), take)
     elif all(target.starts[start] for start in common):
         where = _either([target.starts[start] for start in common])
         yield Finding(Weight.HINT, f"starts a disk for {_either(common)} only {where}")
@@ -172,7 +176,7 @@ def _start(target: Target, image: Candidate) -> Iterator[Finding]:
 
 def _other_table(starts: Sequence[Start]) -> Message:
     tables = tables_that(lambda table: not starts_of(table).isdisjoint(starts))
-    take = Message("take ", Setting("partition_table", tables))
+    take = Message(Setting("partition_table", tables))
     if Start.UEFI in starts:
         return take
     return Message(take, " with ", Setting("boot_loader", "grub"))
@@ -211,14 +215,6 @@ def starts_of(table: Table) -> set[Start]:
         return {Start.MENU}
     by_bios, by_efi = (Start.BIOS, table.boots_bios), (Start.UEFI, table.boots_efi)
     return {start for start, able in (by_bios, by_efi) if able}
-
-
-def exact_sizes(*sizes: int) -> list[str]:
-    """Sizes for a message; in bytes as well where the short words hide a difference."""
-    words = [format_size(size) for size in sizes]
-    if len({*words}) == len({*sizes}):
-        return words
-    return [f"{word} ({size} bytes)" for word, size in zip(words, sizes, strict=True)]
 
 
 def _either(words: Collection[str]) -> str:

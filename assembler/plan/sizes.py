@@ -9,7 +9,7 @@ from assembler.filesystems.demand import Demand, largest_paths
 from assembler.filesystems.kind import Size
 from assembler.spec import Spec
 from assembler.tree.tree import Tree, show
-from assembler.units import format_size, round_up
+from assembler.units import exact_sizes, format_size, round_up
 
 _LARGEST = 5  # paths to name when an image is too small
 
@@ -26,9 +26,10 @@ def decide_sizes(
     if spec.size is None:
         size = sizes.with_free(demand, spec.additional_space)
         if size.bytes > limit:
-            why = f" makes a root of {format_size(size.bytes)}, and {spec.kind.title} ends at "
+            made, most = exact_sizes(size.bytes, limit)
+            why = f" makes a root of {made}, and {spec.kind.title} ends at {most}"
             space = Setting("additional_space", format_size(spec.additional_space))
-            raise RequestError([Message(space, f"{why}{format_size(limit)}")])
+            raise RequestError([Message(space, why)])
         layout = layout_of(size.bytes)
         if not layout.size % spec.size_unit:
             return layout, size

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from assembler.disk.layout import Layout
 from assembler.errors import Message, Setting
-from assembler.formats.target import Candidate, Start, Weight, exact_sizes, findings, starts_of
+from assembler.formats.target import Candidate, Start, Weight, findings, starts_of
 from assembler.formats.targets import TARGETS
 from assembler.spec import Spec
+from assembler.units import exact_sizes
 
 log = logging.getLogger(__name__)
 

@@ -109,8 +109,8 @@ def test_a_disk_too_large_for_an_mbr_is_refused() -> None:
     with pytest.raises(RequestError) as caught:
         new_layout(Table.LEGACY, most + 1)
     assert str(caught.value) == (
-        "a disk of 2.0 TiB is too large for an MBR, which ends at 2.0 TiB: "
-        "take partition_table legacy+gpt"
+        "a disk of 2.0 TiB (2199023255552 bytes) is too large for an MBR, which ends at 2.0 TiB "
+        "(2199023255040 bytes): take partition_table legacy+gpt"
     )
     new_layout(Table.LEGACY_GPT, most + 1)
 

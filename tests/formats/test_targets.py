@@ -63,7 +63,8 @@ def test_googles_disk_has_whole_gib(system: System, tmp_path: Path) -> None:
     assert made.layout.size % GIB == 0
     assert made.layout.root.size > made.layout.size // 2
     [line] = refused(system, tmp_path, target="google-compute", size=1500 * MIB)
-    assert line == "size 1.5 GiB is not a whole number of 1.0 GiB, which format gce takes"
+    words = "size 1.5 GiB (1572864000 bytes) is not a whole number of 1.0 GiB"
+    assert line == f"{words}, which format gce takes"
 
 
 @pytest.mark.parametrize(
