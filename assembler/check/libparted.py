@@ -42,6 +42,11 @@ def table_faults(image: Path, kind: str, parts: Sequence[Part]) -> list[str]:
         ok=_STATUSES,
         limit=_LIMIT,
     )
+    if not done.stdout:
+        raise HostError(
+            "libparted cannot be loaded, which reads the partition table back (Debian's needs "
+            "/bin/sh for it): the command python3 -c 'import _ped' tells more"
+        )
     if done.returncode:
         return ["libparted does not survive it"]
     table = json.loads(done.stdout)

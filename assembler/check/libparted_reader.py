@@ -2,7 +2,8 @@
 
 Run as a script, in a process of its own: a damaged table may kill libparted. It imports nothing of
 ours. Its arguments are the directory of the module `_ped` and the image, which is only read. It
-prints {"label": "gpt", "parts": [[number, start, length], ...]} in sectors, or {"error": "..."}.
+prints an empty line when libparted is loaded, and then
+{"label": "gpt", "parts": [[number, start, length], ...]} in sectors, or {"error": "..."}.
 """
 
 import json
@@ -13,9 +14,10 @@ import sys
 def main() -> None:
     """Read the image and print the result."""
     binding, image = sys.argv[1:]
-    sys.path.append(binding)
+    sys.path.insert(0, binding)
     import _ped  # noqa: PLC0415  # its place is known only now
 
+    print(flush=True)
     # The binding takes names in UTF-8 only.
     name = f"/proc/self/fd/{os.open(image, os.O_RDONLY)}"
     try:

@@ -4,6 +4,7 @@ Without these tests, a table that firmware reads in another way would pass for a
 """
 
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,3 +139,18 @@ def test_a_host_without_libparted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "python3-parted (Debian)" in libparted.problems()[0]
     with pytest.raises(HostError, match="python3-parted"):
         libparted.table_faults(tmp_path, "gpt", [])
+
+
+@pytest.mark.parametrize("code", ["os.abort()", ""])
+def test_whether_libparted_or_the_table_is_at_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """One that dies when it is loaded tells nothing about the image."""
+    dying = "import os\nDisk = device_get = lambda *_: os.abort()\n"
+    (tmp_path / "_ped.py").write_text(f"{dying}{code}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "disk").write_bytes(b"")
+    with pytest.raises(HostError, match="libparted cannot be loaded") if code else nullcontext():
+        assert libparted.table_faults(tmp_path / "disk", "gpt", []) == [
+            "libparted does not survive it"
+        ]
