@@ -26,7 +26,14 @@ from tests.support.boots import add_settings
 from tests.support.builders import SCRIPT, add_builder, builder
 from tests.support.helpers import output
 from tests.support.places import REPOSITORY
-from tests.support.systems import System, add_reference, make_system
+from tests.support.systems import (
+    System,
+    add_path,
+    add_reference,
+    made_up_kernel,
+    make_system,
+    store_path,
+)
 
 _TABLE = (REPOSITORY / "docs/architecture.md").read_text().partition("## To add X, open Y")[2]
 ROWS = dict(re.findall(r"^\| (?:a|an) (.*?),? ?(?:such as .*?)? \| (.* \| \d+) \|$", _TABLE, re.M))
@@ -103,9 +110,9 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> System:
     return make_system(tmp_path_factory.mktemp("store"))
 
 
-def test_the_table_has_six_experiments_of_three_files_at_most() -> None:
+def test_the_table_has_seven_experiments_of_three_files_at_most() -> None:
     counts = [int(row.rpartition(" ")[2]) for row in ROWS.values()]
-    assert len(counts) == 6
+    assert len(counts) == 7
     assert max(counts) <= 3
 
 
@@ -186,7 +193,7 @@ assemble_main(["--help"])
     *boot, root = [(one["start"] >> 11, one["type"].lower()) for one in table["partitions"]]
     types = PartitionType.BIOS_BOOT, PartitionType.ESP, PartitionType.XBOOTLDR
     assert boot == [*zip((1, 2, 40), types, strict=True)]
-    assert root == (80, PartitionType.ROOT_X86_64)
+    assert root == (80, "4f68bce3-e8cd-4db1-96e7-fbcaf984b709")
     assert " hybrid, full or none: " in printed
 
 
@@ -334,6 +341,54 @@ except RequestError as error:
 """
     refusal = "target exoscale has disks with sectors of 512 bytes, not 4096"
     assert run(copy, script, system).splitlines() == ["qcow2", refusal]
+
+
+MACHINE = Experiment(
+    "machine",
+    edits={
+        "machines.py": {
+            "    facts: Facts\n": """
+    RISCV64 = (
+        "riscv64",
+        Facts(
+            words="RISC-V",
+            nix="riscv64-linux",
+            linux="riscv",
+            has_systems=True,
+            has_bios=False,
+            pe=0x5064,
+            grub="riscv64-efi",
+            grub_packages=("grub-efi-riscv64-bin", "pkgsCross.riscv64.grub2_efi"),
+            image_magic=b"RSC\\x05",
+            root_type="72ec70a6-cf74-40e6-bd49-4bda08e8f224",
+        ),
+    )
+"""
+        }
+    },
+)
+
+
+def test_a_machine(tmp_path: Path) -> None:
+    """Its disk has a table for UEFI alone, its own names on it, and a chain that is followed."""
+    copy = MACHINE.copy(tmp_path / "copy")
+    program = bytearray(made_up_kernel(100_000, stub=True))
+    program[0x38:0x3C], program[0x44:0x46], program[0x202:0x206] = b"RSC\5", b"\x64\x50", bytes(4)
+    system = make_system(tmp_path / "store", bzimage=bytes(program), platform="riscv64-linux")
+    loader, name = store_path(9, "systemd"), "lib/systemd/boot/efi/systemd-bootriscv64.efi"
+    own = bytes(program) + b"#### LoaderInfo: systemd-boot 256 ####"
+    registration = add_path(system, loader, {name: own})
+    script = """
+plan, report = assemble(spec(boot_loader="systemd-boot", out=Path("disk.raw"), boot_size=40 << 20))
+print(*plan.fats[0].files, sep="\\n")
+print(*(f"{chain.firmware}: {chain.details[0]}" for chain in report.chains), sep="\\n")
+"""
+    options = ["--closure", str(registration), "--additional-path", loader]
+    printed = run(copy, script, system, options).splitlines()
+    assert {"EFI/BOOT/BOOTRISCV64.EFI", "EFI/systemd/systemd-bootriscv64.efi"} <= {*printed}
+    assert printed[-1].startswith('UEFI (RISC-V): "NixOS": ')
+    table = json.loads(output("sfdisk", "--json", copy / "disk.raw"))["partitiontable"]
+    assert table["partitions"][1]["type"].lower() == "72ec70a6-cf74-40e6-bd49-4bda08e8f224"
 
 
 SOURCE = Experiment(

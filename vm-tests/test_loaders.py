@@ -11,9 +11,10 @@ from uuid import NAMESPACE_DNS, uuid5
 
 import pytest
 
+from assembler import machines
 from assembler.boot.grub.bios import BiosCode
 from assembler.boot.grub.find import find_grub
-from assembler.boot.grub.grub import Platform, make_core_image
+from assembler.boot.grub.grub import BIOS, Platform, make_core_image
 from assembler.boot.signed.chain import read_efi_programs
 from assembler.disk.layout import Layout, make_layout
 from assembler.disk.tables import Table
@@ -24,6 +25,7 @@ from assembler.units import KIB, MIB
 from qemu import Machine
 
 BOOT_SECONDS = 180
+UEFI = Platform(machines.Machine.X64)
 ROOT_UUID = "6d3c1b0a-0f5e-4b7c-9f1d-2a3b4c5d6e7f"
 PREFIX = "/boot/grub"
 # On a PC without a screen, GRUB for BIOS needs a configured console; for UEFI the firmware has it.
@@ -83,14 +85,14 @@ def core_image(platform: Platform) -> tuple[bytes, bytes]:
 def test_bios_starts_grub(tmp_path: Path, table: Table) -> None:
     image = tmp_path / "disk.raw"
     layout = new_disk(image, table)
-    BiosCode(*core_image(Platform.BIOS)).install(image, layout)
+    BiosCode(*core_image(BIOS)).install(image, layout)
     with Machine(image, firmware="bios") as machine:
         machine.wait_for("^menu: i386-pc$", timeout=BOOT_SECONDS)
 
 
 def test_uefi_starts_grub(tmp_path: Path) -> None:
     image = tmp_path / "disk.raw"
-    new_disk(image, Table.EFI, {"EFI/BOOT/BOOTX64.EFI": core_image(Platform.EFI)[1]})
+    new_disk(image, Table.EFI, {"EFI/BOOT/BOOTX64.EFI": core_image(UEFI)[1]})
     with Machine(image, firmware="efi") as machine:
         machine.wait_for("^menu: x86_64-efi$", timeout=BOOT_SECONDS)
 
@@ -113,7 +115,7 @@ def test_secure_boot_starts_a_signed_grub(tmp_path: Path) -> None:
 
 def test_secure_boot_refuses_what_nobody_signed(tmp_path: Path) -> None:
     image = tmp_path / "disk.raw"
-    new_disk(image, Table.EFI, {"EFI/BOOT/BOOTX64.EFI": core_image(Platform.EFI)[1]})
+    new_disk(image, Table.EFI, {"EFI/BOOT/BOOTX64.EFI": core_image(UEFI)[1]})
     with Machine(image, firmware="efi", secure_boot=True) as machine:
         machine.wait_for("Access Denied", timeout=BOOT_SECONDS)
 

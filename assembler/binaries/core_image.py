@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from assembler.binaries.machine import BIOS, machine_of_grub
 from assembler.binaries.pe import Pe, PeError, read_pe
+from assembler.machines import GRUB_FOR_BIOS, machine_of_grub
 from assembler.units import SECTOR, ceil_div
 
 # struct grub_boot_blocklist; the list grows down from the end of the first sector.
@@ -122,7 +122,7 @@ def read_bios_core(core: bytes) -> CoreImage:
             raise CoreImageError("it does not decompress: it is damaged, or was written over")
         sectors = ceil_div(end + redundancy, SECTOR)
         raise CoreImageError(f"its list names {whole // SECTOR} sectors, but it has {sectors}")
-    return _read_modules(BIOS, image)
+    return _read_modules(GRUB_FOR_BIOS, image)
 
 
 def read_efi_core(program: bytes) -> CoreImage:
@@ -131,7 +131,7 @@ def read_efi_core(program: bytes) -> CoreImage:
         pe = read_pe(program)
     except PeError as error:
         raise CoreImageError(str(error)) from None
-    core = _read_modules(pe.machine.names.grub, program)
+    core = _read_modules(pe.machine.facts.grub, program)
     return replace(core, version=_version(pe, program))
 
 
@@ -177,7 +177,7 @@ def _read_modules(platform: str, image: bytes) -> CoreImage:
     prefix = config = None
     memdisk = False
     modules = []
-    for kind, data in _objects(image, machine_of_grub(platform).is_narrow):
+    for kind, data in _objects(image, machine_of_grub(platform).facts.is_narrow):
         match kind:
             case ObjectType.ELF:
                 modules.append(_module_name(data) or "?")

@@ -7,9 +7,9 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from assembler.binaries.machine import Machine
 from assembler.binaries.pe import PeError, read_pe
 from assembler.host.regular import read_file
+from assembler.machines import Machine
 
 _HEADERS = 64 << 10  # bytes; programs have them in the first 4 KiB
 _CERTIFICATE = struct.Struct("<IHH")  # WIN_CERTIFICATE: length with this header, revision, type

@@ -14,12 +14,13 @@ from contextlib import suppress
 from io import BytesIO
 from typing import BinaryIO
 
-from assembler.binaries.machine import Machine
 from assembler.binaries.pe import PeError, read_pe
 from assembler.binaries.unpack import PayloadError, Unpack, Unpacked, unpacker
+from assembler.machines import Machine
 
 _CHUNK = 1 << 20
-_ARM64_IMAGE = b"ARMd"
+_IMAGE_MAGIC = slice(0x38, 0x3C)
+_IMAGES = {one.facts.image_magic: one.facts.linux for one in Machine if one.facts.image_magic}
 
 _DEVICETREE = b"\xd0\x0d\xfe\xed"
 _DEVICETREE_HEADER = 40  # bytes
@@ -41,20 +42,20 @@ _WITHOUT_CHECKSUM = (6, 16)  # the release of Linux from which on a bzImage has 
 def check_kernel(header: bytes, size: int | None = None) -> str | None:
     """Check a Linux kernel of `size` bytes, if known, by its beginning.
 
-    A bzImage and an EFI zboot image contain their lengths, an arm64 Image does not. Returns the
-    architecture as `Names.linux`, None if the kernel does not contain it.
+    A bzImage and an EFI zboot image contain their lengths, an Image does not. Returns the
+    architecture as `Facts.linux`, None if the kernel does not contain it.
     Raises PayloadError.
     """
     machine, needed = None, 0
     if header[0x1FE:0x200] == b"\x55\xaa" and header[0x202:0x206] == b"HdrS":
         setup = header[0x1F1] or 4  # sectors
         protected = int.from_bytes(header[0x1F4:0x1F8], "little")  # units of 16 bytes, rounded up
-        machine, needed = Machine.X64.names.linux, (setup + 1) * 512 + max(0, protected - 1) * 16
+        machine, needed = Machine.X64.facts.linux, (setup + 1) * 512 + max(0, protected - 1) * 16
     elif header[:2] == b"MZ" and header[4:8] == b"zimg":
         offset, length = header[8:12], header[12:16]
         needed = int.from_bytes(offset, "little") + int.from_bytes(length, "little")
-    elif header[0x38:0x3C] == _ARM64_IMAGE:
-        machine = Machine.AA64.names.linux
+    elif header[_IMAGE_MAGIC] in _IMAGES:
+        machine = _IMAGES[header[_IMAGE_MAGIC]]
     else:
         raise PayloadError("it is not a Linux kernel" if header else "it is empty")
     if size is not None and size < needed:

@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass
 
-from assembler.binaries.machine import Machine, machine_of_pe
+from assembler.machines import Machine, machine_of_pe
 
 _DOS_MAGIC = b"MZ"
 _PE_OFFSET_AT = 0x3C
@@ -88,7 +88,7 @@ class Pe:
 
         Raises PeError for a program that is no EFI application.
         """
-        kind, name = (_PE32, "PE32") if self.machine.is_narrow else (_PE32_PLUS, "PE32+")
+        kind, name = (_PE32, "PE32") if self.machine.facts.is_narrow else (_PE32_PLUS, "PE32+")
         if self._number(0, 2) != kind:
             raise PeError(f"it is not an EFI program (no {name} header)")
         if self._number(_SUBSYSTEM_AT, 2) != _EFI_APPLICATION:

@@ -1,8 +1,7 @@
-"""Which processors a system is for, and what they are called elsewhere."""
+"""Which machine a system is for."""
 
+from assembler.machines import DEFAULT
 from assembler.store.paths import AbsentError, Store
-
-_DEFAULT = "x86_64-linux"
 
 
 def read_architecture(store: Store, system: str) -> str:
@@ -14,5 +13,5 @@ def read_architecture(store: Store, system: str) -> str:
     try:
         text = store.read(f"{system}/system").decode()
     except (OSError, ValueError, AbsentError):
-        return _DEFAULT
-    return text.strip() or _DEFAULT
+        return DEFAULT.facts.nix
+    return text.strip() or DEFAULT.facts.nix

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assembler.binaries.machine import SYSTEMS
 from assembler.boot.headers import file_fault
 from assembler.boot.lookup import resolve
 from assembler.errors import RequestError
 from assembler.host.json_text import load_json
+from assembler.machines import SYSTEMS
 from assembler.store.paths import AbsentError, Store, is_store_path, store_path_of
 
 DOCUMENT = "boot.json"

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from assembler.binaries.machine import SYSTEMS
 from assembler.boot.bootspec import (
     DOCUMENT,
     Bootspec,
@@ -23,6 +22,7 @@ from assembler.boot.bootspec import (
 from assembler.boot.headers import file_fault
 from assembler.boot.lookup import exists, resolve
 from assembler.errors import HostError, RequestError, reason
+from assembler.machines import DEFAULT, SYSTEMS
 from assembler.store.paths import AbsentError, Store
 
 log = logging.getLogger(__name__)
@@ -155,7 +155,7 @@ def _from_links(store: Store, system: str, problems: list[str]) -> Bootspec | No
     try:
         params = _line(store, f"{system}/kernel-params", is_parameter)
         version = _line(store, f"{system}/nixos-version")
-        machine = _line(store, f"{system}/system") or SYSTEMS[0]
+        machine = _line(store, f"{system}/system") or DEFAULT.facts.nix
     except RequestError as error:
         problems += error.problems
         return None

@@ -8,11 +8,11 @@ from assembler.binaries.kernel_files import (
     check_initrd_start,
     check_kernel,
 )
-from assembler.binaries.machine import machine_of
 from assembler.binaries.pe import PeError, read_pe
 from assembler.binaries.unpack import PayloadError
 from assembler.errors import HostError, reason
 from assembler.host.regular import open_file
+from assembler.machines import machine_of
 from assembler.store.paths import Store
 
 _HEADER = 4096  # bytes: all headers of kernels are in these
@@ -39,9 +39,9 @@ def file_fault(store: Store, name: str, path: str, system: str) -> str:
 
 def _kernel_fault(store: Store, path: str, system: str) -> str:
     machine, found = machine_of(system), check_kernel(*_begin(store, path))
-    if machine is None or found in (None, machine.names.linux):
+    if machine is None or found in (None, machine.facts.linux):
         return ""
-    return f"it is a kernel for {found}, not for {machine.names.linux}"
+    return f"it is a kernel for {found}, not for {machine.facts.linux}"
 
 
 def stub_fault(store: Store, path: str, system: str) -> str:
@@ -53,7 +53,7 @@ def stub_fault(store: Store, path: str, system: str) -> str:
         return str(error)
     if machine in (None, found):
         return ""
-    return f"it is an EFI program for {found.names.words}, not for {machine.names.words}"
+    return f"it is an EFI program for {found.facts.words}, not for {machine.facts.words}"
 
 
 def _begin(store: Store, path: str) -> tuple[bytes, int]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
 from assembler.appliance.session import Appliance
-from assembler.binaries.machine import SYSTEMS, Machine
 from assembler.boot.files import BootFile
 from assembler.boot.installer import Installer
 from assembler.boot.mounts.boot_mounts import BootMounts
@@ -15,6 +14,7 @@ from assembler.boot.volumes import Role, Volume
 from assembler.disk.layout import Layout
 from assembler.disk.tables import Table
 from assembler.errors import Message, RequestError, Setting
+from assembler.machines import SYSTEMS, Machine, machine_of
 from assembler.store.paths import Store
 from assembler.store.registration import PathInfo
 
@@ -61,12 +61,13 @@ class BootTarget:
     @property
     def machine(self) -> Machine:
         """The machine that is booted; raises RequestError for one that no loader here boots."""
-        if self.architecture not in SYSTEMS:
+        machine = machine_of(self.architecture)
+        if machine is None or not machine.facts.has_systems:
             known = " and ".join(SYSTEMS)
             raise RequestError(
                 f"{self.system} is for {self.architecture}; only {known} can be booted"
             )
-        return next(one for one in Machine if one.names.nix == self.architecture)
+        return machine
 
 
 class BootCode(Protocol):

@@ -7,11 +7,11 @@ of GRUB's files there. What may differ: GRUB, util/setup.c and util/mkimage.c.
 import struct
 from collections.abc import Iterable
 
-from assembler.binaries.machine import BIOS
 from assembler.boot.grub.bios import KERNEL_SECTOR_AT
 from assembler.check.boot_chain import BootDisk, BrokenError
 from assembler.check.grub_reader import UnreadableError
 from assembler.check.menu import Location, location_words
+from assembler.machines import GRUB_FOR_BIOS
 from assembler.units import SECTOR
 
 _MAX_FILE = 1 << 20  # bytes; core.img has less than half of it
@@ -37,7 +37,7 @@ def check_boot_code(disk: BootDisk, home: Location, sector: bytes, core: bytes) 
 
     Files that are absent are not compared. Raises BrokenError.
     """
-    known = _GrubFiles(disk, home, BIOS)
+    known = _GrubFiles(disk, home, GRUB_FOR_BIOS)
     boot, first, decompressor = (
         known.read(name) for name in ("boot.img", "diskboot.img", "lzma_decompress.img")
     )

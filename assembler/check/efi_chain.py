@@ -9,7 +9,6 @@ Names: UEFI specification, 3.5.1.1. shim starts the file beside itself that its 
 from contextlib import suppress
 
 from assembler.binaries.core_image import CoreImageError, read_efi_core
-from assembler.binaries.machine import Machine
 from assembler.binaries.pe import PeError
 from assembler.check.boot_chain import BootChain, BootDisk, BrokenError, Trail
 from assembler.check.boot_code import check_efi_core
@@ -20,6 +19,7 @@ from assembler.check.grub_reader import UnreadableError
 from assembler.check.loader_entries import default_of, read_entries
 from assembler.check.part import Part
 from assembler.disk.tables import PartitionType
+from assembler.machines import DEFAULT, Machine
 from assembler.units import SECTOR
 
 _DIRECTORY = "/EFI/BOOT"
@@ -54,7 +54,7 @@ def walk_efi(disk: BootDisk, esp: Part, *, needed: bool, required: bool) -> list
         found = _installed(disk, esp)
     walked = []
     for path, machine in found:
-        trail = Trail("UEFI" if machine is Machine.X64 else f"UEFI ({machine.names.words})")
+        trail = Trail("UEFI" if machine is DEFAULT else f"UEFI ({machine.facts.words})")
         with trail.walked():
             _walk(trail, disk, esp, path, machine)
         if not by_itself:
@@ -70,7 +70,7 @@ def walk_efi(disk: BootDisk, esp: Part, *, needed: bool, required: bool) -> list
         trail = Trail("UEFI")
         with trail.walked():
             raise BrokenError(
-                f"{esp.where}: it has no EFI/BOOT/BOOTX64.EFI, nor a program for another machine"
+                f"{esp.where}: it has no {DEFAULT.boot_program}, nor a program for another machine"
                 if disk.reader.file_system(esp.number)
                 else f"{esp.where}: it has no file system that GRUB knows"
             )
@@ -108,12 +108,12 @@ def _installed(disk: BootDisk, esp: Part) -> list[tuple[str, Machine]]:
 
 def _judge(walked: list[tuple[Machine, Trail]]) -> None:
     """Excuse faults of programs for other machines, if there is one for the system's machine."""
-    fitting = {machine.names.linux for machine, trail in walked if not trail.fault}
+    fitting = {machine.facts.linux for machine, trail in walked if not trail.fault}
     fits = any(not trail.foreign for _, trail in walked)
     for machine, trail in walked:
         if trail.foreign and fits:
             trail.excuse(trail.foreign)
-        elif trail.fault and fitting and machine.names.linux not in fitting:
+        elif trail.fault and fitting and machine.facts.linux not in fitting:
             trail.excuse(f"not for this system: {trail.fault}")
 
 
@@ -192,7 +192,7 @@ def _program(disk: BootDisk, esp: Part, path: str, machine: Machine) -> Program:
     except (UnreadableError, PeError) as error:
         raise BrokenError(f"{esp.where}, {path}: {error}") from None
     if program.pe.machine is not machine:
-        words = f"it is for {program.pe.machine.names.words}, not for {machine.names.words}"
+        words = f"it is for {program.pe.machine.facts.words}, not for {machine.facts.words}"
         raise BrokenError(f"{esp.where}, {path}: {words}")
     return program
 

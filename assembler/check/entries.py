@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from assembler.binaries.kernel_files import check_initrd, check_kernel, check_whole_kernel
-from assembler.binaries.machine import Machine
 from assembler.binaries.pe import PeError, read_pe
 from assembler.binaries.unpack import PayloadError
 from assembler.check.boot_chain import BootDisk, BrokenError, ForeignError, Trail
@@ -24,6 +23,7 @@ from assembler.check.grub_reader import GrubFileSystem, UnreadableError
 from assembler.check.menu import CheckedEntry, Entry, Load, Location, location_words
 from assembler.filesystems.fat.kind import FAT
 from assembler.filesystems.registry import ROOT_KINDS
+from assembler.machines import Machine
 from assembler.units import format_size
 
 _HEADER = 4096  # bytes: what check_kernel looks at, and more
@@ -159,7 +159,7 @@ class EntryReader:
                     self.disk.whole.add(copy)
         except _ForeignKernelError as error:
             loader = "systemd-boot" if self.efi else "GRUB"
-            summary = f"{loader} for {self.machine.names.words}: the kernel is for {error.machine}"
+            summary = f"{loader} for {self.machine.facts.words}: the kernel is for {error.machine}"
             raise ForeignError(f"{where}: {error}", summary) from None
         except (UnreadableError, PayloadError) as error:
             raise BrokenError(f"{where}: {error}") from None
@@ -176,13 +176,13 @@ class EntryReader:
             except PeError as error:
                 raise PayloadError(str(error)) from None
             if pe.machine is not self.machine:
-                theirs = pe.machine.names.words
-                words = f"it is for {theirs}, not for {self.machine.names.words}"
+                theirs = pe.machine.facts.words
+                words = f"it is for {theirs}, not for {self.machine.facts.words}"
                 raise _ForeignKernelError(words, theirs)
         elif load.is_kernel and load.command not in _OTHERS_KERNELS:
             machine = check_kernel(header, size)
-            if machine not in (None, self.machine.names.linux):
-                words = f"it is a kernel for {machine}, not for {self.machine.names.words}"
+            if machine not in (None, self.machine.facts.linux):
+                words = f"it is a kernel for {machine}, not for {self.machine.facts.words}"
                 raise _ForeignKernelError(words, machine or "another machine")
 
     def _check_whole(self, load: Load, file: BinaryIO, size: int) -> None:

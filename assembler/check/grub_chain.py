@@ -4,18 +4,19 @@ import re
 from collections.abc import Sequence
 
 from assembler.binaries.core_image import CoreImage
-from assembler.binaries.machine import BIOS, Machine, machine_of_grub
 from assembler.check.boot_chain import BootChain, BootDisk, BrokenError, Trail
 from assembler.check.entries import EntryReader
 from assembler.check.grub.script import ScriptError
 from assembler.check.grub.shell import Shell
 from assembler.check.grub_syntax import syntax_fault
 from assembler.check.menu import Entry, Location, location_words
+from assembler.machines import GRUB_FOR_BIOS, Machine, machine_of_grub
 
 _TABLE_MODULES = {"gpt": "part_gpt", "dos": "part_msdos"}
 _DIRECTORY = "/boot/grub"
 _SHOWN = 5  # of many parts of a menu that are not followed
-_OUTSIDE = (BIOS, Machine.AA64.names.grub)  # platforms, one for each kind of kernel
+# Platforms of a GRUB from outside, one for each kind of kernel.
+_OUTSIDE = (GRUB_FOR_BIOS, *(one.facts.grub for one in Machine if not one.facts.has_bios))
 
 
 def start_grub(disk: BootDisk, core: CoreImage, *, started_from: int, directory: str = "") -> Shell:

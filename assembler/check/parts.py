@@ -80,7 +80,7 @@ _CHECKERS: dict[str, Callable[[Path, Part, Path], Part]] = {
     "ef": _check_esp,
     **dict.fromkeys(("1", "4", "6", "b", "c", "e", "ea"), _check_boot),
     PartitionType.LINUX: _check_linux,
-    **dict.fromkeys(ROOT_TYPES.values(), _check_linux),
+    **dict.fromkeys(ROOT_TYPES, _check_linux),
     PartitionType.ESP: _check_esp,
     PartitionType.XBOOTLDR: _check_xbootldr,
     PartitionType.BIOS_BOOT: _check_bios_boot,

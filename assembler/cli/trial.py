@@ -9,26 +9,11 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from assembler.binaries.machine import Machine, machine_of
+from assembler.machines import Machine, machine_of
 from assembler.plan.plan import Plan
 from assembler.store.paths import StoreRoot
 from assembler.units import SECTOR
 
-_QEMU = {
-    Machine.X64: (["qemu-system-x86_64", "-cpu", "max", "-m", "1G"], ["-snapshot"]),
-    Machine.AA64: (
-        ["qemu-system-aarch64", "-machine", "virt"],
-        ["-cpu", "max", "-m", "1G", "-snapshot"],
-    ),
-}
-# Where distributions put UEFI firmware as QEMU's -bios takes it, code and variables in one file.
-_FIRMWARE = {
-    Machine.X64: ("/usr/share/ovmf/OVMF.fd", "/usr/share/qemu/OVMF.fd", "/usr/share/OVMF/OVMF.fd"),
-    Machine.AA64: (
-        "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd",
-        "/usr/share/edk2/aarch64/QEMU_EFI.fd",
-    ),
-}
 # QEMU's devices for a disk by what Linux calls it; the last one is the disk.
 _DEVICES = {
     "vda": ["virtio-blk-pci"],
@@ -46,11 +31,11 @@ def qemu_words(plan: Plan, image: Path) -> list[list[str]]:
     where the system would not find its disk; see `disk_fault`.
     """
     machine, driver = machine_of(plan.architecture), plan.spec.output_format.driver
-    if machine is None or machine not in _QEMU or not driver or disk_fault(plan):
+    if machine is None or not machine.facts.qemu or not driver or disk_fault(plan):
         return []
     table = plan.layout.table
-    groups = [*_QEMU[machine]]
-    if plan.spec.loader_type.boots and table.boots_bios and machine is Machine.X64:
+    groups = [[*words] for words in machine.facts.qemu]
+    if plan.spec.loader_type.boots and table.boots_bios and machine.facts.has_bios:
         pass  # QEMU's own firmware is a BIOS
     elif plan.spec.loader_type.boots and table.boots_efi:
         groups.append(["-bios", _firmware(machine)])
@@ -83,7 +68,7 @@ def command_lines(groups: Sequence[Sequence[str]]) -> list[str]:
 
 def _firmware(machine: Machine) -> str:
     """UEFI firmware of this host, or else its usual name."""
-    candidates = _FIRMWARE[machine]
+    candidates = machine.facts.qemu_firmware
     return next(filter(os.path.isfile, candidates), os.path.basename(candidates[0]))
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from assembler.disk.tables import PartitionType, Table
 from assembler.errors import Message, RequestError, Setting
+from assembler.machines import DEFAULT
 from assembler.units import MIB, SECTOR, exact_sizes, format_size, round_up
 
 _ALIGNMENT = MIB
@@ -18,7 +19,7 @@ class Partition:
 
     number: int  # its entry in the table, from 1; 0 is the whole disk, without a table
     name: str  # in a GPT
-    type: PartitionType
+    type: str  # a GUID
     guid: UUID  # in a GPT
     start: int
     size: int
@@ -102,7 +103,7 @@ class Layout:
         return replace(self, partitions=tuple(named), disk_guid=whole)
 
     def _of(self, kind: PartitionType) -> Partition | None:
-        return next((partition for partition in self.partitions if partition.type is kind), None)
+        return next((partition for partition in self.partitions if partition.type == kind), None)
 
 
 def make_layout(
@@ -111,7 +112,7 @@ def make_layout(
     root_size: int,
     boot_size: int,
     seed: Callable[[str], UUID],
-    root_type: PartitionType = PartitionType.ROOT_X86_64,
+    root_type: str = DEFAULT.facts.root_type,
     sector_size: int = SECTOR,
 ) -> Layout:
     """Lay a disk out, with the places, names and numbers that nixpkgs gives its partitions.
@@ -126,7 +127,9 @@ def make_layout(
             f"a boot partition of {boot_size} bytes ({format_size(boot_size)}) "
             "is not a whole number of MiB"
         )
-    places = [(slot.name, slot.type, slot.start, slot.end_with(boot_size)) for slot in table.slots]
+    places: list[tuple[str, str, int, int]] = [
+        (slot.name, slot.type, slot.start, slot.end_with(boot_size)) for slot in table.slots
+    ]
     root_start = max([table.first_start, *(end for *_, end in places)])
     root_end = root_start + round_up(root_size, _ALIGNMENT)
     places.append((table.root_name, root_type, root_start, root_end))
@@ -148,7 +151,7 @@ def make_layout(
     )
 
 
-def shape(table: Table, root_type: PartitionType = PartitionType.LINUX) -> Layout:
+def shape(table: Table, root_type: str = PartitionType.LINUX) -> Layout:
     """The partitions of a disk by their kinds and numbers; their sizes and GUIDs are not real."""
     return make_layout(
         table, root_size=0, boot_size=_ALIGNMENT, seed=lambda _: UUID(int=0), root_type=root_type

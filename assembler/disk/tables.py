@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
+from assembler.machines import Machine, machine_of
 from assembler.units import MIB
 
 FIRST = 1 * MIB  # where the first partition may begin
@@ -17,29 +18,25 @@ _XBOOTLDR_START = 100 * MIB
 
 
 class PartitionType(StrEnum):
-    """Partition type GUIDs.
+    """Partition type GUIDs, but for those of roots, of which each machine has its own.
 
-    UEFI specification 5.3.3; GNU Parted, libparted/labels/gpt.c; roots and XBOOTLDR:
-    Discoverable Partitions Specification.
+    UEFI specification 5.3.3; GNU Parted, libparted/labels/gpt.c; XBOOTLDR: Discoverable Partitions
+    Specification.
     """
 
     ESP = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
     XBOOTLDR = "bc13c2ff-59e6-4262-a352-b275fd6f7172"
     BIOS_BOOT = "21686148-6449-6e6f-744e-656564454649"
-    ROOT_X86_64 = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709"
-    ROOT_ARM64 = "b921b045-1df0-41c3-af44-4c6f280d3fae"
     LINUX = "0fc63daf-8483-4772-8e79-3d69d8477de4"  # any file system of Linux's
 
 
-ROOT_TYPES = {
-    "x86_64-linux": PartitionType.ROOT_X86_64,
-    "aarch64-linux": PartitionType.ROOT_ARM64,
-}
+ROOT_TYPES = frozenset(one.facts.root_type for one in Machine if one.facts.root_type)
 
 
-def root_type(architecture: str) -> PartitionType:
+def root_type(architecture: str) -> str:
     """The type of the root partition of a system for a platform, as Nix calls it."""
-    return ROOT_TYPES.get(architecture, PartitionType.LINUX)
+    machine = machine_of(architecture)
+    return (machine and machine.facts.root_type) or PartitionType.LINUX
 
 
 class Scheme(Enum):

@@ -11,14 +11,12 @@ from pathlib import Path
 
 from assembler.disk.tables import Table, tables_that
 from assembler.errors import Message, Setting
+from assembler.machines import machine_of
 from assembler.units import SECTOR, exact_sizes, format_size
 
 # The serial port, by any of the drivers that it may have.
 _SERIAL_PORTS = ("ttyS0", "ttyAMA0", "hvc0")
 _CONSOLE = "console="
-# A kernel for these takes the console that the firmware names, unless a parameter names one (Linux,
-# drivers/acpi/spcr.c and drivers/of/base.c).
-_FIRMWARE_NAMES_CONSOLE = ("aarch64-linux",)
 
 
 class Start(StrEnum):
@@ -192,7 +190,8 @@ def _console(target: Target, image: Candidate) -> Iterator[Finding]:
         for param in image.kernel_params
         if param.startswith(_CONSOLE)
     ]
-    if not consoles and image.platform in _FIRMWARE_NAMES_CONSOLE:
+    machine = machine_of(image.platform or "")
+    if not consoles and machine is not None and machine.facts.firmware_names_console:
         return
     if not any(console in _SERIAL_PORTS for console in consoles):
         words = "shows the serial port only, and the system writes nothing there"

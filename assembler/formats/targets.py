@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from assembler.disk.tables import Table
 from assembler.errors import Message, Setting
 from assembler.formats.target import MadeImage, Sidecar, Start, Target
+from assembler.machines import Machine
 from assembler.units import GIB, MIB, TIB
 
-_X86, _ARM = "x86_64-linux", "aarch64-linux"
+_X86, _ARM = Machine.X64.facts.nix, Machine.AA64.facts.nix
 # Machines whose serial port is seen, with the name that Linux gives it: QEMU's virt has a PL011.
 _SERIAL_X86 = {_X86: "ttyS0"}
 _SERIAL = {_X86: "ttyS0", _ARM: "ttyAMA0"}

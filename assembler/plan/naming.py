@@ -133,7 +133,7 @@ def _automatic_faults(spec: Spec, layout: Layout, bootspec: Bootspec | None) -> 
     """
     if not _is_automatic(bootspec):
         return []
-    typed = layout.table.is_gpt and layout.root.type in ROOT_TYPES.values()
+    typed = layout.table.is_gpt and layout.root.type in ROOT_TYPES
     if typed and spec.loader_type.names_its_partition:
         return []
     why = (

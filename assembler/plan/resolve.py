@@ -10,6 +10,7 @@ from assembler.boot.no_loader import NoLoader
 from assembler.boot.protocol import Expected
 from assembler.disk.tables import FOR_EFI_ALONE, Table
 from assembler.errors import Message, Setting
+from assembler.machines import boots_by_efi_alone
 from assembler.plan.target import machine_problems, setting_problems
 from assembler.root.skeleton import current_generation
 from assembler.spec import Spec
@@ -17,8 +18,6 @@ from assembler.store.paths import Store
 from assembler.units import SECTOR
 
 log = logging.getLogger(__name__)
-
-_EFI_ONLY = ("aarch64-linux",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class Resolution:
         problems += self.spec.loader_type.installer_problems(self.installer)
         if self.asked.boot_loader is None and self.asked.table.has_partitions:
             problems += loader_problems(self.installer)
-        if self.architecture in _EFI_ONLY and table.boots_bios:
+        if boots_by_efi_alone(self.architecture) and table.boots_bios:
             why = (
                 f" is for BIOS, which no machine for {self.architecture} has: take {FOR_EFI_ALONE}"
             )
@@ -81,7 +80,7 @@ def resolve(asked: Spec, store: Store, architecture: str) -> Resolution:
     if spec.partition_table is None:
         if expected.table is not None:
             spec = replace(spec, partition_table=expected.table)
-        elif architecture in _EFI_ONLY and spec.loader_type.boots:
+        elif boots_by_efi_alone(architecture) and spec.loader_type.boots:
             spec = replace(spec, partition_table=Table.EFI)
     return Resolution(asked, spec, architecture, installer, expected)
 

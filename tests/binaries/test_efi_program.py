@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assembler.binaries.efi_program import EfiProgram, read_program
-from assembler.binaries.machine import Machine
 from assembler.binaries.pe import PeError
+from assembler.machines import Machine
 from tests.support.efi_programs import (
     FALLBACK,
     GRUB,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembler.binaries.machine import Machine
 from assembler.binaries.pe import Pe, PeError, read_pe
+from assembler.machines import Machine
 from tests.support.helpers import output
 
 PROGRAMS = [

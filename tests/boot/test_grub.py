@@ -13,6 +13,7 @@ import pytest
 from assembler.binaries.core_image import read_efi_core
 from assembler.boot.grub.find import find_grub, find_optional_grub
 from assembler.boot.grub.grub import (
+    BIOS,
     Grub,
     Platform,
     grub_module_files,
@@ -21,6 +22,7 @@ from assembler.boot.grub.grub import (
 )
 from assembler.errors import HostError, RequestError
 from assembler.filesystems.registry import KINDS
+from assembler.machines import Machine
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import format_registration
 from assembler.store.sources import read_source
@@ -31,15 +33,15 @@ from tests.support.helpers import nix_store, output, real_info
 
 ROOT_UUID = "6d3c1b0a-0f5e-4b7c-9f1d-2a3b4c5d6e7f"
 PREFIX = "/boot/grub"
-INSTALLED = [Platform.BIOS, Platform.EFI, Platform.EFI_IA32]
+INSTALLED = [BIOS, Platform(Machine.X64), Platform(Machine.IA32)]
 STORE_PATH = "/nix/store/0c5b8jvv2zl8pzvzz0m9sxlyc4flpnlr-grub-2.06"
 HOST = Path("/usr/lib/grub")
 
 
 def install(root: Path, platform: str, prefix: str = "") -> Path:
     """Put GRUB into a store below `root`, as a package would."""
-    modules = root / STORE_PATH[1:] / prefix / "lib" / "grub" / platform
-    shutil.copytree(HOST / platform, modules)
+    modules = root / STORE_PATH[1:] / prefix / "lib" / "grub" / str(platform)
+    shutil.copytree(HOST / str(platform), modules)
     return modules
 
 
@@ -60,15 +62,15 @@ def install_program(root: Path, text: str) -> Path:
 @pytest.mark.parametrize("platform", INSTALLED)
 def test_the_hosts_grub_is_found(platform: Platform) -> None:
     grub = find_grub(platform, StoreRoot(), [path_of("absent")])
-    assert grub == Grub(platform, HOST / platform, Path("/usr/bin/grub-mkimage"))
+    assert grub == Grub(platform, HOST / str(platform), Path("/usr/bin/grub-mkimage"))
 
 
 @pytest.mark.parametrize("prefix", ["", "usr"])
 def test_the_closures_grub_comes_first(tmp_path: Path, prefix: str) -> None:
     modules = install(tmp_path, "i386-pc", prefix)
     store = StoreRoot(tmp_path)
-    assert find_grub(Platform.BIOS, store, [STORE_PATH]).modules == modules
-    assert find_grub(Platform.EFI, store, [STORE_PATH]).modules == HOST / "x86_64-efi"
+    assert find_grub(BIOS, store, [STORE_PATH]).modules == modules
+    assert find_grub(Platform(Machine.X64), store, [STORE_PATH]).modules == HOST / "x86_64-efi"
 
 
 @pytest.mark.parametrize("name", ["lib/grub/i386-pc/normal.mod", "bin/grub-mkimage"])
@@ -80,16 +82,16 @@ def test_a_grub_that_leads_out_of_the_closure_is_refused(tmp_path: Path, name: s
     file.unlink()
     file.symlink_to(tmp_path / "secret")
     with pytest.raises(RequestError, match=f"{STORE_PATH}/{name} leads to {tmp_path}/secret"):
-        find_grub(Platform.BIOS, StoreRoot(tmp_path), [STORE_PATH])
+        find_grub(BIOS, StoreRoot(tmp_path), [STORE_PATH])
 
 
 def test_its_grub_mkimage_is_used_only_where_it_runs(tmp_path: Path) -> None:
     install(tmp_path, "i386-pc")
     program = install_program(tmp_path, "#!/bin/sh\nexit 0\n")
     store = StoreRoot(tmp_path)
-    assert find_grub(Platform.BIOS, store, [STORE_PATH]).mkimage == program
+    assert find_grub(BIOS, store, [STORE_PATH]).mkimage == program
     program.write_text("#!/nix/store/absent-loader\n")
-    host = find_grub(Platform.BIOS, store, [STORE_PATH]).mkimage
+    host = find_grub(BIOS, store, [STORE_PATH]).mkimage
     assert host == Path("/usr/bin/grub-mkimage")
 
 
@@ -100,17 +102,17 @@ def test_grub_beside_a_program_on_path_is_found(
     program = install_program(tmp_path, "#!/bin/sh\nexit 0\n")
     monkeypatch.setenv("PATH", str(program.parent))
     monkeypatch.setattr("assembler.boot.grub.find._HOST_PREFIX", tmp_path / "absent")
-    assert find_grub(Platform.BIOS, StoreRoot(), []) == Grub(Platform.BIOS, modules, program)
+    assert find_grub(BIOS, StoreRoot(), []) == Grub(BIOS, modules, program)
 
 
 @pytest.mark.parametrize(
     ("platform", "packages"),
     [
-        (Platform.BIOS, "grub-pc-bin (Debian) or grub2 (nixpkgs)"),
-        (Platform.EFI, "grub-efi-amd64-bin (Debian) or grub2_efi (nixpkgs)"),
-        (Platform.EFI_IA32, "grub-efi-ia32-bin (Debian) or pkgsi686Linux.grub2_efi (nixpkgs)"),
+        (BIOS, "grub-pc-bin (Debian) or grub2 (nixpkgs)"),
+        (Platform(Machine.X64), "grub-efi-amd64-bin (Debian) or grub2_efi (nixpkgs)"),
+        (Platform(Machine.IA32), "grub-efi-ia32-bin (Debian) or pkgsi686Linux.grub2_efi (nixpkgs)"),
         (
-            Platform.EFI_ARM64,
+            Platform(Machine.AA64),
             "grub-efi-arm64-bin (Debian) or pkgsCross.aarch64-multiplatform.grub2_efi (nixpkgs)",
         ),
     ],
@@ -131,7 +133,7 @@ def test_modules_without_a_program_are_told_apart(
     install(tmp_path, "i386-pc")
     monkeypatch.setattr("assembler.host.programs.search_path", lambda: str(tmp_path))
     with pytest.raises(HostError, match="grub-mkimage is not on PATH"):
-        find_grub(Platform.BIOS, StoreRoot(tmp_path), [STORE_PATH])
+        find_grub(BIOS, StoreRoot(tmp_path), [STORE_PATH])
 
 
 @pytest.mark.parametrize("platform", INSTALLED)
@@ -144,10 +146,10 @@ def test_incomplete_modules_are_passed_over(
     lack = f"GRUB for {platform} in {modules} lacks fs.lst, kernel.img, normal.mod: they are in the"
     with caplog.at_level(logging.WARNING):
         grub = find_grub(platform, StoreRoot(tmp_path), [STORE_PATH])
-    assert grub == Grub(platform, HOST / platform, Path("/usr/bin/grub-mkimage"))
+    assert grub == Grub(platform, HOST / str(platform), Path("/usr/bin/grub-mkimage"))
     [message] = caplog.messages
     assert message.startswith(lack)
-    assert message.endswith(f"(nixpkgs); instead {HOST / platform} is used")
+    assert message.endswith(f"(nixpkgs); instead {HOST / str(platform)} is used")
 
 
 def test_incomplete_modules_alone_are_refused(
@@ -159,7 +161,7 @@ def test_incomplete_modules_alone_are_refused(
     modules.mkdir(parents=True)
     (modules / "moddep.lst").touch()
     with pytest.raises(RequestError) as caught:
-        find_grub(Platform.EFI, StoreRoot(tmp_path), [STORE_PATH])
+        find_grub(Platform(Machine.X64), StoreRoot(tmp_path), [STORE_PATH])
     assert str(caught.value) == (
         f"GRUB for x86_64-efi in {modules} lacks boot.mod, command.lst, configfile.mod, "
         "crypto.lst, ext2.mod and 14 more files: they are in the package grub-efi-amd64-bin "
@@ -171,10 +173,10 @@ def test_incomplete_modules_alone_are_refused(
 def test_other_firmware_is_served_out_of_the_same_place(tmp_path: Path, host: bool) -> None:
     """Never out of the host's GRUB beside a closure's, and the other way round."""
     store = StoreRoot(tmp_path)
-    on_host = find_optional_grub(Platform.EFI_IA32, store, [STORE_PATH], host=host)
+    on_host = find_optional_grub(Platform(Machine.IA32), store, [STORE_PATH], host=host)
     assert (on_host is not None) == host
-    modules = install(tmp_path, Platform.EFI_IA32)
-    found = find_optional_grub(Platform.EFI_IA32, store, [STORE_PATH], host=host)
+    modules = install(tmp_path, Platform(Machine.IA32))
+    found = find_optional_grub(Platform(Machine.IA32), store, [STORE_PATH], host=host)
     assert found is not None
     assert found.modules == (HOST / "i386-efi" if host else modules)
 
@@ -182,13 +184,11 @@ def test_other_firmware_is_served_out_of_the_same_place(tmp_path: Path, host: bo
 def test_other_firmware_is_not_served_by_incomplete_modules(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    modules = install(tmp_path, Platform.EFI_IA32)
+    modules = install(tmp_path, Platform(Machine.IA32))
     (modules / "fat.mod").unlink()
     with caplog.at_level(logging.WARNING):
-        assert (
-            find_optional_grub(Platform.EFI_IA32, StoreRoot(tmp_path), [STORE_PATH], host=False)
-            is None
-        )
+        platform, store = Platform(Machine.IA32), StoreRoot(tmp_path)
+        assert find_optional_grub(platform, store, [STORE_PATH], host=False) is None
     assert caplog.messages == [
         f"GRUB for i386-efi in {modules} lacks fat.mod: they are in the package grub-efi-ia32-bin "
         "(Debian) or pkgsi686Linux.grub2_efi (nixpkgs); it is left out"
@@ -208,7 +208,8 @@ def test_a_core_image_depends_on_modules_and_uuid_alone(tmp_path: Path, platform
 
 
 @pytest.mark.parametrize(
-    ("platform", "machine"), [(Platform.EFI, b"\x64\x86"), (Platform.EFI_IA32, b"\x4c\x01")]
+    ("platform", "machine"),
+    [(Platform(Machine.X64), b"\x64\x86"), (Platform(Machine.IA32), b"\x4c\x01")],
 )
 @pytest.mark.parametrize(
     ("uuid", "reader", "prefix"),
@@ -230,7 +231,7 @@ def test_the_efi_program_is_one(
     [("ext4", "ext2"), ("vfat", "fat"), ("xfs", "xfs"), ("btrfs", "btrfs"), ("f2fs", "f2fs")],
 )
 def test_the_file_system_decides_on_a_module(kind: str, module: str) -> None:
-    grub = find_grub(Platform.EFI, StoreRoot(), [])
+    grub = find_grub(Platform(Machine.X64), StoreRoot(), [])
     [reader] = [one.grub_module for one in KINDS if one.name == kind]
     core = make_core_image(grub, ROOT_UUID, reader, PREFIX)
     modules = {*read_efi_core(core).modules}
@@ -251,13 +252,13 @@ def test_modules_that_a_platform_lacks_are_left_out(tmp_path: Path, platform: Pl
     ("platform", "lost", "words"),
     [
         (
-            Platform.BIOS,
+            BIOS,
             ["ext2", "biosdisk"],
             "lacks biosdisk.mod, ext2.mod: they are in the package grub-pc-bin (Debian) or grub2 "
             "(nixpkgs)",
         ),
         (
-            Platform.EFI_IA32,
+            Platform(Machine.IA32),
             ["fat", "linux"],
             "lacks fat.mod, linux.mod: they are in the package grub-efi-ia32-bin (Debian) or "
             "pkgsi686Linux.grub2_efi (nixpkgs)",
@@ -282,7 +283,7 @@ def test_a_failing_grub_mkimage_is_reported(tmp_path: Path) -> None:
     (modules / "kernel.img").unlink()
     with pytest.raises(HostError, match="building GRUB's core image for i386-pc"):
         make_core_image(
-            Grub(Platform.BIOS, modules, Path("/usr/bin/grub-mkimage")), ROOT_UUID, "ext2", PREFIX
+            Grub(BIOS, modules, Path("/usr/bin/grub-mkimage")), ROOT_UUID, "ext2", PREFIX
         )
 
 
@@ -297,14 +298,14 @@ def files_below(directory: Path) -> dict[str, bytes]:
 def test_the_files_are_what_grub_install_copies(tmp_path: Path) -> None:
     theirs = files_below(grub_install(tmp_path / "scratch"))
     made = {name: theirs.pop(name) for name in ("i386-pc/core.img", "grubenv")}
-    files = module_files(find_grub(Platform.BIOS, StoreRoot(), []))
+    files = module_files(find_grub(BIOS, StoreRoot(), []))
     assert {name: file.read_bytes() for name, file in files.items()} == theirs
     assert [*files] == sorted(files)
     assert all(made.values())
     assert {"i386-pc/normal.mod", "i386-pc/boot.img", "fonts/unicode.pf2"} <= {*theirs}
 
 
-@pytest.mark.parametrize("platform", [Platform.EFI, Platform.EFI_IA32])
+@pytest.mark.parametrize("platform", [Platform(Machine.X64), Platform(Machine.IA32)])
 def test_the_files_are_what_grub_copies_for_the_network(tmp_path: Path, platform: Platform) -> None:
     grub = find_grub(platform, StoreRoot(), [])
     directory = f"--directory={grub.modules}"
@@ -326,7 +327,7 @@ def test_a_theme_is_copied_and_other_files_are_not(tmp_path: Path) -> None:
         (share / name).parent.mkdir(parents=True, exist_ok=True)
         (share / name).touch()
     (modules / "normal.module").touch()
-    files = module_files(Grub(Platform.EFI, modules, Path("/usr/bin/grub-mkimage")))
+    files = module_files(Grub(Platform(Machine.X64), modules, Path("/usr/bin/grub-mkimage")))
     assert [name for name in files if not name.startswith("x86_64-efi/")] == [
         "locale/de.mo",
         "themes/starfield/star.png",
@@ -342,7 +343,7 @@ def test_files_that_every_grub_has_are_asked_for(tmp_path: Path) -> None:
     for name in ("boot.img", "moddep.lst", "efiemu32.o"):
         (modules / name).unlink()
     with pytest.raises(HostError) as caught:
-        grub_module_files(Grub(Platform.BIOS, modules, Path("/usr/bin/grub-mkimage")))
+        grub_module_files(Grub(BIOS, modules, Path("/usr/bin/grub-mkimage")))
     assert str(caught.value) == (
         f"GRUB for i386-pc in {modules} lacks boot.img, moddep.lst: they are in the package "
         "grub-pc-bin (Debian) or grub2 (nixpkgs)"
@@ -360,7 +361,7 @@ def test_out_of_an_export_comes_all_that_is_beside_the_modules(tmp_path: Path) -
     export.write_bytes(nix_store(root, "--export", STORE_PATH))
     files = ClosureFiles(StoreRoot(tmp_path / "absent"), tmp_path / "scratch")
     read_source(export, files.receive)
-    grub = find_grub(Platform.BIOS, files, [STORE_PATH])
+    grub = find_grub(BIOS, files, [STORE_PATH])
     assert grub.mkimage.parents[1] == grub.modules.parents[2]
     found = module_files(grub)
     assert found["fonts/unicode.pf2"].read_bytes() == b"font"
@@ -386,11 +387,11 @@ def test_the_version_is_that_of_grub_mkimage(platform: Platform) -> None:
 )
 def test_the_version_is_as_nixpkgs_has_it(tmp_path: Path, line: str, expected: str) -> None:
     (tmp_path / "modinfo.sh").write_text(f"#!/bin/sh\n# 9.9\n{line}\ngrub_package=grub\n")
-    assert version(Grub(Platform.BIOS, tmp_path, Path("grub-mkimage"))) == expected
+    assert version(Grub(BIOS, tmp_path, Path("grub-mkimage"))) == expected
 
 
 def test_a_version_that_is_not_told_is_an_error(tmp_path: Path) -> None:
-    grub = Grub(Platform.BIOS, tmp_path, Path("grub-mkimage"))
+    grub = Grub(BIOS, tmp_path, Path("grub-mkimage"))
     with pytest.raises(RequestError, match=r"incomplete: .*modinfo\.sh: No such file or directory"):
         version(grub)
     (tmp_path / "modinfo.sh").write_text("grub_package=grub\n")

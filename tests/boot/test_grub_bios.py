@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from assembler.boot.grub.bios import BiosCode, core_problems, embed
 from assembler.boot.grub.find import find_grub
-from assembler.boot.grub.grub import Platform, make_core_image
+from assembler.boot.grub.grub import BIOS, make_core_image
 from assembler.disk.layout import Layout, make_layout
 from assembler.disk.tables import PartitionType, Table
 from assembler.disk.writer import write_table
@@ -33,7 +33,7 @@ Images = tuple[bytes, bytes]
 @pytest.fixture(scope="module")
 def images() -> Images:
     """GRUB's real boot.img and core.img."""
-    grub = find_grub(Platform.BIOS, StoreRoot(), [])
+    grub = find_grub(BIOS, StoreRoot(), [])
     return grub.boot_img, make_core_image(grub, BOOT_UUID, "ext2", "/boot/grub")
 
 

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from assembler.binaries.machine import Machine
 from assembler.binaries.pe import read_pe
 from assembler.boot.grub.files import InstalledGrub
-from assembler.boot.grub.grub import Platform, make_core_image
+from assembler.boot.grub.grub import BIOS, Platform, make_core_image
 from assembler.boot.grub.loader import GrubLoader
 from assembler.boot.installer import Installer
 from assembler.boot.loaders import LOADERS
@@ -30,6 +29,7 @@ from assembler.disk.layout import shape
 from assembler.disk.tables import Table
 from assembler.errors import RequestError
 from assembler.filesystems.ext4.kind import EXT4
+from assembler.machines import Machine
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo
 from assembler.tree.files import ClosureFiles
@@ -60,8 +60,8 @@ def no_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def add_grub(system: System, path: str, *platforms: Platform) -> None:
     for platform in platforms:
-        source = HOST / ("i386-pc" if platform is Platform.BIOS else "x86_64-efi")
-        target = system.host(path) / "lib/grub" / platform
+        source = HOST / ("i386-pc" if platform is BIOS else "x86_64-efi")
+        target = system.host(path) / "lib/grub" / str(platform)
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("monolithic"))
 
 
@@ -104,15 +104,15 @@ def test_a_grub_that_the_settings_name_and_the_closure_lacks(
     system: System, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = add_settings(StoreRoot(system.root), tmp_path, grub=GRUBS[0], grubEfi=GRUBS[1])
-    add_grub(system, GRUBS[0], Platform.BIOS)
-    add_grub(system, GRUBS[1], Platform.EFI)
+    add_grub(system, GRUBS[0], BIOS)
+    add_grub(system, GRUBS[1], Platform(Machine.X64))
     files = ClosureFiles(StoreRoot(system.root), tmp_path)
     files.closure = {system.toplevel, *system.paths, settings, GRUBS[1]}
     infos = [PathInfo(system.toplevel, None, None, (settings,))]
     programs = [GRUBS[1], *system.paths]
     found = GrubLoader.find(replace(target(system), store=files, infos=infos, programs=programs))
     places = {platform: one.store_path for platform, one in found.grubs.items()}
-    assert (places[Platform.BIOS], places[Platform.EFI]) == (None, GRUBS[1])
+    assert (places[BIOS], places[Platform(Machine.X64)]) == (None, GRUBS[1])
     assert caplog.messages == [
         f"{GRUBS[0]} is not in the closure: the first rebuild installs that GRUB"
     ]
@@ -122,17 +122,17 @@ def test_a_grub_that_the_settings_name_and_the_closure_lacks(
 @pytest.mark.parametrize(
     ("table", "platforms"),
     [
-        (Table.LEGACY, {Platform.BIOS}),
-        (Table.LEGACY_GPT, {Platform.BIOS}),
-        (Table.EFI, {Platform.EFI}),
-        (Table.EFIXBOOTLDR, {Platform.EFI}),
-        (Table.HYBRID, {Platform.BIOS, Platform.EFI}),
+        (Table.LEGACY, {BIOS}),
+        (Table.LEGACY_GPT, {BIOS}),
+        (Table.EFI, {Platform(Machine.X64)}),
+        (Table.EFIXBOOTLDR, {Platform(Machine.X64)}),
+        (Table.HYBRID, {BIOS, Platform(Machine.X64)}),
     ],
 )
 def test_grub_is_found_for_the_firmware_of_a_table(
     system: System, table: Table, platforms: set[Platform]
 ) -> None:
-    add_grub(system, GRUBS[0], Platform.BIOS, Platform.EFI)
+    add_grub(system, GRUBS[0], BIOS, Platform(Machine.X64))
     found = find(system, table)
     assert {*found.grubs} == platforms
     assert {one.store_path for one in found.grubs.values()} == {GRUBS[0]}
@@ -140,40 +140,37 @@ def test_grub_is_found_for_the_firmware_of_a_table(
 
 @pytest.mark.usefixtures("no_host")
 def test_efi_programs_for_other_machines_come_with_the_closures(system: System) -> None:
-    add_grub(system, GRUBS[0], Platform.EFI, Platform.EFI_ARM64)
-    add_grub(system, GRUBS[1], Platform.EFI_IA32)
+    add_grub(system, GRUBS[0], Platform(Machine.X64), Platform(Machine.AA64))
+    add_grub(system, GRUBS[1], Platform(Machine.IA32))
     assert {*find(system, Table.EFI).grubs} == {
-        Platform.EFI,
-        Platform.EFI_ARM64,
-        Platform.EFI_IA32,
+        Platform(Machine.X64),
+        Platform(Machine.AA64),
+        Platform(Machine.IA32),
     }
 
 
 def test_a_closures_grub_is_not_mixed_with_the_hosts(system: System) -> None:
     """What the host happens to have makes no other image of a closure that brings GRUB."""
-    add_grub(system, GRUBS[0], Platform.EFI)
-    assert {*find(system, Table.EFI).grubs} == {Platform.EFI}
+    add_grub(system, GRUBS[0], Platform(Machine.X64))
+    assert {*find(system, Table.EFI).grubs} == {Platform(Machine.X64)}
 
 
 def test_a_closure_without_grub_has_the_hosts(system: System) -> None:
     found = find(system, Table.EFI).grubs
-    assert {Platform.EFI, Platform.EFI_IA32} <= {*found}
+    assert {Platform(Machine.X64), Platform(Machine.IA32)} <= {*found}
     assert {one.store_path for one in found.values()} == {None}
 
 
 def test_programs_for_32_bit_firmware_come_out_of_real_modules(system: System) -> None:
-    for platform in (Platform.EFI, Platform.EFI_IA32):
-        shutil.copytree(HOST / platform, system.host(GRUBS[1]) / "lib/grub" / platform)
+    for platform in (Platform(Machine.X64), Platform(Machine.IA32)):
+        shutil.copytree(HOST / str(platform), system.host(GRUBS[1]) / "lib/grub" / str(platform))
     found = find(system, Table.EFI).grubs
     assert {one.store_path for one in found.values()} == {GRUBS[1]}
     cores = {
-        platform.removable_path: read_pe(make_core_image(grub, "ABCD-1234", "ext2", "/grub"))
+        platform: read_pe(make_core_image(grub, "ABCD-1234", "ext2", "/grub")).machine
         for platform, grub in found.items()
     }
-    assert {path: program.machine for path, program in cores.items()} == {
-        "EFI/BOOT/BOOTX64.EFI": Machine.X64,
-        "EFI/BOOT/BOOTIA32.EFI": Machine.IA32,
-    }
+    assert cores == {Platform(machine): machine for machine in (Machine.X64, Machine.IA32)}
 
 
 @pytest.mark.usefixtures("no_host")
@@ -186,9 +183,9 @@ def test_signed_programs_do_without_grubs_modules(system: System, tmp_path: Path
         find(system, Table.HYBRID, efi_binaries=[SHIM, SIGNED_GRUB])
     [problem] = caught.value.problems
     assert problem.startswith("GRUB's modules for i386-pc are neither")
-    add_grub(system, GRUBS[0], Platform.BIOS)
+    add_grub(system, GRUBS[0], BIOS)
     found = find(system, Table.HYBRID, efi_binaries=[SHIM, SIGNED_GRUB])
-    assert {*found.grubs} == {Platform.BIOS}
+    assert {*found.grubs} == {BIOS}
     assert found.installed == InstalledGrub("grub", version, bios=GRUBS[0], efi="")
 
 
@@ -210,14 +207,14 @@ def test_beside_signed_programs_modules_are_still_taken(system: System) -> None:
     """A menu may load one where Secure Boot is off."""
     found = find(system, Table.EFI, efi_binaries=[SHIM, SIGNED_GRUB]).grubs
     assert {one.modules for one in found.values()} == {HOST / "x86_64-efi", HOST / "i386-efi"}
-    add_grub(system, GRUBS[0], Platform.EFI)
+    add_grub(system, GRUBS[0], Platform(Machine.X64))
     found = find(system, Table.EFI, efi_binaries=[SHIM, SIGNED_GRUB]).grubs
     assert [one.store_path for one in found.values()] == [GRUBS[0]]
 
 
 @pytest.mark.usefixtures("no_host")
 def test_incomplete_modules_are_told_with_the_rest(system: System) -> None:
-    add_grub(system, GRUBS[0], Platform.BIOS)
+    add_grub(system, GRUBS[0], BIOS)
     modules = system.host(GRUBS[0]) / "lib/grub/i386-pc"
     (modules / "biosdisk.mod").unlink()
     with pytest.raises(RequestError) as caught:
@@ -228,7 +225,7 @@ def test_incomplete_modules_are_told_with_the_rest(system: System) -> None:
         "GRUB's modules for x86_64-efi are neither in the closure nor on this host: they are in "
         "the package grub-efi-amd64-bin (Debian) or grub2_efi (nixpkgs)",
     )
-    add_grub(system, GRUBS[1], Platform.BIOS, Platform.EFI)
+    add_grub(system, GRUBS[1], BIOS, Platform(Machine.X64))
     assert {one.store_path for one in find(system).grubs.values()} == {GRUBS[1]}
 
 
@@ -241,8 +238,10 @@ def test_the_grub_of_another_machine_is_needed(system: System) -> None:
     kernel = system.host(f"{system.paths[0]}/bzImage")
     kernel.chmod(0o644)
     kernel.write_bytes(arm64)
-    add_grub(system, GRUBS[0], Platform.EFI_ARM64)
-    assert {*find(system, Table.EFI, architecture="aarch64-linux").grubs} == {Platform.EFI_ARM64}
+    add_grub(system, GRUBS[0], Platform(Machine.AA64))
+    assert {*find(system, Table.EFI, architecture="aarch64-linux").grubs} == {
+        Platform(Machine.AA64)
+    }
 
 
 @pytest.mark.usefixtures("no_host")

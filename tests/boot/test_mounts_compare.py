@@ -16,9 +16,10 @@ from assembler.boot.mounts.fstab import parameter_mounts, parse_fstab
 from assembler.boot.mounts.names import Claims, TargetDisk
 from assembler.boot.volumes import Role
 from assembler.disk.layout import shape
-from assembler.disk.tables import PartitionType, Table
+from assembler.disk.tables import Table
 from assembler.filesystems.fat.kind import FAT
 from assembler.filesystems.registry import ROOT_KINDS
+from assembler.machines import Machine
 
 UUID = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709"
 ROOT = "LABEL=nixos / ext4 x 0 1"
@@ -33,7 +34,7 @@ def comparison(
     subvolumes: Sequence[tuple[str, str]] = (),
 ) -> Comparison:
     """Compare an fstab, in which a row `root=…` stands for kernel parameters, with a disk."""
-    layout = shape(Table(table), PartitionType.ROOT_X86_64)
+    layout = shape(Table(table), Machine.X64.facts.root_type)
     mounts = parse_fstab("\n".join(row for row in rows if not row.startswith("root=")))
     mounts += parameter_mounts([row for row in rows if row.startswith("root=")])
     return compare(

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from assembler.binaries.core_image import CoreImage
 from assembler.binaries.efi_program import EfiProgram
-from assembler.binaries.machine import Machine
 from assembler.boot.grub.find import find_grub
 from assembler.boot.grub.grub import Platform, make_core_image
 from assembler.boot.signed.chain import SignedChain, read_efi_programs
@@ -25,6 +24,7 @@ from assembler.errors import RequestError
 from assembler.filesystems.f2fs import F2FS
 from assembler.filesystems.kind import Kind
 from assembler.filesystems.registry import KINDS
+from assembler.machines import Machine
 from assembler.store.paths import StoreRoot
 from tests.support.efi_programs import (
     FALLBACK,
@@ -181,7 +181,7 @@ def test_nothing_given_is_nothing() -> None:
 
 
 def test_what_we_sign_ourselves_is_taken(tmp_path: Path) -> None:
-    grub = find_grub(Platform.EFI, StoreRoot(), [])
+    grub = find_grub(Platform(Machine.X64), StoreRoot(), [])
     program = tmp_path / "core.efi"
     program.write_bytes(make_core_image(grub, "ABCD-1234", "fat", "/grub"))
     signed = Signer(tmp_path).sign(program, tmp_path / "grubx64.efi.signed")

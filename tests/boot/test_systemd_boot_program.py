@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from assembler.binaries.machine import Machine
 from assembler.boot.files import BootFile
 from assembler.boot.systemd_boot.program import find_systemd_boot, systemd_boot_programs
 from assembler.errors import RequestError
+from assembler.machines import Machine
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import format_registration
 from assembler.store.sources import read_source

@@ -37,7 +37,7 @@ def test_a_table(tmp_path: Path, table: Table, sector_size: int) -> None:
     ]
     if table.is_gpt:
         assert [(one.name, one.type_guid.lower()) for one in found.parts] == [
-            (part.name, str(part.type.value)) for part in layout.partitions
+            (part.name, str(part.type)) for part in layout.partitions
         ]
 
 

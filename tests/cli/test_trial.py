@@ -5,6 +5,7 @@ not boot.
 """
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +13,10 @@ from typing import Any
 import pytest
 
 from assembler.boot.bootspec import Bootspec
-from assembler.cli import trial
 from assembler.cli.report import next_step
 from assembler.cli.trial import command_lines, qemu_words
 from assembler.disk.tables import Table
+from assembler.machines import Machine
 from assembler.spec import RootSpec, Spec
 from tests.support.systems import System, make_system
 
@@ -67,8 +68,9 @@ def test_a_disk_for_uefi(
     firmware = tmp_path / "OVMF.fd"
     if there:
         firmware.touch()
-    for machine in trial._FIRMWARE:
-        monkeypatch.setitem(trial._FIRMWARE, machine, ("/nowhere/OVMF.fd", str(firmware)))
+    for machine in Machine:
+        facts = replace(machine.facts, qemu_firmware=("/nowhere/OVMF.fd", str(firmware)))
+        monkeypatch.setattr(machine, "facts", facts)
     named = str(firmware) if there else "OVMF.fd"
     for table in (Table.EFI, Table.EFIXBOOTLDR):
         assert words(system, table)[len(BIOS) :][:2] == ["-bios", named]

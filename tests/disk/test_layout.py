@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assembler.disk.layout import Layout, make_layout
-from assembler.disk.tables import PartitionType, Table
+from assembler.disk.tables import Table
 from assembler.errors import RequestError
+from assembler.machines import Machine
 from assembler.units import GIB, MIB, SECTOR
 
 # Number, name, start and size in MiB, as in nixpkgs' make-disk-image.nix. There the BIOS boot
@@ -84,9 +85,9 @@ def test_the_root_is_of_the_type_of_its_machine() -> None:
         root_size=MIB,
         boot_size=MIB,
         seed=seed,
-        root_type=PartitionType.ROOT_ARM64,
+        root_type=Machine.AA64.facts.root_type,
     )
-    assert layout.root.type is PartitionType.ROOT_ARM64
+    assert layout.root.type == "b921b045-1df0-41c3-af44-4c6f280d3fae"
 
 
 @given(table=st.sampled_from(Table), root=st.integers(1, 1 << 44), boot=st.integers(1, 1 << 12))

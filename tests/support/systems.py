@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+_X86 = "x86_64-linux"
 _HASHES = "0123456789abcdfghijklmnpqrsvwxyz"
 
 RandBytes = Callable[[int], bytes]
@@ -47,10 +48,13 @@ def make_system(
     bzimage: bytes | None = None,
     installer: str = "",
     randbytes: RandBytes = os.urandom,
+    *,
+    platform: str = "",
 ) -> System:
     """Make kernel, initrd, shell and toplevel below `root`, registered with their real hashes.
 
-    `installer` is the path of the program that installs the system's boot loader.
+    `installer` is the path of the program that installs the system's boot loader; `platform` is
+    what Nix calls its machine, which is x86_64-linux if the toplevel has no file for it.
     """
     kernel, initrd = store_path(1, "linux"), store_path(2, "initrd")
     shell, toplevel = store_path(3, "bash-5"), store_path(4, "nixos-system-tiny")
@@ -60,8 +64,10 @@ def make_system(
         f"{shell}/bin/bash": b"#!\n",
         f"{toplevel}/init": f"#!{shell}/bin/bash\n".encode(),
         f"{toplevel}/nixos-version": b"23.05.tiny",
-        f"{toplevel}/boot.json": _bootspec(toplevel, kernel, initrd).encode(),
+        f"{toplevel}/boot.json": _bootspec(toplevel, kernel, initrd, platform or _X86).encode(),
     }
+    if platform:
+        files[f"{toplevel}/system"] = platform.encode()
     if fstab:
         files[f"{toplevel}/etc/fstab"] = fstab.encode()
     if installer:
@@ -126,7 +132,7 @@ def add_reference(system: System, path: str) -> None:
     system.registration.write_text(kept + _register(system.root, system.toplevel, references))
 
 
-def _bootspec(toplevel: str, kernel: str, initrd: str) -> str:
+def _bootspec(toplevel: str, kernel: str, initrd: str, platform: str) -> str:
     return json.dumps(
         {
             "org.nixos.bootspec.v1": {
@@ -135,7 +141,7 @@ def _bootspec(toplevel: str, kernel: str, initrd: str) -> str:
                 "kernel": f"{kernel}/bzImage",
                 "kernelParams": ["console=ttyS0,115200"],
                 "label": "NixOS tiny",
-                "system": "x86_64-linux",
+                "system": platform,
                 "toplevel": toplevel,
             },
             "org.nixos.specialisation.v1": {},

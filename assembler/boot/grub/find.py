@@ -7,7 +7,16 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from assembler.boot.grub.grub import SHARED, Grub, Platform, lacking, missing_files, package_of
+from assembler.boot.grub.grub import (
+    BIOS,
+    PLATFORMS,
+    SHARED,
+    Grub,
+    Platform,
+    lacking,
+    missing_files,
+    package_of,
+)
 from assembler.boot.lookup import host_tree, optional_file
 from assembler.disk.tables import Table
 from assembler.errors import Findings, HostError, RequestError
@@ -37,7 +46,7 @@ def find_grubs(
     these. Any other GRUB that is missing is a problem in `found`.
     """
     grubs: dict[Platform, Grub] = {}
-    needed = [Platform.BIOS] if table.boots_bios else []
+    needed = [BIOS] if table.boots_bios else []
     if table.boots_efi and main not in without:
         needed.append(main)
     for platform in needed:
@@ -59,8 +68,8 @@ def _optional_grubs(
             optional[main] = grub
     # Taken from where the main one is from: otherwise the image would depend on the host.
     host = grub is not None and grub.store_path is None
-    for platform in Platform:
-        if platform.is_efi and platform is not main:
+    for platform in PLATFORMS:
+        if platform.is_efi and platform != main:
             other = find_optional_grub(platform, store, paths, host=host)
             if other is not None:
                 optional[platform] = other
@@ -158,7 +167,7 @@ def _on_host(platform: Platform) -> Iterator[tuple[None, Path]]:
         if os.path.isfile(program):  # unlike Path.is_file, false in an unreadable directory
             prefixes.append(program.resolve().parent.parent)
     for prefix in dict.fromkeys(prefixes):
-        modules = prefix / "lib" / "grub" / platform
+        modules = prefix / "lib" / "grub" / str(platform)
         if os.path.isfile(modules / _MODULE_LIST):
             yield None, modules
 

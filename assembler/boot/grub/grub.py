@@ -2,41 +2,46 @@
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
-from assembler.binaries.machine import Machine, machine_of_grub
 from assembler.boot.files import BootFile
 from assembler.errors import HostError, RequestError, reason
 from assembler.host import process
 from assembler.host.scratch import scratch_directory
+from assembler.machines import GRUB_FOR_BIOS, Machine
 
+_FOR_BIOS = ("grub-pc-bin", "grub2")
 _LIMIT = 300  # seconds: grub-mkimage takes less than one
 
 
-class Platform(StrEnum):
-    """What GRUB is built for, by GRUB's own names."""
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What GRUB is built for: the UEFI of a machine, or a BIOS."""
 
-    BIOS = "i386-pc"
-    EFI = Machine.X64.names.grub
-    EFI_IA32 = Machine.IA32.names.grub
-    EFI_ARM64 = Machine.AA64.names.grub
+    machine: Machine | None  # None: a BIOS
 
-    @property
-    def removable_path(self) -> str:
-        """Where on an EFI system partition the firmware of any machine looks for its program."""
-        return machine_of_grub(self).boot_program
+    def __str__(self) -> str:
+        """GRUB's own name for it."""
+        return GRUB_FOR_BIOS if self.machine is None else self.machine.facts.grub
 
     @property
     def is_efi(self) -> bool:
         """Whether the core image is an EFI program."""
-        return self is not Platform.BIOS
+        return self.machine is not None
 
     @property
     def core_name(self) -> str:
         """What grub-install calls the core image."""
         return "core.efi" if self.is_efi else "core.img"
 
+    @property
+    def packages(self) -> tuple[str, str]:
+        """The packages that have its modules, in Debian and in nixpkgs."""
+        return _FOR_BIOS if self.machine is None else self.machine.facts.grub_packages
+
+
+BIOS = Platform(None)
+PLATFORMS = (BIOS, *map(Platform, Machine))
 
 # Everything that our configuration needs is in the core image.
 _NEEDED = ("part_gpt", "part_msdos", "search", "search_fs_uuid", "normal", "configfile")
@@ -51,12 +56,6 @@ _READING = ("ext2", "fat")  # file systems that every GRUB reads
 _IMAGES = {  # by whether it is for EFI: what core images are made of
     True: ("kernel.img",),
     False: ("kernel.img", "boot.img", "diskboot.img", "lzma_decompress.img"),
-}
-_PACKAGES = {
-    Platform.BIOS: ("grub-pc-bin", "grub2"),
-    Platform.EFI: ("grub-efi-amd64-bin", "grub2_efi"),
-    Platform.EFI_IA32: ("grub-efi-ia32-bin", "pkgsi686Linux.grub2_efi"),
-    Platform.EFI_ARM64: ("grub-efi-arm64-bin", "pkgsCross.aarch64-multiplatform.grub2_efi"),
 }
 
 # What grub-install copies beside the modules (grub_install_copy_files in GRUB's
@@ -113,7 +112,7 @@ def make_core_image(grub: Grub, boot_uuid: str, reader: str, prefix: str) -> byt
         early.write_text(f"search.fs_uuid {boot_uuid} root\nset prefix=($root){prefix}\n")
         where: list[process.Arg] = ["-d", grub.modules, "-p", prefix, "-c", early, "-o", core]
         process.run(
-            [grub.mkimage, "-O", grub.platform, *where, *modules],
+            [grub.mkimage, "-O", str(grub.platform), *where, *modules],
             what=f"building GRUB's core image for {grub.platform}",
             limit=_LIMIT,
         )
@@ -182,5 +181,5 @@ def lacking(platform: Platform, modules: Path, names: list[str]) -> str:
 
 
 def package_of(platform: Platform) -> str:
-    debian, nixpkgs = _PACKAGES[platform]
+    debian, nixpkgs = platform.packages
     return f"they are in the package {debian} (Debian) or {nixpkgs} (nixpkgs)"

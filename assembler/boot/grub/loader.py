@@ -13,7 +13,15 @@ from assembler.boot.grub.bios import BiosCode
 from assembler.boot.grub.config import GrubConfig, find_grub_config, read_grub_config
 from assembler.boot.grub.files import InstalledGrub, grub_files
 from assembler.boot.grub.find import find_grubs
-from assembler.boot.grub.grub import Grub, Platform, grub_module_files, make_core_image, version
+from assembler.boot.grub.grub import (
+    BIOS,
+    PLATFORMS,
+    Grub,
+    Platform,
+    grub_module_files,
+    make_core_image,
+    version,
+)
 from assembler.boot.grub.words import escaped_words
 from assembler.boot.places import BOOT, Places
 from assembler.boot.protocol import BootData, BootLoader, BootTarget
@@ -70,13 +78,13 @@ class GrubLoader(BootLoader):
                 config = read_grub_config(target.store, file, target.image)
         signed = None
         # If an EFI program of the user is bad, do not also complain about missing GRUB modules.
-        without = {*Platform} if target.efi_binaries else set()
+        without = {*PLATFORMS} if target.efi_binaries else set()
         with found.gather():
             signed = read_efi_programs(target.efi_binaries) if target.efi_binaries else None
             chains = () if signed is None else signed.chains
-            without = {Platform(chain.machine.names.grub) for chain in chains}
+            without = {Platform(chain.machine) for chain in chains}
         places = [*_named_grubs(target.store, config), *sorted(target.programs)]
-        main = Platform(machine.names.grub)
+        main = Platform(machine)
         grubs = find_grubs(
             target.store, places, found, table=target.table, main=main, without=without
         )
@@ -112,7 +120,7 @@ class GrubLoader(BootLoader):
         return InstalledGrub(
             name=self.name,
             version=self.version,
-            bios=paths.get(Platform.BIOS),
+            bios=paths.get(BIOS),
             efi=min(efi, default=None),
         )
 
@@ -128,8 +136,8 @@ class GrubLoader(BootLoader):
         own = {file.path: file for file in self._boot_files(places, cores)}
         esp = {file.path: file for file in self._esp_files(places, cores)}
         code = None
-        if Platform.BIOS in cores:
-            code = BiosCode(self.grubs[Platform.BIOS].boot_img, cores[Platform.BIOS])
+        if BIOS in cores:
+            code = BiosCode(self.grubs[BIOS].boot_img, cores[BIOS])
         match places.boot.role:
             case Role.ROOT:
                 root = [file.below(BOOT.lstrip("/")) for file in own.values()]
@@ -162,7 +170,11 @@ class GrubLoader(BootLoader):
 
     def _esp_files(self, places: Places, cores: Mapping[Platform, bytes]) -> list[BootFile]:
         """The files that firmware starts; a later one replaces an earlier one of the same path."""
-        files = [BootFile(one.removable_path, core) for one, core in cores.items() if one.is_efi]
+        files = [
+            BootFile(platform.machine.boot_program, core)
+            for platform, core in cores.items()
+            if platform.machine is not None
+        ]
         if self.signed is not None:
             files += self.signed.files(places.boot.uuid, f"{places.boot_path}/grub")
         return files

@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from assembler.binaries.core_image import CoreImage, CoreImageError, read_efi_core
 from assembler.binaries.efi_program import EfiProgram, parse_program
-from assembler.binaries.machine import Machine
 from assembler.binaries.pe import PeError
 from assembler.boot.files import BootFile
 from assembler.boot.places import FileSystemKind
 from assembler.boot.signed.role import ProgramRole, role_of
 from assembler.errors import Findings, Message, RequestError, Setting, reason
 from assembler.host.regular import read_file
+from assembler.machines import Machine
 
 _OWN_DIRECTORY = "EFI/BOOT"
 _VENDOR_DIRECTORY = "EFI/NixOS-boot"  # what NixOS calls its boot entry

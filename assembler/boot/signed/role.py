@@ -6,6 +6,7 @@ Source of the marks: shim's version.c, MokManager.c and fallback.c, systemd's bo
 from enum import Enum
 
 from assembler.binaries.core_image import CoreImageError, read_efi_core
+from assembler.machines import Machine
 
 
 class ProgramRole(Enum):
@@ -33,12 +34,9 @@ _MARKS = (
     (
         ProgramRole.FALLBACK,
         tuple(
-            f"{start}{machine}.{end}".encode("utf-16-le")
-            for start, machines, end in (
-                ("boot", ("x64", "ia32", "aa64"), "csv"),
-                ("BOOT", ("X64", "IA32", "AA64"), "CSV"),
-            )
-            for machine in machines
+            name.encode("utf-16-le")
+            for machine in Machine
+            for name in (f"boot{machine}.csv", f"BOOT{machine.upper()}.CSV")
         ),
     ),
 )

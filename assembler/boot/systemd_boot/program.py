@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from assembler.binaries.efi_program import read_program
-from assembler.binaries.machine import Machine
 from assembler.binaries.pe import PeError
 from assembler.boot.files import BootFile
 from assembler.boot.lookup import optional_file
 from assembler.errors import RequestError
+from assembler.machines import Machine
 from assembler.store.paths import Store
 
 _DIRECTORY = "lib/systemd/boot/efi"

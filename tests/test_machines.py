@@ -6,8 +6,8 @@ for.
 
 import pytest
 
-from assembler.binaries.machine import SYSTEMS, Machine, machine_of
-from assembler.boot.grub.grub import Platform
+from assembler.boot.grub.grub import BIOS, PLATFORMS
+from assembler.machines import SYSTEMS, Machine, machine_of
 from tests.support.helpers import output
 
 
@@ -45,8 +45,8 @@ def test_systems_that_are_booted() -> None:
 def test_grub_knows_each_platform_by_our_name() -> None:
     known = output("sh", "-c", "grub-mkimage --help").decode()
     for machine in Machine:
-        assert machine.names.grub in known
-    assert {machine.names.grub for machine in Machine} == {*Platform} - {Platform.BIOS}
+        assert machine.facts.grub in known
+    assert [str(one) for one in PLATFORMS if one != BIOS] == [one.facts.grub for one in Machine]
 
 
 def test_a_name_is_the_string_itself() -> None:
