@@ -39,7 +39,7 @@ from assembler.plan.needs import image_needs
 from assembler.plan.plan import Plan, make_plan
 from assembler.plan.request import read_request, read_root, with_store_paths
 from assembler.plan.root_tree import complete_tree, stage_root
-from assembler.plan.sidecars import has_sidecars, remove_sidecars, used_bytes, write_sidecars
+from assembler.plan.sidecars import Sidecars, used_bytes
 from assembler.plan.target import warn_of_file
 from assembler.root.build import scan_store
 from assembler.root.copies import copy_store
@@ -78,7 +78,12 @@ def assemble(spec: Spec, progress: Progress | None = None) -> tuple[Plan, Report
             plan = make_plan(request, root, boot)
         beside = tmp if spec.out == STANDARD_OUTPUT else destination(spec.out).parent
         needs = image_needs(plan, beside, tmp)
-        with open_output(spec.out) as out, _raw_image(spec, out) as image, watched(*needs):
+        with (
+            Sidecars(progress) as sidecars,
+            open_output(spec.out) as out,
+            _raw_image(spec, out) as image,
+            watched(*needs),
+        ):
             require_room(needs)
             with progress.step("partitioning"):
                 extend(image, plan.layout.size, needs[0])
@@ -99,10 +104,7 @@ def assemble(spec: Spec, progress: Progress | None = None) -> tuple[Plan, Report
             digest = _write_output(plan, image, out, progress)
             if out.path is not None:
                 warn_of_file(spec, os.fstat(out.handle).st_size)
-            remove_sidecars(spec.out)  # of the image that is replaced now
-        if has_sidecars(spec):
-            with progress.step("writing the files beside it"):
-                write_sidecars(plan, report, used, digest)
+                sidecars.write(plan, report, used, out.path, digest)
     return plan, report
 
 

@@ -1,12 +1,26 @@
-"""SHA-256 of an output file, computed while another program writes the file."""
+"""SHA-256 of output files, and the file in which `sha256sum -c` finds it.
+
+Source of the lines: coreutils, "md5 invocation", and print_filename in src/digest.c.
+"""
 
 import hashlib
 import os
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from assembler.host.regular import open_file
+from assembler.units import MIB
+
 _NAME = "SHA256SUMS"
+_LARGEST = 64 * MIB  # bytes of such a file
+_LINE = re.compile(
+    rb"(?P<escaped>\\?)"
+    rb"(?:[0-9a-fA-F]{64} [ *](?P<name>.+)|SHA256 \((?P<tagged>.+)\) = [0-9a-fA-F]{64})"
+)
+_ESCAPES = {b"\\": rb"\\", b"\n": rb"\n", b"\r": rb"\r"}
+_MEANINGS = {escape: byte for byte, escape in _ESCAPES.items()}
 _CHUNK = 4 << 20  # bytes
 _PAUSE = 0.05  # seconds between two looks at a file that has not grown
 
@@ -52,34 +66,38 @@ def sums_beside(out: Path) -> Path:
     return out.with_name(_NAME)
 
 
-def with_sums(sums: Path, digests: dict[str, str]) -> bytes:
-    """The content of a file for `sha256sum -c`: what is there of other files, and `digests`.
+def read_sums(sums: Path) -> list[bytes]:
+    """The lines of such a file, none if there is no file; raises OSError."""
+    try:
+        with open_file(sums) as file:
+            content = file.read(_LARGEST + 1)
+    except FileNotFoundError:
+        return []
+    if len(content) > _LARGEST:
+        raise OSError(0, "it is too large for a list of check sums", sums)
+    return content.removesuffix(b"\n").split(b"\n") if content else []
 
-    The keys are names of files. Raises OSError.
+
+def changed_sums(lines: list[bytes], old: set[str], new: dict[str, str]) -> list[bytes]:
+    """Lines without those of the files `old`, and with the digests of the files `new`.
+
+    The other lines stay as they are, in their order.
     """
-    kept = _others(_lines(sums), {*digests})
-    new = [os.fsencode(f"{digest}  {name}") for name, digest in digests.items()]
-    return _joined([*kept, *new])
+    kept = [line for line in lines if _file_of(line) not in {*map(os.fsencode, old)}]
+    return [*kept, *(_line(os.fsencode(name), digest) for name, digest in new.items())]
 
 
-def without_sums(sums: Path, names: set[str]) -> bytes | None:
-    """The content of such a file without the lines of `names`; None if it has none of them.
-
-    Raises OSError.
-    """
-    lines = _lines(sums)
-    kept = _others(lines, names)
-    return None if kept == lines else _joined(kept)
+def _line(name: bytes, digest: str) -> bytes:
+    escaped = re.sub(rb"[\\\n\r]", lambda found: _ESCAPES[found[0]], name)
+    mark = b"\\" if escaped != name else b""
+    return mark + digest.encode() + b"  " + escaped
 
 
-def _lines(sums: Path) -> list[bytes]:
-    return sums.read_bytes().splitlines() if sums.exists() else []
-
-
-def _others(lines: list[bytes], names: set[str]) -> list[bytes]:
-    """The lines that are not about files of these names."""
-    return [line for line in lines if os.fsdecode(line[66:]) not in names]
-
-
-def _joined(lines: list[bytes]) -> bytes:
-    return b"".join(line + b"\n" for line in sorted(lines, key=lambda line: line[66:]))
+def _file_of(line: bytes) -> bytes | None:
+    """The file whose sum is in a line, plain or by --tag; None if there is none."""
+    if (found := _LINE.fullmatch(line)) is None:
+        return None
+    name = found["name"] or found["tagged"]
+    if found["escaped"]:
+        name = re.sub(rb"\\.", lambda escape: _MEANINGS.get(escape[0], escape[0]), name)
+    return name.removeprefix(b"./")

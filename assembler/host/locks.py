@@ -5,12 +5,14 @@ import os
 from pathlib import Path
 
 
-def lock(handle: int) -> None:
-    """Lock an open file for as long as it is open; raises BlockingIOError if another run has it.
+def lock(handle: int, *, wait: bool = False) -> None:
+    """Lock an open file for as long as it is open.
+
+    If another run has it, `wait` for that one, or raise BlockingIOError.
 
     Raises OSError where the file system has no locks.
     """
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
 def is_at(path: Path, handle: int) -> bool:

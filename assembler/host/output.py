@@ -79,27 +79,33 @@ def hidden_name(name: str) -> str:
 
 def out_problems(out: Path) -> list[str]:
     """One line for the reason why no image can be put at `out`, if there is one."""
-    real = destination(out)
+    fault = _stream_fault() if out == STANDARD_OUTPUT else place_fault(out)
+    return [Message(Setting("out", out), fault)] if fault else []
+
+
+def place_fault(path: Path) -> str:
+    """Why no file can be put at a path: the end of a sentence; empty if one can."""
+    real = destination(path)
     parent = real.parent
     fault = ""
     # Not Path.is_file and the like, which raise for a directory that may not be entered.
-    if out == STANDARD_OUTPUT:
-        fault = _stream_fault()
-    elif len(os.fsencode(real.name)) > NAME_MAX:
-        fault = f": its name is longer than {NAME_MAX} bytes"
+    if len(os.fsencode(real.name)) > NAME_MAX:
+        fault = f": its name is longer than {NAME_MAX} bytes: take a shorter one"
     elif os.path.isdir(real):
         fault = " is a directory"
     elif os.path.islink(real):
         fault = " is a symlink that leads back to itself"
     elif os.path.exists(real) and not os.path.isfile(real):
         fault = " is a device, not a file: write a file, then copy it with dd"
+        if real.is_fifo() or real.is_socket():
+            fault = " is not a regular file: remove it, or take another name"
     elif not os.path.isdir(parent):
         fault = f": the directory {parent} does not exist"
     elif not os.access(parent, os.W_OK | os.X_OK):
         fault = f": the directory {parent} is not writable"
-    elif not _may_replace(real):
+    elif not may_replace(real):
         fault = f" belongs to another user: in {parent}, a sticky directory, it cannot be replaced"
-    return [Message(Setting("out", out), fault)] if fault else []
+    return fault
 
 
 def _stream_fault() -> str:
@@ -111,7 +117,7 @@ def _stream_fault() -> str:
     return ""
 
 
-def _may_replace(path: Path) -> bool:
+def may_replace(path: Path) -> bool:
     """Whether a sticky directory, if `path` lies in one, lets us rename a file onto it."""
     user = os.geteuid()
     directory = path.parent.stat()
@@ -131,18 +137,19 @@ def open_output(out: Path) -> Iterator[Output]:
 
 
 @contextmanager
-def all_or_nothing(out: Path) -> Iterator[Path]:
+def all_or_nothing(out: Path, *, wait: bool = False) -> Iterator[Path]:
     """Give the path of an empty file beside `out`, which replaces `out` when the block ends well.
 
     The path given has no character that a tool could take for an option. When the block raises,
     the file goes away and `out` is what it was. A killed run leaves the hidden file; the next run
-    for the same `out` removes it. Raises HostError when another run is writing it now.
+    for the same `out` removes it. When another run is writing it now, `wait` for that, or raise
+    HostError.
     """
     out = destination(out)
     if os.path.islink(out):
         raise HostError(f"cannot write {out}: it is a symlink that leads back to itself")
     try:
-        with _hidden_file(out) as (hidden, handle):
+        with _hidden_file(out, wait=wait) as (hidden, handle):
             with plain_name(hidden) as alias:
                 yield alias
             os.fsync(handle)
@@ -172,11 +179,11 @@ def working_image(out: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _hidden_file(path: Path) -> Iterator[tuple[Path, int]]:
+def _hidden_file(path: Path, *, wait: bool = False) -> Iterator[tuple[Path, int]]:
     """Create the hidden file of `path` and lock it; it is removed unless it was renamed."""
     hidden = path.with_name(hidden_name(path.name))
     try:
-        handle = _create_locked(hidden)
+        handle = _create_locked(hidden, wait=wait)
     except OSError as error:
         raise HostError(f"cannot create {hidden}: {error.strerror}") from None
     try:
@@ -188,7 +195,7 @@ def _hidden_file(path: Path) -> Iterator[tuple[Path, int]]:
         os.close(handle)
 
 
-def _create_locked(hidden: Path) -> int:
+def _create_locked(hidden: Path, *, wait: bool) -> int:
     """Create the hidden file and lock it; the lock goes with the process that holds it.
 
     An existing file is never written to: if its run was killed, a child of that run may still be
@@ -198,10 +205,10 @@ def _create_locked(hidden: Path) -> int:
         try:
             handle = os.open(hidden, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
-            _remove_left_over(hidden)
+            _remove_left_over(hidden, wait=wait)
             continue
         try:
-            _lock(handle, hidden)
+            _lock(handle, hidden, wait=wait)
             if is_at(hidden, handle):
                 return handle
         except BaseException:
@@ -210,7 +217,7 @@ def _create_locked(hidden: Path) -> int:
         os.close(handle)  # before we locked it, another run removed it as a left-over
 
 
-def _remove_left_over(hidden: Path) -> None:
+def _remove_left_over(hidden: Path, *, wait: bool) -> None:
     """Remove the hidden file that a killed run left; raises HostError when a run still writes it.
 
     Nobody else renames or removes it while we hold its lock, so the name still belongs to it.
@@ -220,16 +227,16 @@ def _remove_left_over(hidden: Path) -> None:
     except FileNotFoundError:
         return
     try:
-        _lock(handle, hidden)
+        _lock(handle, hidden, wait=wait)
         if is_at(hidden, handle):
             hidden.unlink()
     finally:
         os.close(handle)
 
 
-def _lock(handle: int, hidden: Path) -> None:
+def _lock(handle: int, hidden: Path, *, wait: bool) -> None:
     try:
-        lock(handle)
+        lock(handle, wait=wait)
     except BlockingIOError:
         raise HostError(f"another run is writing {hidden} now") from None
 

@@ -14,6 +14,7 @@ from assembler.formats.registry import format_problems
 from assembler.host import programs
 from assembler.host.output import out_problems
 from assembler.host.regular import input_fault
+from assembler.plan.beside import beside_problems
 from assembler.root.prepare import channel_problems
 from assembler.spec import RootSpec, Spec
 from assembler.store.links import link_fault
@@ -41,6 +42,7 @@ def root_problems(spec: RootSpec) -> list[str]:
 def image_problems(spec: Spec) -> list[str]:
     """Return one line for each problem of an image, with those of its root; some may be twice."""
     out = [*format_problems(spec.format, spec.out), *out_problems(spec.out)]
+    out = out or beside_problems(spec)
     return [*root_problems(spec.root), *out, *spec.problems()]
 
 

@@ -20,11 +20,13 @@ from tests.support.places import AsRoot
         ("absent/disk.raw", ": the directory {}/absent does not exist"),
         ("directory", " is a directory"),
         ("readonly/disk.raw", ": the directory {}/readonly is not writable"),
-        ("x" * 256, ": its name is longer than 255 bytes"),
+        ("x" * 256, ": its name is longer than 255 bytes: take a shorter one"),
+        ("fifo", " is not a regular file: remove it, or take another name"),
     ],
 )
 def test_a_place_that_takes_no_file(tmp_path: Path, name: str, fault: str) -> None:
     (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "fifo")
     (tmp_path / "readonly").mkdir(mode=0o555)
     assert out_problems(tmp_path / name) == [f"out {tmp_path / name}{fault.format(tmp_path)}"]
 
@@ -46,7 +48,7 @@ def test_a_name_that_is_just_short_enough(tmp_path: Path) -> None:
         ("readonly/x", "readonly is not writable"),
         ("readonly", "is a directory"),
         ("locked/x", "locked is not writable"),
-        ("y" * 255 + "/../" + "y" * 256, "its name is longer than 255 bytes"),
+        ("y" * 255 + "/../" + "y" * 256, "its name is longer than 255 bytes: take a shorter one"),
     ],
 )
 def test_a_symlink_to_no_place(tmp_path: Path, target: str, fault: str) -> None:

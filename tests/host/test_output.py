@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,8 +61,8 @@ def holder(out: Path) -> Iterator["subprocess.Popen[bytes]"]:
             process.kill()
 
 
-def write(out: Path, content: bytes = b"new") -> None:
-    with all_or_nothing(out) as image:
+def write(out: Path, content: bytes = b"new", *, wait: bool = False) -> None:
+    with all_or_nothing(out, wait=wait) as image:
         image.write_bytes(content)
 
 
@@ -169,6 +170,17 @@ def test_a_second_run_at_the_same_time_is_refused(out: Path) -> None:
             write(out)
         assert process.poll() is None
         assert len(os.listdir(out.parent)) == 2
+
+
+def test_a_second_run_can_wait_for_the_first(out: Path) -> None:
+    """Until that ends, here killed; as two runs do that add a line to one SHA256SUMS."""
+    with holder(out) as process, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(write, out, wait=True)
+        assert out.read_bytes() == OLD
+        process.kill()
+        waiting.result(timeout=60)
+    assert out.read_bytes() == b"new"
+    assert os.listdir(out.parent) == [out.name]
 
 
 def test_two_outs_of_one_directory_can_be_written_at_once(tmp_path: Path) -> None:

@@ -6,13 +6,12 @@ is left out keeps what the stick had before.
 
 import errno
 import hashlib
-import io
 import itertools
 import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -23,7 +22,6 @@ from assembler.disk.tables import Table
 from assembler.errors import HostError
 from assembler.filesystems.fat.fat import metadata_size
 from assembler.formats.bmap import _joined
-from assembler.formats.checksum import Hasher, with_sums
 from assembler.plan.sidecars import used_bytes
 from assembler.spec import RootSpec, Spec
 from assembler.units import BLOCK, MIB
@@ -112,7 +110,7 @@ def test_sha256sum_takes_the_sums(system: System, tmp_path: Path, name: str) -> 
     (tmp_path / "SHA256SUMS").write_text(f"{other}  other\n{'0' * 64}  {name}\n")
     made(system, tmp_path / name, checksum=True)
     done = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=tmp_path, capture_output=True)
-    assert done.stdout.decode().splitlines() == [f"{name}: OK", "other: OK"]
+    assert done.stdout.decode().splitlines() == ["other: OK", f"{name}: OK"]
 
 
 def test_the_block_map_has_a_sum_too(system: System, tmp_path: Path) -> None:
@@ -121,23 +119,40 @@ def test_the_block_map_has_a_sum_too(system: System, tmp_path: Path) -> None:
     assert [line[66:] for line in lines] == ["disk.raw", "disk.raw.bmap"]
 
 
-def test_another_image_does_not_keep_the_old_ones_map(system: System, tmp_path: Path) -> None:
-    """bmaptool would take it by itself, and copy a part of the new image without a complaint."""
-    (tmp_path / "other").write_text("content")
-    out = made(system, tmp_path / "disk.raw", size=512 * MIB, checksum=True, bmap=True)
-    sums = tmp_path / "SHA256SUMS"
-    line = f"{hashlib.sha256(b'content').hexdigest()}  other\n"
-    sums.write_text(sums.read_text() + line)
+def contents(place: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in place.iterdir()}
+
+
+def test_another_image_does_not_keep_what_describes_the_old_one(
+    system: System, tmp_path: Path
+) -> None:
+    """bmaptool would take the map by itself, and copy a part of the new image without a complaint.
+
+    In a run that fails when the new image gets its name, all that is there stays with the old one.
+    """
+    target: dict[str, Any] = {"target": "amazon", "format": "raw", "size": 512 * MIB}
+    out = made(system, tmp_path / "disk.raw", checksum=True, bmap=True, **target)
+    before = contents(tmp_path)
+    assert {*before} == {"SHA256SUMS", "disk.raw", "disk.raw.bmap", "image-info.json"}
+
+    def fail(_: Path) -> NoReturn:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.MonkeyPatch.context() as patch:
+        rename = Path.rename
+        patch.setattr(Path, "rename", lambda a, b: fail(b) if b == out else rename(a, b))
+        with pytest.raises(HostError, match=r"disk.raw: Input/output error"):
+            made(system, out, size=512 * MIB, boot_size=80 * MIB, checksum=True, bmap=True)
+    assert contents(tmp_path) == before
     made(system, out, size=512 * MIB, boot_size=80 * MIB)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["SHA256SUMS", "disk.raw", "other"]
-    assert sums.read_text() == line
+    assert [file.name for file in tmp_path.iterdir()] == ["disk.raw"]
 
 
 def test_a_run_that_fails_leaves_the_files_beside_the_old_image(
     system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = made(system, tmp_path / "disk.raw", checksum=True, bmap=True)
-    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    before = contents(tmp_path)
 
     def full(*_: object) -> None:
         raise HostError("no room")
@@ -145,38 +160,22 @@ def test_a_run_that_fails_leaves_the_files_beside_the_old_image(
     monkeypatch.setattr("assembler.pipeline._check", full)
     with pytest.raises(HostError, match="no room"):
         made(system, out, boot_size=80 * MIB)
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    assert contents(tmp_path) == before
 
 
-def test_a_file_that_grows_is_hashed(tmp_path: Path) -> None:
-    file, content = tmp_path / "file", os.urandom(3 * MIB)
-    file.touch()
-    with Hasher(file) as hasher, file.open("ab") as growing:
-        for at in range(0, len(content), MIB):
-            growing.write(content[at : at + MIB])
-            growing.flush()
-    assert hasher.digest == hashlib.sha256(content).hexdigest()
-
-
-def test_a_file_that_cannot_be_read_has_no_sum(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_was_not_asked_for_does_not_end_a_run(
+    system: System, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Broken(io.FileIO):
-        def readinto(self, _: object) -> int:
-            raise OSError(errno.EIO, "Input/output error")
-
-    (tmp_path / "file").touch()
-    monkeypatch.setattr(Path, "open", lambda file, *_, **__: Broken(file))
-    with Hasher(tmp_path / "file") as hasher:
-        pass
-    with pytest.raises(OSError, match="Input/output error"):
-        _ = hasher.digest
-
-
-def test_names_that_are_no_text(tmp_path: Path) -> None:
+    """The longest name, beside a FIFO called SHA256SUMS; and a SHA256SUMS that cannot be read."""
+    os.mkfifo(tmp_path / "SHA256SUMS")
+    out = made(system, tmp_path / ("x" * 255))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["SHA256SUMS", out.name]
+    (tmp_path / "SHA256SUMS").unlink()
+    (tmp_path / "SHA256SUMS").touch(mode=0)
+    made(system, out)
+    [line] = caplog.messages
     sums = tmp_path / "SHA256SUMS"
-    sums.write_bytes(b"0" * 64 + b"  \xff\n")
-    assert with_sums(sums, {"a": "1" * 64}) == b"1" * 64 + b"  a\n" + sums.read_bytes()
+    assert line == f"{sums} may keep a sum of the old image: {sums}: Permission denied"
 
 
 def test_amazons_facts(system: System, tmp_path: Path) -> None:
@@ -200,6 +199,18 @@ def test_amazon_gets_no_facts_of_a_format_that_it_does_not_import(
 ) -> None:
     made(system, tmp_path / "disk.qcow2", target="amazon", format="qcow2")
     assert [file.name for file in tmp_path.iterdir()] == ["disk.qcow2"]
+
+
+def test_the_facts_of_another_image_are_not_lost_silently(
+    system: System, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "other").touch()
+    (tmp_path / "image-info.json").write_text('{"file": "/moved/other"}')
+    made(system, tmp_path / "disk.raw")
+    assert (tmp_path / "image-info.json").read_text() == '{"file": "/moved/other"}'
+    made(system, tmp_path / "disk.vhd", target="amazon")
+    info = tmp_path / "image-info.json"
+    assert f"{info} described other until now: a directory has one such file" in caplog.messages
 
 
 def test_what_has_no_place_is_refused(system: System, tmp_path: Path) -> None:
