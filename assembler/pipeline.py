@@ -94,7 +94,7 @@ def assemble(spec: Spec, progress: Progress | None = None) -> tuple[Plan, Report
                 image, plan.root, root.tree, progress, root.hashing(spec.root.check_hashes)
             ) as hashes:
                 closure = root.closure.with_hashes(hashes)
-                if not root.closure.is_hashed:
+                if root.database is not None and not root.closure.is_hashed:
                     with progress.step("making the Nix database"):
                         make_database(closure.infos, request.files, root.database, spec.root.epoch)
             _make_bootable(image, plan, progress)

@@ -12,17 +12,19 @@ from assembler.boot.grub.loader import GrubLoader
 from assembler.boot.loaders import LOADERS
 from assembler.boot.no_loader import NoLoader
 from assembler.boot.protocol import BootLoader
-from assembler.disk.tables import FOR_EFI, FOR_EFI_ALONE, Table
+from assembler.disk.layout import PartitionGuid, gpt_problems
+from assembler.disk.tables import FOR_EFI, FOR_EFI_ALONE, LayoutRules, Table
 from assembler.errors import Findings, Message, RequestError, Setting, word_problems
-from assembler.filesystems.fat.fat import LARGEST
+from assembler.filesystems.fat.fat import boot_size_problems
 from assembler.filesystems.kind import RootKind
 from assembler.filesystems.protocol import WRITERS, Subvolume
-from assembler.filesystems.registry import DEFAULT, ROOT_KINDS, root_kind
+from assembler.filesystems.registry import DEFAULT, ROOT_KINDS, root_kind, writer_problems
 from assembler.filesystems.subvolumes import subvolume_problems
 from assembler.formats.format import Format
 from assembler.formats.registry import output_format, sidecar_problems
 from assembler.formats.targets import TARGETS, target_problems
 from assembler.root.skeleton import ProfileGeneration, generation_problems, generation_setting
+from assembler.root.store_only import store_only_problems
 from assembler.store.sources import STANDARD_INPUT
 from assembler.tree.linux import MAX_TIME
 from assembler.units import MIB, SECTOR, SECTOR_SIZES, format_size
@@ -91,15 +93,18 @@ class Spec:
     checksum: bool = False  # whether its SHA-256 is written beside the image
     format: str | None = None  # None: what the name of `out` promises, or raw
     contents: Path | None = None
+    store_only: bool = False  # whether the root file system is a store, without a root around it
     size: int | None = None  # of the whole image; None: what the contents need
     additional_space: int = 512 * MIB  # free in the root file system, where size is None
     partition_table: Table | None = None  # None: what suits the boot loader and the sectors
     sector_size: int = SECTOR  # bytes in a logical block of the disk
-    boot_size: int = 256 * MIB  # of the ESP, or the XBOOTLDR partition where there is one
+    layout: LayoutRules = LayoutRules.OWN
+    boot_size: int = 256 * MIB  # of the ESP, or the XBOOTLDR partition; in nixpkgs' layout its end
     label: str | None = None  # of the root file system; None: what the system mounts, or "nixos"
     root_uuid: UUID | None = None  # of the root file system; None: what the system mounts, or any
     root_partuuid: str | None = None  # a GUID, or with an MBR signature-number; None: the same
     disk_guid: UUID | None = None  # of a GPT; None: any
+    partition_guids: tuple[PartitionGuid, ...] = ()  # in a GPT; others: as `disk_guid`
     seed: str = ""  # varies all UUIDs that are not given
     file_system: str = DEFAULT.name  # of the root
     subvolumes: tuple[Subvolume, ...] = ()  # of a btrfs: (name, place)
@@ -117,6 +122,7 @@ class Spec:
         lines = [
             *word_problems("partition_table", self.partition_table, [*Table, None]),
             *word_problems("sector_size", self.sector_size, SECTOR_SIZES),
+            *word_problems("layout", self.layout, [*LayoutRules]),
             *word_problems("writer", self.writer, WRITERS),
             *word_problems("boot_loader", self.boot_loader, [*LOADERS, None]),
             *word_problems("accelerator", self.accelerator, [*Accelerator]),
@@ -126,6 +132,9 @@ class Spec:
         if lines:
             raise RequestError(lines)
         object.__setattr__(self, "accelerator", Accelerator(self.accelerator))
+        object.__setattr__(self, "layout", LayoutRules(self.layout))
+        if self.store_only and self.boot_loader is None:
+            object.__setattr__(self, "boot_loader", NoLoader.name)
         if self.partition_table is not None:
             object.__setattr__(self, "partition_table", Table(self.partition_table))
 
@@ -208,9 +217,9 @@ class Spec:
     def problems(self) -> list[str]:
         """Return one line for each value that cannot be right on any host, the root's included."""
         lines = self.root.problems() + self._file_system_problems() + self.boot_problems()
-        for name, size in (("boot_size", self.boot_size), ("size", self.size)):
-            if size is not None and (size % MIB or size < MIB):
-                lines.append(Message(Setting(name, size), " is not a whole number of MiB"))
+        lines += boot_size_problems(self.boot_size, self.layout)
+        if self.size is not None and (self.size % MIB or self.size < MIB):
+            lines.append(Message(Setting("size", self.size), " is not a whole number of MiB"))
         unit = self.size_unit
         if self.size is not None and self.size % unit and not self.size % MIB:
             whole = f" is not a whole number of {format_size(unit)}, which "
@@ -225,9 +234,6 @@ class Spec:
             sectors, made = Setting("sector_size", self.sector_size), self.output_format.name
             why = " is for disks with sectors of 512 bytes, not "
             lines.append(Message(Setting("format", made), why, sectors))
-        if self.boot_size > LARGEST:
-            end = f" ends at {format_size(LARGEST)}, as FAT32"
-            lines.append(Message(Setting("boot_size"), end))
         return lines
 
     def boot_problems(self) -> list[str]:
@@ -249,11 +255,9 @@ class Spec:
         lines = found.problems
         with found.gather():
             lines += self._kind_problems(self.kind)
-        if self.disk_guid is not None and not self.table.is_gpt:
-            table = Setting("partition_table", self.table)
-            source = Setting("root_partuuid", "SIGNATURE-NN")
-            why = " does not make; the signature of an MBR comes from "
-            lines.append(Message(Setting("disk_guid"), " is for a GPT, which ", table, why, source))
+        lines += gpt_problems(self.table, self.disk_guid, self.partition_guids)
+        if self.store_only:
+            lines += store_only_problems(self.root, self.contents, self.subvolumes, self.loader)
         return lines + subvolume_problems(self.subvolumes)
 
     def _kind_problems(self, kind: RootKind) -> list[str]:
@@ -268,11 +272,7 @@ class Spec:
         if not self.has_label_that_fits:
             label = Setting("label", repr(self.label))
             lines.append(Message(label, f" is not 1 to {kind.label_bytes} printable bytes"))
-        if self.writer == "direct" and kind.direct is None:
-            names = [one.name for one in ROOT_KINDS.values() if one.direct is not None]
-            direct, guestfs = Setting("writer", "direct"), Setting("writer", "guestfs")
-            makes = f" makes {', '.join(names)} only: take "
-            lines.append(Message(direct, makes, guestfs, f" for {kind.name}"))
+        lines += writer_problems(kind, self.writer)
         if self.subvolumes and not kind.has_subvolumes:
             names = [one.name for one in ROOT_KINDS.values() if one.has_subvolumes]
             able = Setting("file_system", " or ".join(names))

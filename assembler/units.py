@@ -1,6 +1,8 @@
 """Sizes as people write and read them, and the units that disks are counted in."""
 
+import math
 import re
+from fractions import Fraction
 
 SECTOR = 512  # bytes in a logical block address (LBA)
 SECTOR_SIZES = (SECTOR, 4096)  # bytes in a logical block of the disks that exist
@@ -13,12 +15,15 @@ _MAX_SIZE = (1 << 63) - 1  # bytes: off_t
 
 
 def parse_size(text: str) -> int:
-    """Read `N[KMGT]` (powers of 1024) as bytes; raises ValueError naming what was given."""
+    """Read `N[KMGT]` (powers of 1024) as bytes; raises ValueError naming what was given.
+
+    N may have a fraction, as in 1.5G. Part of a byte is one more, as with numfmt(1).
+    """
     flags = re.IGNORECASE | re.ASCII  # without ASCII, K is also U+212A
-    match = re.fullmatch(r"([0-9]{1,40})([KMGT]?)(?:i?B)?", text.strip(), flags)
+    match = re.fullmatch(r"([0-9]{1,40}(?:\.[0-9]{1,40})?)([KMGT]?)(?:i?B)?", text.strip(), flags)
     if match is None:
         raise ValueError(f"{text!r} is not a size: write a number of bytes, or N with K, M, G or T")
-    size = int(match[1]) * _FACTORS[match[2].upper()]
+    size = math.ceil(Fraction(match[1]) * _FACTORS[match[2].upper()])
     if size > _MAX_SIZE:
         raise ValueError(f"{text!r} is more than any file can hold")
     return size

@@ -13,7 +13,7 @@ from assembler.units import GIB, TIB, exact_sizes, format_size, parse_size, roun
 from tests.support.helpers import output
 
 
-@pytest.mark.parametrize("text", ["0", "1", "17K", "3M", "5G", "2T"])
+@pytest.mark.parametrize("text", ["0", "1", "17K", "3M", "5G", "2T", "1.5G", "0.3K", "1.1M"])
 def test_parse_size_agrees_with_numfmt(text: str) -> None:
     assert parse_size(text) == int(output("numfmt", "--from=iec", text))
 
@@ -24,7 +24,21 @@ def test_parse_size_takes_the_usual_spellings(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "K", "-1", "1.5G", "0x10", "1 2", "1\u212a", "\u0663", "9" * 5000, "8388608T"]
+    "text",
+    [
+        "",
+        "K",
+        "-1",
+        "1.G",
+        ".5G",
+        "1.5.5",
+        "0x10",
+        "1 2",
+        "1\u212a",
+        "\u0663",
+        "9" * 5000,
+        "8388608T",
+    ],
 )
 def test_parse_size_names_what_it_refuses(text: str) -> None:
     with pytest.raises(ValueError) as caught:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
+from assembler.disk.layout import PartitionGuid
 from assembler.disk.tables import Table
 from assembler.errors import RequestError
 from assembler.filesystems.protocol import Subvolume
@@ -201,6 +202,14 @@ def uuid(text: str) -> UUID:
     if not (found := UUID(text)).int:
         raise argparse.ArgumentTypeError(f"{text} stands for no UUID")
     return found
+
+
+def partition_guid(text: str) -> PartitionGuid:
+    """The GUID of a partition: N=GUID."""
+    number, separator, guid = text.partition("=")
+    if not separator or not re.fullmatch("[0-9]{1,3}", number):
+        raise argparse.ArgumentTypeError(f"{text} is not N=GUID with a number N")
+    return int(number), uuid(guid)
 
 
 def subvolume(text: str) -> Subvolume:

@@ -6,7 +6,7 @@ from assembler.appliance.accelerator import Accelerator
 from assembler.boot import loaders as boot_loaders
 from assembler.cli import arguments
 from assembler.cli.arguments import OneOf, Parser, listed
-from assembler.disk.tables import Table, tables_that
+from assembler.disk.tables import LayoutRules, Table, tables_that
 from assembler.filesystems.protocol import WRITERS
 from assembler.filesystems.registry import DEFAULT, ROOT_KINDS
 from assembler.units import MIB, SECTOR
@@ -21,6 +21,12 @@ def add_disk_options(parser: Parser, goes_in: argparse._ArgumentGroup) -> None:
         type=arguments.path,
         metavar="FILE",
         help="JSON list of {source, target, user, group, mode, xattrs}",
+    )
+    goes_in.add_argument(
+        "--store-only",
+        action="store_true",
+        help="nothing but the store paths: the root file system is what a machine mounts at "
+        "/nix/store, without a database and a boot loader",
     )
     group = parser.add_argument_group("the disk")
     group.add_argument(
@@ -84,6 +90,14 @@ def _add_names(group: argparse._ArgumentGroup) -> None:
         help="GUID of the disk in a GPT (default: one that the same input gives again)",
     )
     group.add_argument(
+        "--partition-guid",
+        type=arguments.partition_guid,
+        action="append",
+        default=[],
+        metavar="N=GUID",
+        help="GUID of partition N in a GPT; may be repeated (default: as with --disk-guid)",
+    )
+    group.add_argument(
         "--seed",
         default="",
         metavar="TEXT",
@@ -94,6 +108,28 @@ def _add_names(group: argparse._ArgumentGroup) -> None:
 def add_boot_options(parser: Parser) -> None:
     """Add how the disk boots."""
     group = parser.add_argument_group("how it boots")
+    _add_partitions(group)
+    group.add_argument(
+        "--boot-loader",
+        type=OneOf(LOADERS),
+        metavar="KIND",
+        help=f"{listed(LOADERS)}: GRUB or systemd-boot by this tool, or the system's own "
+        "installer in an appliance (default: what the system is configured with, or grub; none "
+        "without a partition table)",
+    )
+    group.add_argument(
+        "--efi-binary",
+        type=arguments.path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="EFI program to use as it is, such as a signed shim and the signed GRUB it starts; "
+        "may be repeated",
+    )
+
+
+def _add_partitions(group: argparse._ArgumentGroup) -> None:
+    """Add the partition table, and the places of its partitions."""
     mbrs = tables_that(lambda table: table.is_mbr, "and")
     bare = tables_that(lambda table: not table.has_partitions)
     boot_tables = tables_that(lambda table: table.has_boot_partition, "and")
@@ -121,21 +157,12 @@ def add_boot_options(parser: Parser) -> None:
         "for kernels (default: 256M)",
     )
     group.add_argument(
-        "--boot-loader",
-        type=OneOf(LOADERS),
+        "--layout",
+        type=OneOf(LayoutRules),
+        default=LayoutRules.OWN,
         metavar="KIND",
-        help=f"{listed(LOADERS)}: GRUB or systemd-boot by this tool, or the system's own "
-        "installer in an appliance (default: what the system is configured with, or grub; none "
-        "without a partition table)",
-    )
-    group.add_argument(
-        "--efi-binary",
-        type=arguments.path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="EFI program to use as it is, such as a signed shim and the signed GRUB it starts; "
-        "may be repeated",
+        help="own or nixpkgs: to the sector as nixpkgs' make-disk-image, where --boot-size tells "
+        "in which MiB that partition ends (default: own)",
     )
 
 

@@ -12,6 +12,7 @@ _FLAGS = {
     "epoch": "SOURCE_DATE_EPOCH",  # which is no flag, but a variable of the environment
     "file_system": "--filesystem",
     "generations": "--generation",
+    "partition_guids": "--partition-guid",
     "subvolumes": "--subvolume",
 }
 

@@ -149,7 +149,8 @@ def next_step(plan: Plan) -> list[str]:
     made = plan.spec.output_format
     if not made.driver:
         return [f"to try it out, unpack it first: QEMU does not read the format {made.name}"]
-    if plan.spec.loader_type.boots and (fault := disk_fault(plan)):
+    is_disk = plan.spec.loader_type.boots or plan.spec.store_only
+    if is_disk and (fault := disk_fault(plan)):
         return [fault]
     root = f"root=LABEL={plan.root.label} init={plan.spec.root.system}/init"
     return [

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from assembler.machines import Machine, machine_of
 from assembler.plan.plan import Plan
-from assembler.store.paths import StoreRoot
+from assembler.store.paths import STORE, StoreRoot
 from assembler.units import SECTOR
 
 # QEMU's devices for a disk by what Linux calls it; the last one is the disk.
@@ -50,7 +50,10 @@ def qemu_words(plan: Plan, image: Path) -> list[list[str]]:
 
 
 def disk_fault(plan: Plan) -> str:
-    """Why the system would not find its disk in a QEMU; empty if it would."""
+    """Why no system would find its disk in a QEMU; empty if one would."""
+    if plan.spec.store_only:
+        device = f"/dev/disk/by-label/{plan.root.label}"
+        return f"nothing boots it: a machine mounts {device} at {STORE}"
     if not plan.disks or (len(plan.disks) == 1 and plan.disks <= _DEVICES.keys()):
         return ""
     names = (f"/dev/{one}" if "/" not in one else "an ID or a path" for one in sorted(plan.disks))

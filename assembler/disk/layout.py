@@ -1,16 +1,18 @@
 """Where the partitions of a disk are, and their names. All sizes are in bytes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from assembler.disk.tables import PartitionType, Table
+from assembler.disk.tables import LayoutRules, PartitionType, Table
 from assembler.errors import Message, RequestError, Setting
 from assembler.machines import DEFAULT
 from assembler.units import MIB, SECTOR, exact_sizes, format_size, round_up
 
 _ALIGNMENT = MIB
 _MAX_MBR = 0xFFFFFFFF * SECTOR  # its entries count sectors in 32 bits
+
+PartitionGuid = tuple[int, UUID]  # the partition's number, and its own GUID in a GPT
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,26 +116,33 @@ def make_layout(
     seed: Callable[[str], UUID],
     root_type: str = DEFAULT.facts.root_type,
     sector_size: int = SECTOR,
+    rules: LayoutRules = LayoutRules.OWN,
 ) -> Layout:
     """Lay a disk out, with the places, names and numbers that nixpkgs gives its partitions.
 
-    `boot_size` is that of the ESP or, where there is one, the partition for kernels, in bytes; the
-    root has at least `root_size` bytes. Everything ends on a whole MiB. `seed` gives the GUID for
-    a name, always the same for the same name. Raises RequestError when `boot_size` is needed
-    and not a whole number of MiB, and for a disk too large for an MBR.
+    `boot_size` is that of the ESP or, where there is one, the partition for kernels, in bytes; for
+    nixpkgs' rules see `Slot.place`. The root has at least `root_size` bytes. Everything ends on a
+    whole MiB. `seed` gives the GUID for a name, always the same for the same name. Raises
+    RequestError when `boot_size` is needed and no partition can have it, and for a disk too large
+    for an MBR.
     """
-    if table.is_sized and (boot_size <= 0 or boot_size % _ALIGNMENT):
+    if table.is_sized and rules is LayoutRules.OWN and (boot_size <= 0 or boot_size % _ALIGNMENT):
         raise RequestError(
             f"a boot partition of {boot_size} bytes ({format_size(boot_size)}) "
             "is not a whole number of MiB"
         )
     places: list[tuple[str, str, int, int]] = [
-        (slot.name, slot.type, slot.start, slot.end_with(boot_size)) for slot in table.slots
+        (slot.name, slot.type, *slot.place(boot_size, rules)) for slot in table.slots
     ]
+    for name, _, start, end in places:
+        if end <= start:
+            asked = Setting("boot_size", format_size(boot_size))
+            why = f" is where the partition {name} ends, which begins at {format_size(start)}"
+            raise RequestError([Message(asked, why, ": take more")])
     root_start = max([table.first_start, *(end for *_, end in places)])
     root_end = root_start + round_up(root_size, _ALIGNMENT)
     places.append((table.root_name, root_type, root_start, root_end))
-    size = root_end + table.room_behind
+    size = root_end + table.room_behind(rules)
     if table.is_mbr and size > _MAX_MBR:
         remedy = Setting("partition_table", Table.LEGACY_GPT)
         has, most = exact_sizes(size, _MAX_MBR)
@@ -149,6 +158,31 @@ def make_layout(
         ),
         sector_size=sector_size,
     )
+
+
+def gpt_problems(table: Table, disk_guid: UUID | None, guids: Sequence[PartitionGuid]) -> list[str]:
+    """One line for each GUID that is asked for and that a disk with this table cannot have."""
+    named, lines = Setting("partition_table", table), list[str]()
+    if not table.is_gpt:
+        why, source = " is for a GPT, which ", Setting("root_partuuid", "SIGNATURE-NN")
+        if disk_guid is not None:
+            of_mbr = " does not make; the signature of an MBR comes from "
+            lines.append(Message(Setting("disk_guid"), why, named, of_mbr, source))
+        if guids:
+            lines.append(Message(Setting("partition_guids"), why, named, " does not make"))
+        return lines
+    last = len(table.slots) + 1
+    lines += [
+        Message(Setting("partition_guids", f"{number}={guid}"), ": ", named, f" has 1 to {last}")
+        for number, guid in guids
+        if not 1 <= number <= last
+    ]
+    for what, index in (("number", 0), ("GUID", 1)):
+        values = [str(one[index]) for one in guids]
+        for twice in sorted({one for one in values if values.count(one) > 1}):
+            why = f": the {what} {twice} is given twice"
+            lines.append(Message(Setting("partition_guids"), why))
+    return lines
 
 
 def shape(table: Table, root_type: str = PartitionType.LINUX) -> Layout:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 
 from assembler.machines import Machine, machine_of
-from assembler.units import MIB
+from assembler.units import MIB, SECTOR
 
 FIRST = 1 * MIB  # where the first partition may begin
 _BACKUP_TABLE = 1 * MIB  # the backup GPT takes 33 sectors; a whole MiB keeps the size round
 # As in nixpkgs, nixos/lib/make-disk-image.nix.
 _ESP_START = 8 * MIB
 _XBOOTLDR_START = 100 * MIB
+# Where parted 3.6 puts the BIOS boot partition of nixpkgs' `hybrid`: from the table to 1 MiB.
+_BEHIND_TABLE = 34 * SECTOR, 1 * MIB
 
 
 class PartitionType(StrEnum):
@@ -33,9 +35,19 @@ class PartitionType(StrEnum):
 ROOT_TYPES = frozenset(one.facts.root_type for one in Machine if one.facts.root_type)
 
 
-def root_type(architecture: str) -> str:
-    """The type of the root partition of a system for a platform, as Nix calls it."""
-    machine = machine_of(architecture)
+class LayoutRules(StrEnum):
+    """By which rules partitions get their places and types."""
+
+    OWN = "own"  # those of this program
+    NIXPKGS = "nixpkgs"  # those of nixpkgs' nixos/lib/make-disk-image.nix, to the sector
+
+
+def root_type(architecture: str, rules: LayoutRules = LayoutRules.OWN) -> str:
+    """The type of the root partition of a system for a platform, as Nix calls it.
+
+    By nixpkgs' rules all are of the type that parted gives them.
+    """
+    machine = None if rules is LayoutRules.NIXPKGS else machine_of(architecture)
     return (machine and machine.facts.root_type) or PartitionType.LINUX
 
 
@@ -55,10 +67,19 @@ class Slot:
     type: PartitionType
     start: int
     end: int | None = None  # None: it has the size that is asked for
+    in_nixpkgs: tuple[int, int] | None = None  # start and end by nixpkgs' rules, if they differ
 
-    def end_with(self, boot_size: int) -> int:
-        """Where it ends if a partition of `boot_size` is asked for."""
-        return self.start + boot_size if self.end is None else self.end
+    def place(self, boot_size: int, rules: LayoutRules) -> tuple[int, int]:
+        """Where it begins and ends if a partition of `boot_size` is asked for.
+
+        By nixpkgs' rules `boot_size` is where the partition ends, rounded to the next MiB; a whole
+        number of MiB is rounded, too (`round_to_nearest` in make-disk-image.nix).
+        """
+        if rules is LayoutRules.OWN:
+            return self.start, self.start + boot_size if self.end is None else self.end
+        if self.in_nixpkgs is not None:
+            return self.in_nixpkgs
+        return self.start, (boot_size // MIB + 1) * MIB if self.end is None else self.end
 
 
 class Table(StrEnum):
@@ -97,13 +118,13 @@ class Table(StrEnum):
         """The number of the first partition; 0 is the whole disk."""
         return 1 if self.has_partitions else 0
 
-    @property
-    def room_behind(self) -> int:
+    def room_behind(self, rules: LayoutRules) -> int:
         """What is left free behind the last partition.
 
-        An MBR leaves what a GPT needs, so that the disk can be converted in place.
+        By our own rules an MBR leaves what a GPT needs, so that the disk can be converted in place.
         """
-        return _BACKUP_TABLE if self.has_partitions else 0
+        to_the_end = self.is_mbr and rules is LayoutRules.NIXPKGS
+        return _BACKUP_TABLE if self.has_partitions and not to_the_end else 0
 
     @property
     def is_mbr(self) -> bool:
@@ -164,7 +185,8 @@ _SHAPES: Mapping[Table, _Shape] = {
         root_name="ROOT",
     ),
     Table.HYBRID: _Shape(
-        Scheme.GPT, (_ESP, Slot("no-fs", PartitionType.BIOS_BOOT, FIRST, _ESP_START))
+        Scheme.GPT,
+        (_ESP, Slot("no-fs", PartitionType.BIOS_BOOT, FIRST, _ESP_START, _BEHIND_TABLE)),
     ),
     Table.NONE: _Shape(Scheme.NONE),  # a bare file system
 }

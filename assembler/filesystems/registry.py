@@ -23,6 +23,16 @@ KINDS: tuple[Kind, ...] = (*ROOT_KINDS.values(), FAT)
 DEFAULT = EXT4  # what the root file system is unless the user asks for another
 
 
+def writer_problems(kind: RootKind, writer: str) -> list[str]:
+    """One line if a writer that is asked for does not make a kind."""
+    if writer != "direct" or kind.direct is not None:
+        return []
+    names = [one.name for one in ROOT_KINDS.values() if one.direct is not None]
+    direct, guestfs = Setting("writer", "direct"), Setting("writer", "guestfs")
+    makes = f" makes {', '.join(names)} only: take "
+    return [Message(direct, makes, guestfs, f" for {kind.name}")]
+
+
 def root_kind(name: str) -> RootKind:
     """The kind of root file system with a name; raises RequestError where there is none."""
     if name not in ROOT_KINDS:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from assembler.disk.tables import LayoutRules
 from assembler.filesystems.registry import DEFAULT
 from assembler.spec import Spec
 from assembler.units import SECTOR
@@ -32,8 +33,8 @@ class Identity:
 
         Two images get other identifiers if they differ in the closure's paths, the system, the
         epoch, the label, a size that is asked for, the generations, the channel, the root's file
-        system or its subvolumes, the partition table, the size of a sector, the boot loader, or
-        the seed.
+        system or its subvolumes, the partition table, the rules of its layout, the size of a
+        sector, the boot loader, or the seed. Nor does an image of the store alone share them.
 
         Everything else leaves them as they are: the hashes of store paths, which some sources tell
         only when everything is read; contents and configuration, so that a changed file does not
@@ -53,6 +54,8 @@ class Identity:
         boot = [spec.table, spec.sector_size, spec.loader]
         if boot != ["hybrid", SECTOR, "grub"]:
             facts.append(boot)
+        if spec.layout is not LayoutRules.OWN or spec.store_only:
+            facts.append({"layout": spec.layout, "store_only": spec.store_only})
         if spec.seed:
             facts.append({"seed": spec.seed})
         return cls.of(paths, facts)

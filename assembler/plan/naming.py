@@ -19,6 +19,7 @@ from assembler.errors import Message, RequestError, Setting
 from assembler.filesystems.fat.kind import FAT
 from assembler.filesystems.registry import ROOT_KINDS
 from assembler.plan.resolve import Resolution
+from assembler.root.store_only import LABEL as STORE_LABEL
 from assembler.spec import Spec
 from assembler.store.paths import Store
 
@@ -34,6 +35,8 @@ def decide_names(resolution: Resolution, store: Store) -> DiskNames:
     spec = resolution.spec
     claims = _claims(resolution)
     problems = claims.problems
+    if spec.store_only:
+        return _store_names(claims)
     systems = resolution.generations
     main = _read(store, systems.pop(resolution.number))
     mounts = _mounts(store, spec.root.system, main)
@@ -60,14 +63,23 @@ def decide_names(resolution: Resolution, store: Store) -> DiskNames:
 def _claims(resolution: Resolution) -> Claims:
     """The facts on which names depend, with the names that the user chooses."""
     spec, expected = resolution.spec, resolution.expected
-    layout = shape(spec.table, root_type(resolution.architecture))
+    layout = shape(spec.table, root_type(resolution.architecture, spec.layout))
     places = expected.esp, expected.boot
     claims = Claims(
         TargetDisk(layout, spec.kind, FAT, [*ROOT_KINDS.values()], spec.subvolumes, *places)
     )
-    for name, setting in _asked_names(spec):
-        claims.add(Role.ROOT, name, Message(setting, f" is {name.value}"), setting)
+    for role, name, setting in _asked_names(spec, layout):
+        claims.add(role, name, Message(setting, f" is {name.value}"), setting)
     return claims
+
+
+def _store_names(claims: Claims) -> DiskNames:
+    """The names of a disk with a store alone, which no system has as its root."""
+    if (Role.ROOT, Tag.LABEL) not in claims.taken:
+        claims.add(Role.ROOT, NamedDevice(Tag.LABEL, STORE_LABEL), f"the store is {STORE_LABEL}")
+    if problems := [*claims.problems, *claims.clashes()]:
+        raise RequestError(problems)
+    return claims.names
 
 
 def _names_a_table(fault: str) -> bool:
@@ -91,14 +103,20 @@ def _other_tables(resolution: Resolution, mounts: Sequence[Mount]) -> list[str]:
     return [Message("all that the system mounts is there with ", *fitting[1:])] if fitting else []
 
 
-def _asked_names(spec: Spec) -> Iterator[tuple[NamedDevice, Setting]]:
-    """The names that the user chooses for the root, and the settings that have them."""
+def _asked_names(spec: Spec, layout: Layout) -> Iterator[tuple[Role, NamedDevice, Setting]]:
+    """The names that the user chooses, for what they are, and the settings that have them."""
     if spec.label is not None and spec.has_label_that_fits:
-        yield NamedDevice(Tag.LABEL, spec.label), Setting("label")
+        yield Role.ROOT, NamedDevice(Tag.LABEL, spec.label), Setting("label")
     if spec.root_uuid is not None:
-        yield NamedDevice(Tag.UUID, str(spec.root_uuid)), Setting("root_uuid")
+        yield Role.ROOT, NamedDevice(Tag.UUID, str(spec.root_uuid)), Setting("root_uuid")
     if spec.root_partuuid is not None:
-        yield NamedDevice(Tag.PARTUUID, spec.root_partuuid), Setting("root_partuuid")
+        yield Role.ROOT, NamedDevice(Tag.PARTUUID, spec.root_partuuid), Setting("root_partuuid")
+    guids = dict(spec.partition_guids)
+    for role in Role:
+        partition = role.of(layout)
+        if partition is not None and partition.number in guids:
+            guid = NamedDevice(Tag.PARTUUID, str(guids[partition.number]))
+            yield role, guid, Setting("partition_guids", f"{partition.number}={guid.value}")
 
 
 def _read(store: Store, system: str) -> Bootspec | None:

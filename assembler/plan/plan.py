@@ -95,10 +95,11 @@ def _layout_of(root_size: int, request: Request) -> Layout:
         root_size=root_size,
         boot_size=request.spec.boot_size,
         seed=request.identity.uuid,
-        root_type=root_type(request.architecture),
+        root_type=root_type(request.architecture, request.spec.layout),
         sector_size=request.spec.sector_size,
+        rules=request.spec.layout,
     )
-    return name_partitions(layout, request.names, request.spec.disk_guid)
+    return name_partitions(layout, request.names, request.spec)
 
 
 def _root_file_system(

@@ -14,6 +14,7 @@ from assembler.root.build import build_tree, scan_store
 from assembler.root.placing import add_contents
 from assembler.root.prepare import make_skeleton
 from assembler.root.skeleton import DATABASE
+from assembler.root.store_only import keep_store
 from assembler.store.closure import Closure
 from assembler.store.database import make_database
 from assembler.store.paths import inside
@@ -29,23 +30,20 @@ class StagedRoot:
     closure: Closure  # with the sizes of all store paths
     scanner: Scanner  # its tree has the store paths
     boot: BootData  # what the boot loader puts onto the disk
+    database: Path | None  # the directory of the Nix database in it; None if there is none
 
     @property
     def tree(self) -> Tree:
         """Every inode of the image; only the store paths before `complete_tree`."""
         return self.scanner.tree
 
-    @property
-    def database(self) -> Path:
-        """The directory of the Nix database, which the tree has."""
-        return inside(self.directory, DATABASE)
-
     def hashing(self, check: bool | None) -> Hashing:
         """The paths that a writer hashes while it copies, and the file that it copies last.
 
         For `check` see `Closure.to_hash`.
         """
-        return Hashing(self.closure.to_hash(check), self.database / "db.sqlite")
+        last = None if self.database is None else self.database / "db.sqlite"
+        return Hashing(self.closure.to_hash(check), last)
 
 
 def stage_root(request: Request, directory: Path) -> StagedRoot:
@@ -61,7 +59,8 @@ def stage_root(request: Request, directory: Path) -> StagedRoot:
     with ThreadPoolExecutor() as pool:
         boot = pool.submit(request.loader.make, request.places)
         closure = _scan_and_prepare(request, scanner, directory, pool)
-    return StagedRoot(directory, closure, scanner, boot.result())
+    database = None if request.spec.store_only else inside(directory, DATABASE)
+    return StagedRoot(directory, closure, scanner, boot.result(), database)
 
 
 def complete_tree(request: Request, staged: StagedRoot) -> BootData:
@@ -71,6 +70,9 @@ def complete_tree(request: Request, staged: StagedRoot) -> BootData:
     RequestError for what the FATs cannot hold.
     """
     spec, epoch, tree = request.spec, request.spec.root.epoch, staged.tree
+    if spec.store_only:
+        keep_store(tree, epoch)
+        return staged.boot
     boot_files = {f"/{file.path}": file.node(epoch) for file in staged.boot.of(Role.ROOT)}
     build_tree(tree, staged.scanner, staged.directory, boot_files, epoch)
     add_contents(tree, staged.scanner, request.rows, epoch)
@@ -84,6 +86,8 @@ def _scan_and_prepare(
     request: Request, scanner: Scanner, directory: Path, pool: Executor
 ) -> Closure:
     """Scan the store paths, and prepare the root meanwhile if all sizes are known before."""
+    if request.spec.store_only:
+        return scan_store(scanner.tree, scanner, request.closure, request.files)
     early = None
     if request.closure.is_sized:
         early = pool.submit(_prepare, request, request.closure, directory)

@@ -4,14 +4,17 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from assembler.disk.layout import Layout
+from assembler.disk.tables import LayoutRules
 from assembler.errors import Message, RequestError, Setting
 from assembler.filesystems.demand import Demand, largest_paths
 from assembler.filesystems.kind import Size
 from assembler.spec import Spec
 from assembler.tree.tree import Tree, show
-from assembler.units import exact_sizes, format_size, round_up
+from assembler.units import BLOCK, exact_sizes, format_size, round_up
 
 _LARGEST = 5  # paths to name when an image is too small
+# What make-disk-image.nix adds for an ext4: blocks for each inode, and a part of the whole.
+_NIXPKGS_INODE, _NIXPKGS_PART = 2, 0.052
 
 
 def decide_sizes(
@@ -24,7 +27,7 @@ def decide_sizes(
     """
     sizes, limit = spec.kind.sizes, spec.kind.limits.size
     if spec.size is None:
-        size = sizes.with_free(demand, spec.additional_space)
+        size = sizes.with_free(demand, spec.additional_space + _usual_space(spec, demand))
         if size.bytes > limit:
             made, most = exact_sizes(size.bytes, limit)
             why = f" makes a root of {made}, and {spec.kind.title} ends at {most}"
@@ -39,6 +42,17 @@ def decide_sizes(
     if (missing := sizes.least(demand) - room) > 0:
         raise RequestError(_too_small(tree, spec.size, missing))
     return layout_of(room), sizes.within(demand, room)
+
+
+def _usual_space(spec: Spec, demand: Demand) -> int:
+    """The bytes that are free in nixpkgs' images without any additional space.
+
+    Systems start from such images because of them.
+    """
+    if spec.layout is LayoutRules.OWN:
+        return 0
+    inodes = _NIXPKGS_INODE * demand.inodes
+    return (inodes + int((demand.blocks + inodes) * _NIXPKGS_PART)) * BLOCK
 
 
 def _too_small(tree: Tree, size: int, missing: int) -> list[str]:

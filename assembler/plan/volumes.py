@@ -76,7 +76,7 @@ def make_fats(
     ]
 
 
-def name_partitions(layout: Layout, names: DiskNames, disk_guid: UUID | None) -> Layout:
+def name_partitions(layout: Layout, names: DiskNames, spec: Spec) -> Layout:
     """The disk with the names and GUIDs that are asked for."""
     numbers = {
         role: partition.number for role in Role if (partition := role.of(layout)) is not None
@@ -90,6 +90,10 @@ def name_partitions(layout: Layout, names: DiskNames, disk_guid: UUID | None) ->
     if layout.table.is_gpt:
         usual = {one.number: names.free(Tag.PARTLABEL, one.name) for one in layout.partitions}
         guids = {number: UUID(value) for number, value in unique.items()}
-        return layout.with_names({**usual, **asked(Tag.PARTLABEL)}, guids, disk_guid=disk_guid)
+        return layout.with_names(
+            {**usual, **asked(Tag.PARTLABEL)},
+            {**guids, **dict(spec.partition_guids)},
+            disk_guid=spec.disk_guid,
+        )
     signatures = [int(value.split("-")[0], 16) for value in unique.values()]
     return layout.with_names({}, {}, signature=next(iter(signatures), None))

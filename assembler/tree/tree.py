@@ -131,6 +131,7 @@ class Tree:
     def __init__(self, *, mtime: int = NIX_MTIME) -> None:
         self.mtime = mtime  # of directories that are made because a path needs them
         self.root = Directory(mtime=mtime)
+        self._store = b"/nix/store"
         self.names: list[int] = [0]  # how many names each hard-link group has
 
     def new_group(self) -> int:
@@ -187,8 +188,12 @@ class Tree:
     @property
     def store(self) -> Directory | None:
         """The directory of the store paths, if there is one."""
-        found = self.get(b"/nix/store")
+        found = self.get(self._store)
         return found if isinstance(found, Directory) else None
+
+    def keep_store(self) -> None:
+        """Let the directory of the store paths be the root; nothing else stays."""
+        self.root, self._store = self.directory(self._store), b"/"
 
     def walk(self) -> Iterator[tuple[bytes, Directory | Node]]:
         """Every path and what is there, parents first, names in byte order."""

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembler.disk.layout import Layout, make_layout
-from assembler.disk.tables import Table
+from assembler.disk.layout import Layout, gpt_problems, make_layout
+from assembler.disk.tables import LayoutRules, Table
 from assembler.errors import RequestError
 from assembler.machines import Machine
 from assembler.units import GIB, MIB, SECTOR
@@ -26,6 +26,18 @@ PLACES = {
     Table.EFIXBOOTLDR: [(1, "ESP", 8, 92), (2, "BOOT", 100, 256), (3, "ROOT", 356, 1024)],
     Table.HYBRID: [(1, "ESP", 8, 256), (2, "no-fs", 1, 7), (3, "primary", 264, 1024)],
     Table.NONE: [(0, "primary", 0, 1024)],
+}
+
+# First sector and sectors of what parted 3.6 makes with the commands of nixpkgs'
+# make-disk-image.nix, on a disk of 1000 MiB with a bootSize of 256M.
+IN_NIXPKGS = {
+    Table.LEGACY: [(2048, 2045952)],
+    Table.LEGACY_BOOT: [(2048, 524288), (526336, 1521664)],
+    Table.LEGACY_GPT: [(2048, 2048), (4096, 2041856)],
+    Table.EFI: [(16384, 509952), (526336, 1519616)],
+    Table.EFIXBOOTLDR: [(16384, 188416), (204800, 321536), (526336, 1519616)],
+    Table.HYBRID: [(16384, 509952), (34, 2014), (526336, 1519616)],
+    Table.NONE: [(0, 2048000)],
 }
 
 
@@ -44,6 +56,52 @@ def test_partitions_lie_as_in_nixpkgs(table: Table) -> None:
         (one.number, one.name, one.start // MIB, one.size // MIB) for one in layout.partitions
     ] == PLACES[table]
     assert layout.size == layout.root.end + (0 if table is Table.NONE else MIB)
+
+
+@pytest.mark.parametrize("table", Table)
+def test_the_layout_of_nixpkgs_is_the_one_of_parted(table: Table) -> None:
+    """A system that nixpkgs' image booted by a partition's number or place boots this one."""
+
+    def layout(root: int) -> Layout:
+        rules = LayoutRules.NIXPKGS
+        return make_layout(table, root_size=root, boot_size=256 * MIB, seed=seed, rules=rules)
+
+    found = layout(1000 * MIB - layout(0).size)
+    assert found.size == 1000 * MIB
+    places = [(one.start // SECTOR, one.size // SECTOR) for one in found.partitions]
+    assert places == IN_NIXPKGS[table]
+    assert [one.name for one in found.partitions] == [name for _, name, *_ in PLACES[table]]
+
+
+@pytest.mark.parametrize(("end", "whole"), [(8 * MIB, 9), (9 * MIB - 1, 9), (9 * MIB, 10)])
+def test_a_boot_partition_of_nixpkgs_ends_in_the_next_mib(end: int, whole: int) -> None:
+    rules = LayoutRules.NIXPKGS
+    layout = make_layout(Table.EFI, root_size=MIB, boot_size=end, seed=seed, rules=rules)
+    assert layout.root.start == whole * MIB
+
+
+def test_a_boot_partition_that_would_end_before_it_begins() -> None:
+    rules = LayoutRules.NIXPKGS
+    with pytest.raises(RequestError) as caught:
+        make_layout(Table.EFIXBOOTLDR, root_size=MIB, boot_size=64 * MIB, seed=seed, rules=rules)
+    assert str(caught.value) == (
+        "boot_size 64.0 MiB is where the partition BOOT ends, which begins at 100.0 MiB: take more"
+    )
+
+
+def test_guids_that_a_table_cannot_have() -> None:
+    one, two = UUID(int=1), UUID(int=2)
+    assert gpt_problems(Table.EFI, one, [(1, one), (2, two)]) == []
+    assert gpt_problems(Table.EFI, None, [(2, one), (3, one), (2, two)]) == [
+        f"partition_guids 3={one}: partition_table efi has 1 to 2",
+        "partition_guids: the number 2 is given twice",
+        f"partition_guids: the GUID {one} is given twice",
+    ]
+    assert gpt_problems(Table.LEGACY, one, [(1, one)]) == [
+        "disk_guid is for a GPT, which partition_table legacy does not make; the signature of an "
+        "MBR comes from root_partuuid SIGNATURE-NN",
+        "partition_guids is for a GPT, which partition_table legacy does not make",
+    ]
 
 
 @pytest.mark.parametrize("table", Table)

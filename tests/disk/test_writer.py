@@ -11,7 +11,7 @@ import parted
 import pytest
 
 from assembler.disk.layout import Layout, make_layout
-from assembler.disk.tables import Table
+from assembler.disk.tables import LayoutRules, Table
 from assembler.disk.writer import problems, write_table
 from assembler.errors import HostError
 from assembler.host.process import search_path
@@ -168,6 +168,25 @@ def test_foreign_checkers_are_content(tmp_path: Path, table: Table) -> None:
     assert tool("sgdisk", "-v", "disk.raw", cwd=tmp_path).endswith(
         f"No problems found. {FREE[table]}\n"
     )
+
+
+def test_foreign_checkers_are_content_with_a_partition_right_behind_the_table(
+    tmp_path: Path,
+) -> None:
+    """The BIOS boot partition of nixpkgs' hybrid layout begins in the first usable sector."""
+    layout = make_layout(
+        Table.HYBRID,
+        root_size=65 * MIB,
+        boot_size=256 * MIB,
+        seed=GUIDS.__getitem__,
+        rules=LayoutRules.NIXPKGS,
+    )
+    make(tmp_path / "disk.raw", layout)
+    verified = tool("sfdisk", "--verify", "disk.raw", cwd=tmp_path).splitlines()
+    assert verified[:2] == ["disk.raw:", "No errors detected."]
+    assert "\nNo problems found. " in tool("sgdisk", "-v", "disk.raw", cwd=tmp_path)
+    place = f"disk.raw2 : start=          34, size=        2014, type={BIOS_BOOT}, uuid={UUID2}"
+    assert place in tool("sfdisk", "--dump", "disk.raw", cwd=tmp_path)
 
 
 @pytest.mark.parametrize("table", TABLES)

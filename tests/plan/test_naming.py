@@ -58,6 +58,22 @@ def test_options_give_names(store: StoreRoot) -> None:
     assert names.label(Role.ESP) == "ESP"
 
 
+def test_guids_of_partitions_are_their_names(store: StoreRoot) -> None:
+    """The BIOS boot partition has none that a system could ask for."""
+    guids = ((1, UUID(int=1)), (2, UUID(int=2)), (3, UUID(NUMBER)))
+    names = decide(store, system(store, "0", ""), partition_guids=guids)
+    assert names.get(Role.ROOT, Tag.PARTUUID) == NUMBER
+    assert names.get(Role.ESP, Tag.PARTUUID) == str(UUID(int=1))
+
+
+def test_a_store_alone_is_not_what_the_system_has_as_its_root(store: StoreRoot) -> None:
+    top = system(store, "0", "/dev/mapper/root / ext4 x\n")
+    assert decide(store, top, store_only=True).label(Role.ROOT) == "nix-store"
+    assert decide(store, top, store_only=True, label="s").label(Role.ROOT) == "s"
+    with pytest.raises(RequestError, match="a GUID in lower case"):
+        decide(store, top, store_only=True, root_partuuid="0badcafe-01")
+
+
 def test_what_the_machine_must_call_the_disk(store: StoreRoot) -> None:
     by_label = system(store, "0", "LABEL=a / ext4 x")
     assert decide(store, by_label).disks == frozenset()
@@ -77,6 +93,16 @@ def test_what_the_machine_must_call_the_disk(store: StoreRoot) -> None:
         ("", {"root_partuuid": NUMBER, "partition_table": Table.NONE}, "without a partition table"),
         ("LABEL=a /boot vfat x", {"label": "a"}, "both have the label a"),
         ("", {"label": "a "}, "not a label that udev finds"),
+        (
+            f"PARTUUID={NUMBER} /boot/efi vfat",
+            {"partition_guids": ((1, UUID(int=1 << 64)),)},
+            "partition_guids 1=00000000-0000-0001-0000-000000000000 is",
+        ),
+        (
+            "",
+            {"partition_guids": ((3, UUID(NUMBER)),), "root_partuuid": NUMBER[:-1] + "0"},
+            "can have one partition UUID only; leave root_partuuid",
+        ),
     ],
 )
 def test_options_that_contradict(

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from assembler.disk.layout import Layout, make_layout
+from assembler.disk.tables import LayoutRules
 from assembler.errors import RequestError
 from assembler.filesystems.demand import Demand
 from assembler.plan.sizes import decide_sizes
 from assembler.spec import RootSpec, Spec
 from assembler.tree.tree import Tree
-from assembler.units import MIB, TIB
+from assembler.units import BLOCK, MIB, TIB
 from tests.support.systems import store_path
 from tests.support.trees import SEED
 
@@ -43,6 +44,15 @@ def test_free_space_that_makes_the_root_too_large(kind: str, space: int, line: s
         decide_sizes(asked(kind, space), Tree(), DEMAND, layout_of)
     [problem] = caught.value.problems
     assert problem.startswith(line)
+
+
+def test_the_layout_of_nixpkgs_has_its_usual_space() -> None:
+    """Without it, an image with no additional space has no room for what a first boot writes."""
+    root = RootSpec(system=store_path(1, "nixos-system"))
+    own = Spec(root=root, out=Path("/x"), additional_space=0)
+    theirs = Spec(root=root, out=Path("/x"), additional_space=0, layout=LayoutRules.NIXPKGS)
+    sizes = [decide_sizes(spec, Tree(), DEMAND, layout_of)[1].bytes for spec in (own, theirs)]
+    assert 0.052 * DEMAND.blocks * BLOCK < sizes[1] - sizes[0] < 0.06 * DEMAND.blocks * BLOCK
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from assembler.disk.tables import LayoutRules
 from assembler.errors import HostError, Message, RequestError, Setting, reason
 from assembler.filesystems.fat.directory import FatError, put_names, read_names
 from assembler.filesystems.fat.names import name_problems, stand_ins, units, with_one_case
@@ -94,6 +95,17 @@ def write_fat(image: Path, fat: Fat) -> None:
         what=f"making the {fat.what}",
     )
     _fill(image, fat)
+
+
+def boot_size_problems(size: int, rules: LayoutRules) -> list[str]:
+    """One line for each reason why no disk laid out by these rules has a FAT of that size."""
+    lines: list[str] = []
+    if rules is LayoutRules.OWN and (size % MIB or size < MIB):
+        lines.append(Message(Setting("boot_size", size), " is not a whole number of MiB"))
+    if size > LARGEST:
+        end = f" ends at {format_size(LARGEST)}, as FAT32"
+        lines.append(Message(Setting("boot_size"), end))
+    return lines
 
 
 def fat_problems(fat: Fat) -> list[str]:
