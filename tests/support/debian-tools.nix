@@ -63,7 +63,7 @@ rec {
             /usr/lib/x86_64-linux-gnu/guestfs/supermin.d
           touch $out/README.fixed
           resize2fs -M $out/root
-          [ -s $out/root ]
+          [ -s $out/root ] # see below
         ''
       ];
     }
@@ -86,6 +86,7 @@ rec {
         exec ${tools}/bin/python3 -c 'import assemble_start; assemble_start.assemble_main()' "\$@"
         END
         chmod +x $out/bin/assemble
+        [ -x $out/bin/assemble ] # coreutils close their output early, and Nix kills what did last
       ''
     ];
   };
