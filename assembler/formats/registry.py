@@ -15,6 +15,7 @@ from assembler.formats.raw_xz import RawXz
 from assembler.formats.raw_zst import RawZst
 from assembler.formats.vdi import Vdi
 from assembler.formats.vhd import Vhd
+from assembler.formats.vhd_dynamic import DynamicVhd
 from assembler.formats.vhdx import Vhdx
 from assembler.formats.vma import Vma
 from assembler.formats.vmdk import Vmdk
@@ -28,6 +29,7 @@ _ALL: tuple[Format, ...] = (
     Qcow2(),
     CompressedQcow2(),
     Vhd(),
+    DynamicVhd(),
     Vhdx(),
     Vmdk(),
     StreamVmdk(),

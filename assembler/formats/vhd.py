@@ -17,6 +17,9 @@ from assembler.host.scratch import scratch_directory
 from assembler.units import GIB, MIB
 
 FOOTER = 512  # bytes
+COOKIE = b"conectix"  # with which it begins
+ENDINGS = ("vhd", "vpc")
+LARGEST = 2040 * GIB
 _TIME = slice(24, 28)  # seconds since 2000, or the nearest time
 _CHECKSUM = slice(64, 68)  # the complement of the sum of all other bytes
 _UUID = slice(68, 84)
@@ -29,13 +32,13 @@ class Vhd(Format):
 
     name = "vhd"
     title = "VHD of fixed size"
-    endings = ("vhd", "vpc")
+    endings = ENDINGS
     programs = ("qemu-img",)
     driver = "vpc"
-    marks = ((0, b"conectix"), (-FOOTER, b"conectix"))
+    marks = ((-FOOTER, COOKIE),)
     has_large_sectors = False
     unit = MIB  # that of Azure
-    largest = 2040 * GIB
+    largest = LARGEST
     in_place = True
 
     def write(self, disk: Disk, out: Output, step: Step) -> None:
@@ -47,16 +50,28 @@ class Vhd(Format):
             process.run([*argv, empty, str(disk.size)], what="making the footer")
             with empty.open("rb") as file:
                 file.seek(disk.size)
-                footer = bytearray(file.read(FOOTER))
-        footer[_TIME] = struct.pack(">I", min(max(0, disk.epoch - _YEAR_2000), _MAX_TIME))
-        footer[_UUID] = disk.uuid("VHD").bytes
-        footer[_CHECKSUM] = bytes(4)
-        footer[_CHECKSUM] = struct.pack(">I", ~sum(footer) & 0xFFFFFFFF)
+                footer = with_names(file.read(FOOTER), disk)
         with out.path.open("r+b") as file:
             file.seek(disk.size)
             file.write(footer)
         step.advance(disk.size)
 
+    def is_in(self, file: Path) -> bool:
+        """Whether a file has the footer at its end only: a VHD that grows begins with it, too."""
+        with file.open("rb") as opened:
+            grows = opened.read(len(COOKIE)) == COOKIE
+        return not grows and super().is_in(file)
+
     def unpack(self, file: Path, raw: Path) -> None:
-        """Let qemu-img read it, which also knows a VHD that grows."""
+        """Let qemu-img read it."""
         unpack(file, self.driver, raw)
+
+
+def with_names(raw: bytes, disk: Disk) -> bytes:
+    """A footer with the same time, UUID and checksum in every run."""
+    footer = bytearray(raw)
+    footer[_TIME] = struct.pack(">I", min(max(0, disk.epoch - _YEAR_2000), _MAX_TIME))
+    footer[_UUID] = disk.uuid("VHD").bytes
+    footer[_CHECKSUM] = bytes(4)
+    footer[_CHECKSUM] = struct.pack(">I", ~sum(footer) & 0xFFFFFFFF)
+    return bytes(footer)

@@ -37,6 +37,7 @@ DRIVERS = {
     "qcow2": "qcow2",
     "qcow2-compressed": "qcow2",
     "vhd": "vpc",
+    "vhd-dynamic": "vpc",
     "vhdx": "vhdx",
     "vmdk": "vmdk",
     "vmdk-stream": "vmdk",
@@ -184,6 +185,21 @@ def test_a_vhd_is_as_azure_takes_it(raw: Path, tmp_path: Path) -> None:
     assert int.from_bytes(footer[24:28], "big") == 5
     without = footer[:64] + bytes(4) + footer[68:]
     assert int.from_bytes(footer[64:68], "big") == ~sum(without) & 0xFFFFFFFF
+
+
+def test_a_vhd_that_grows_is_no_fixed_one(raw: Path, tmp_path: Path) -> None:
+    """Azure takes fixed ones only; both copies of the footer are the same."""
+    out = make(raw, tmp_path / "out.vhd", FORMATS["vhd-dynamic"], epoch=946_684_805)
+    printed = output("vhdiinfo", out).decode()
+    assert re.search(r"Disk type\s*: Dynamic", printed)
+    assert f"({SIZE} bytes)" in printed
+    assert out.stat().st_size < SIZE
+    content = out.read_bytes()
+    assert content[:512] == content[-512:]
+    assert int.from_bytes(content[24:28], "big") == 5
+    assert recognised(out) is FORMATS["vhd-dynamic"]
+    fixed = make(raw, tmp_path / "fixed.vhd", FORMATS["vhd"])
+    assert recognised(fixed) is FORMATS["vhd"]
 
 
 @of("vmdk", "vmdk-stream")

@@ -1,0 +1,365 @@
+# In place of nixpkgs' nixos/lib/make-disk-image.nix: the same arguments and the same output, made in an
+# ordinary build, without a virtual machine and without KVM.
+#
+#   import ./nix/make-disk-image.nix { inherit pkgs lib config; partitionTableType = "efi"; }
+#
+# See docs/nix.md for what differs.
+{
+  pkgs,
+  lib,
+  # the configuration of the system
+  config,
+  # in MiB, or "auto": what goes in, and additionalSpace
+  diskSize ? "auto",
+  # sizes as numfmt --from=iec takes them; bootSize is where the boot partition ends
+  additionalSpace ? "512M",
+  bootSize ? "256M",
+  # [ { source; target; mode; user; group; } ]: only source and target are required
+  contents ? [ ],
+  partitionTableType ? "legacy",
+  # whether the boot loader of the configuration is installed
+  installBootLoader ? true,
+  # whether there is a file efi-vars.fd beside the image: efiVariables, with the entry that the boot
+  # loader's installer adds if boot.loader.efi.canTouchEfiVariables is set
+  touchEFIVars ? false,
+  OVMF ? pkgs.OVMF.fd,
+  # without a meaning, because nothing is started
+  efiFirmware ? OVMF.firmware,
+  efiVariables ? OVMF.variables,
+  # ext4 alone can be made without a virtual machine
+  fsType ? "ext4",
+  label ? if onlyNixStore then "nix-store" else "nixos",
+  # what becomes /etc/nixos/configuration.nix
+  configFile ? null,
+  # shell code that runs when the image is at $diskImage, in the output $out
+  postVM ? "",
+  # without a meaning, because nothing is started
+  memSize ? 1024,
+  # whether the image is the content of /nix/store alone
+  onlyNixStore ? false,
+  name ? "nixos-disk-image",
+  # raw, qcow2, qcow2-compressed, vdi or vpc; also vhdx and vmdk
+  format ? "raw",
+  # the image's name without its ending
+  baseName ? "nixos",
+  # whether GUIDs and the UUID of the root are those of nixpkgs, and not derived from the system
+  deterministic ? true,
+  rootGPUID ? "F222513B-DED1-49FA-B591-20CE86A2FE7F",
+  rootFSUID ? (if fsType == "ext4" then rootGPUID else null),
+  # whether the image has nixpkgs as root's channel
+  copyChannel ? true,
+  # more store paths, each with its closure
+  additionalPaths ? [ ],
+}:
+let
+  # As qemu-img calls a format: the ending of its files, and the name that assemble has for it.
+  formats = {
+    qcow2 = {
+      ending = "qcow2";
+    };
+    qcow2-compressed = {
+      ending = "qcow2";
+      word = "qcow2";
+    };
+    raw = {
+      ending = "img";
+    };
+    vdi = {
+      ending = "vdi";
+    };
+    vhdx = {
+      ending = "vhdx";
+    };
+    vmdk = {
+      ending = "vmdk";
+    };
+    vpc = {
+      ending = "vhd";
+      name = "vhd";
+    };
+  };
+  made = formats.${format};
+  gpts = {
+    "legacy+gpt" = [
+      guids.first
+      guids.second
+    ];
+    efi = [
+      guids.first
+      rootGPUID
+    ];
+    efixbootldr = [
+      guids.first
+      guids.second
+      rootGPUID
+    ];
+    hybrid = [
+      guids.first
+      guids.second
+      rootGPUID
+    ];
+  };
+  tables = [
+    "legacy"
+    "legacy+boot"
+    "none"
+  ]
+  ++ builtins.attrNames gpts;
+  guids = {
+    # What sgdisk makes of the 35 characters that nixpkgs gives it.
+    disk = "97FD5997-F390-0B4A-A3F8-D106C1723AEA";
+    first = "1C06F03B-704E-4657-B9CD-681A087A2FDC";
+    second = "970C694F-AFD0-4B99-B750-CDB7A329AB6F";
+  };
+  loaders = config.boot.loader;
+  # Those that only their own installers install, which need a virtual machine.
+  foreignLoaders = builtins.filter (one: loaders.${one}.enable or false) [
+    "external"
+    "generic-extlinux-compatible"
+    "limine"
+    "refind"
+  ];
+
+  # What is wrong with the arguments: a line for each.
+
+  unless = right: line: if right then [ ] else [ line ];
+  implies = condition: result: !condition || result;
+  show = builtins.toJSON;
+  nearest =
+    words: word:
+    let
+      distance = lib.strings.levenshtein word;
+    in
+    builtins.head (builtins.sort (one: other: distance one < distance other) words);
+  oneOf =
+    argument: words: value:
+    let
+      known = builtins.concatStringsSep ", " words;
+      guess = if builtins.isString value then "; did you mean ${nearest words value}?" else "";
+    in
+    unless (builtins.elem value words) "${argument} is ${show value}, which is none of ${known}${guess}";
+  isGuid =
+    value:
+    builtins.isString value
+    && builtins.match "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}" value != null;
+  isSize =
+    value: builtins.isString value && builtins.match "[0-9]+([.][0-9]+)?[KMGT]?" value != null;
+  isMib =
+    value:
+    builtins.isInt value || builtins.isString value && builtins.match "[0-9]+" value != null;
+  isWhole = row: (row.user or null == null) == (row.group or null == null);
+  rowProblems =
+    row:
+    builtins.concatMap (
+      key:
+      oneOf "a key of contents" [
+        "source"
+        "target"
+        "mode"
+        "user"
+        "group"
+        "xattrs"
+      ] key
+    ) (builtins.attrNames row)
+    ++ unless (row ? source && row ? target) "a row of contents lacks a source or a target"
+    ++ unless (isWhole row) "the row of contents for ${row.target or "?"} has one of user and group: set both, or none";
+
+  problems =
+    oneOf "partitionTableType" tables partitionTableType
+    ++ oneOf "format" (builtins.attrNames formats) format
+    ++ unless (fsType == "ext4")
+      "fsType is ${show fsType}, and only ext4 is made without a virtual machine: take ext4, or nixpkgs' make-disk-image"
+    ++ unless (diskSize == "auto" || isMib diskSize)
+      "diskSize is ${show diskSize}, which is neither \"auto\" nor a number of MiB"
+    ++ unless (isSize additionalSpace)
+      "additionalSpace is ${show additionalSpace}, which is no size such as \"512M\" or \"1G\""
+    ++ unless (isSize bootSize) "bootSize is ${show bootSize}, which is no size such as \"256M\" or \"1G\""
+    ++ builtins.concatMap rowProblems contents
+    ++ unless (implies deterministic (rootFSUID != null))
+      "rootFSUID is null: set it, or deterministic = false"
+    ++ unless (implies (deterministic && rootFSUID != null) (isGuid rootFSUID))
+      "rootFSUID is ${show rootFSUID}, which is no UUID"
+    ++ unless (implies (deterministic && gpts ? ${partitionTableType}) (isGuid rootGPUID))
+      "rootGPUID is ${show rootGPUID}, which is no GUID"
+    ++ unless (implies touchEFIVars (gpts ? ${partitionTableType}))
+      "touchEFIVars is for a GPT: set partitionTableType to ${builtins.concatStringsSep ", " (builtins.attrNames gpts)}"
+    ++ unless (implies onlyNixStore (contents == [ ] && configFile == null && !installBootLoader))
+      "onlyNixStore is for the store alone: leave contents and configFile out, and set installBootLoader = false"
+    ++ unless (implies installBootLoader (foreignLoaders == [ ]))
+      "boot.loader.${builtins.head foreignLoaders} is enabled, and its installer needs a virtual machine: enable boot.loader.grub or boot.loader.systemd-boot, or set installBootLoader = false";
+
+  # The image.
+
+  nixpkgs = lib.cleanSource pkgs.path;
+  channel = pkgs.runCommand "nixos-${config.system.nixos.version}" { } ''
+    mkdir -p $out
+    cp -prd ${nixpkgs.outPath} $out/nixos
+    chmod -R u+w $out/nixos
+    if [ ! -e $out/nixos/nixpkgs ]; then
+      ln -s . $out/nixos/nixpkgs
+    fi
+    rm -rf $out/nixos/.git
+    echo -n ${config.system.nixos.versionSuffix} > $out/nixos/.version-suffix
+  '';
+  channels = if copyChannel then [ channel ] else [ ];
+  toplevel = config.system.build.toplevel;
+
+  # A bare file system gets a menu, for a GRUB that is elsewhere.
+  bootLoader =
+    if !installBootLoader then
+      "none"
+    else if partitionTableType == "none" && loaders.grub.enable or false then
+      "grub"
+    else
+      null;
+  names =
+    if !deterministic then
+      [ ]
+    else
+      [
+        "--root-uuid"
+        rootFSUID
+      ]
+      ++ (
+        if !gpts ? ${partitionTableType} then
+          [ ]
+        else
+          [
+            "--disk-guid"
+            guids.disk
+          ]
+          ++ builtins.concatLists (
+            lib.imap1 (number: guid: [
+              "--partition-guid"
+              "${toString number}=${guid}"
+            ]) gpts.${partitionTableType}
+          )
+      );
+
+  # What postVM has in nixpkgs: the programs that preVM has, and two functions.
+  forPostVM = ''
+    export PATH=${
+      lib.makeBinPath (
+        with pkgs.buildPackages;
+        [
+          rsync
+          util-linux
+          parted
+          e2fsprogs
+          lkl
+          config.system.build.nixos-install
+          nixos-enter
+          nix
+          systemdMinimal
+          gptfdisk
+        ]
+      )
+    }:$PATH
+    export HOME=$TMPDIR
+    sectorsToKilobytes() {
+      echo $(( $1 / 2 ))
+    }
+    sectorsToBytes() {
+      echo $(( $1 * 512 ))
+    }
+  '';
+  efiVars =
+    let
+      architecture = pkgs.stdenv.hostPlatform.efiArch;
+      entry =
+        if loaders.systemd-boot.enable or false then
+          {
+            title = "Linux Boot Manager";
+            file = "\\EFI\\systemd\\systemd-boot${architecture}.efi";
+          }
+        else
+          {
+            title = "NixOS";
+            file = "\\EFI\\BOOT\\BOOT${lib.toUpper architecture}.EFI";
+          };
+      added = installBootLoader && loaders.efi.canTouchEfiVariables or false;
+    in
+    ''
+      efiVars=$out/efi-vars.fd
+      cp ${efiVariables} "$efiVars"
+      chmod 0644 "$efiVars"
+    ''
+    + (
+      if !added then
+        ""
+      else
+        ''
+          # virt-fw-vars has no option for the title, which is in UTF-16.
+          inHex() {
+            local n
+            for ((n = 0; n < ''${#1}; n++)); do
+              printf '%02x00' "'''''${1:n:1}"
+            done
+          }
+          virtFwVars=${pkgs.buildPackages.python3Packages.virt-firmware}/bin/virt-fw-vars
+          "$virtFwVars" --inplace "$efiVars" --append-boot-filepath '${entry.file}'
+          "$virtFwVars" --input "$efiVars" --output-json efi-vars.json
+          title=$(inHex "file ${baseNameOf (builtins.replaceStrings [ "\\" ] [ "/" ] entry.file)}")
+          vars=$(< efi-vars.json)
+          printf %s "''${vars/"$title"/"$(inHex '${entry.title}')"}" > efi-vars.json
+          "$virtFwVars" --inplace "$efiVars" --set-json efi-vars.json
+        ''
+    );
+
+  image =
+    import ./assemble-image.nix
+      {
+        inherit pkgs;
+        inherit (pkgs) runCommand;
+      }
+      {
+        inherit
+          toplevel
+          name
+          diskSize
+          additionalSpace
+          bootSize
+          partitionTableType
+          bootLoader
+          label
+          contents
+          configFile
+          ;
+        channel = if copyChannel && !onlyNixStore then channel else null;
+        additionalPaths =
+          lib.subtractLists ([ toplevel ] ++ channels) additionalPaths
+          ++ (if onlyNixStore then channels else [ ]);
+        fileName = "${baseName}.${made.ending}";
+        extraArgs = [
+          "--format"
+          (made.name or format)
+          "--layout"
+          "nixpkgs"
+        ]
+        ++ (if onlyNixStore then [ "--store-only" ] else [ ])
+        ++ names;
+        postBuild = ''
+          mkdir -p $out/nix-support
+          echo "file ${made.word or format}-image $diskImage" >> $out/nix-support/hydra-build-products
+        ''
+        + (if touchEFIVars then efiVars else "")
+        + (if postVM == "" then "" else forPostVM + postVM);
+        # postVM may add what refers to store paths, and is to bring them.
+        discardReferences = postVM == "";
+        argumentNames = {
+          "--boot-loader" = "installBootLoader; see boot.loader of the configuration, too";
+          "--channel" = "copyChannel";
+          "--disk-guid" = "deterministic";
+          "--format" = "format";
+          "--partition-guid" = "rootGPUID, or deterministic";
+          "--root-uuid" = "rootFSUID";
+          "--system" = "config";
+        };
+      };
+in
+if problems == [ ] then
+  image
+else
+  throw (
+    builtins.concatStringsSep "\n" (map (line: "make-disk-image.nix: ${line}") problems)
+  )
