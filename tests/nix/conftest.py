@@ -32,18 +32,19 @@ def tools(demo_system: str, tmp_path_factory: pytest.TempPathFactory) -> Tools:
     }
     words = [word for item in arguments.items() for word in ("--argstr", *item)]
     built = output(
-        "nix-build", _TOOLS, "-A", "tools", "-A", "assemble", *words, "--out-link", top / "result",
+        "nix-build", _TOOLS, "-A", "tools", "-A", "assemble", "-A", "withAppliance",
+        *words, "--out-link", top / "result",
         "--arg", "source", f'builtins.path {{ path = {REPOSITORY}; name = "source"; filter = '
         f'path: _: builtins.match "{REPOSITORY}/(assembler(/.*)?|assemble_start.py)" path != null '
         f'&& builtins.match ".*__pycache__" path == null; }}',
     )  # fmt: skip
-    programs, assemble = built.decode().split()
+    programs, assemble, with_appliance = built.decode().split()
     [shell] = [
         path
         for path in output("nix-store", "--query", "--requisites", demo_system).decode().split()
         if "-busybox-static-" in path
     ]
-    return Tools(programs, assemble, f"{shell}/bin/busybox")
+    return Tools(programs, assemble, with_appliance, f"{shell}/bin/busybox")
 
 
 @pytest.fixture

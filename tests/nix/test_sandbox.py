@@ -142,7 +142,8 @@ def test_an_image_that_an_appliance_fills_in_a_sandboxed_build_has_the_same_file
     make_files(tmp_path / "files")
     appliance = tmp_path / "appliance.nix"
     arguments = f'toplevel = path "{tiny_system.toplevel}"; partitionTableType = "none";'
-    tools.image(appliance, arguments, "--writer", "guestfs", "--accelerator", "tcg")
+    options = ("--writer", "guestfs", "--accelerator", "tcg")
+    tools.image(appliance, arguments, *options, appliance=True)
     build(as_root, tools, tmp_path, [], appliance)
     outside = tmp_path / "outside.raw"
     output(ASSEMBLE, "--out", outside, *tiny_system.options, "--partition-table", "none", "--quiet")

@@ -1,5 +1,6 @@
 # What an image builder needs, as store paths made of this Debian machine's files: `tools`, a store
-# path with patched programs, `appliance`, libguestfs's, and `assemble`, the command over both.
+# path with patched programs, `assemble`, the command over them, and `withAppliance`, the same with
+# libguestfs's appliance, which is large.
 #
 # Where the builders run there must be no sandbox: they copy from /usr. `stamp` is of the machine's
 # packages, so that others are copied when these change.
@@ -16,8 +17,7 @@ let
     inherit system stamp;
     PATH = "/usr/bin:/usr/sbin:/bin:/sbin";
   };
-in
-rec {
+
   tools = derivation (
     host
     // {
@@ -69,7 +69,7 @@ rec {
     }
   );
 
-  assemble = derivation {
+  package = environment: derivation {
     inherit system source;
     name = "assemble";
     builder = "${tools}/bin/bash";
@@ -82,7 +82,7 @@ rec {
         cat > $out/bin/assemble <<END
         #!${tools}/bin/bash
         export PATH=${tools}/bin PYTHONPATH=$out/lib
-        export LIBGUESTFS_PATH=${appliance} LIBGUESTFS_HV=${tools}/bin/qemu-system-x86_64
+        ${environment}
         exec ${tools}/bin/python3 -c 'import assemble_start; assemble_start.assemble_main()' "\$@"
         END
         chmod +x $out/bin/assemble
@@ -90,4 +90,11 @@ rec {
       ''
     ];
   };
+in
+{
+  inherit tools;
+  assemble = package "";
+  withAppliance = package ''
+    export LIBGUESTFS_PATH=${appliance} LIBGUESTFS_HV=${tools}/bin/qemu-system-x86_64
+  '';
 }

@@ -57,10 +57,12 @@ class Tools:
 
     programs: str
     assemble: str
+    with_appliance: str  # the same, with libguestfs's appliance
     shell: str  # a static one
 
-    def image(self, file: Path, arguments: str, *options: str) -> None:
+    def image(self, file: Path, arguments: str, *options: str, appliance: bool = False) -> None:
         """Write an expression that builds an image, with more options of the command."""
+        assemble = self.with_appliance if appliance else self.assemble
         extra = " ".join(json.dumps(option) for option in ("--quiet", *options))
         file.write_text(
             f"""
@@ -69,7 +71,7 @@ class Tools:
               tools = path "{self.programs}";
               files = builtins.path {{ path = {file.parent}/files; name = "files"; }};
               image = import {_EXPRESSION} {{
-                assemble = "${{path "{self.assemble}"}}/bin/assemble";
+                assemble = "${{path "{assemble}"}}/bin/assemble";
                 bash = "${{tools}}/bin/bash";
                 searchPath = "${{tools}}/bin";
                 system = "x86_64-linux";
@@ -87,7 +89,8 @@ class Tools:
         It gets `top` as $top, the further `args` as $1 and so on, and a directory as $work. Gives
         what it prints.
         """
-        needed = output("nix-store", "--query", "--requisites", self.assemble, *paths).decode()
+        built = (self.assemble, self.with_appliance)
+        needed = output("nix-store", "--query", "--requisites", *built, *paths).decode()
         (top / "paths").write_text(needed)
         for directory in (top, *list(top.parents)[:2]):
             directory.chmod(0o755)
