@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from assembler.copying.sparse import write_sparse
-from assembler.formats.format import Disk, Format
+from assembler.formats.format import Disk, Format, unpacking_limit
 from assembler.host import process
 from assembler.host.output import Output
 from assembler.host.progress import Step
+from assembler.units import KIB
+
+# Bytes a second of a compressed file; where the disk is empty, one becomes thousands.
+UNPACKED = 64 * KIB
 
 
 def threads() -> int:
@@ -44,10 +48,12 @@ class Compressed(Format):
 
     def unpack(self, file: Path, raw: Path) -> None:
         """Let the compressor write, and leave holes for zeros."""
-        argv = [self.argv[0], "-dc"]
+        argv, limit = [self.argv[0], "-dc"], unpacking_limit(file, UNPACKED)
         with (
             file.open("rb") as packed,
-            process.reading(argv, what="unpacking the image", stdin=packed.fileno()) as stream,
+            process.reading(
+                argv, what="unpacking the image", limit=limit, stdin=packed.fileno()
+            ) as stream,
             raw.open("wb") as image,
         ):
             write_sparse(stream, image)

@@ -13,6 +13,8 @@ from assembler.host.progress import Step
 from assembler.tree.linux import MAX_FILE
 
 _SIGNATURE = 510, b"\x55\xaa"  # of a boot sector
+_SECONDS = 300
+_STAT_BLOCK = 512  # bytes (stat(2))
 _LONG = 4  # bytes: a shorter mark is also found by chance
 
 
@@ -80,6 +82,16 @@ class Format(ABC):
 
         Raises HostError when a tool fails or `file` is damaged, and OSError.
         """
+
+
+def unpacking_limit(file: Path, rate: int) -> float:
+    """How long a program may unpack a file that may be anybody's, in seconds.
+
+    `rate` is in bytes of the file a second, far below what any host does. Holes do not count.
+    Raises OSError.
+    """
+    found = file.stat()
+    return _SECONDS + (found.st_blocks * _STAT_BLOCK or found.st_size) / rate
 
 
 def _read(file: BinaryIO, place: int, mark: bytes) -> bool:

@@ -4,23 +4,24 @@ Source: Google, "Manually import boot disks": the file is disk.raw, the tar has 
 and may be sparse, and the size of the disk is a whole number of GiB.
 """
 
-import gzip
 import zlib
 from contextlib import suppress
 from pathlib import Path
 
 from assembler.copying.sparse import write_sparse
 from assembler.formats.bmap import data_of
-from assembler.formats.compressed import threads
-from assembler.formats.format import Disk, Format
+from assembler.formats.compressed import UNPACKED, threads
+from assembler.formats.format import Disk, Format, unpacking_limit
 from assembler.host import process
 from assembler.host.output import Output
 from assembler.host.progress import Step
 from assembler.host.scratch import scratch_directory
-from assembler.units import GIB
+from assembler.units import GIB, KIB
 
 MEMBER = "disk.raw"
 _TAR_BLOCK = 512
+_GZIP = 31  # for zlib: a header of gzip, and the largest window
+_START = 64 * KIB  # in which the first block is, however it is compressed
 
 
 class Gce(Format):
@@ -60,17 +61,22 @@ class Gce(Format):
 
     def is_in(self, file: Path) -> bool:
         """Whether a file is a tar, compressed with gzip, whose first member is disk.raw."""
+        with file.open("rb") as packed:
+            start = packed.read(_START)
         try:
-            with gzip.open(file, "rb") as packed:
-                head = packed.read(_TAR_BLOCK)
-        except (EOFError, OSError, zlib.error):
+            head = zlib.decompressobj(wbits=_GZIP).decompress(start, _TAR_BLOCK)
+        except zlib.error:
             return False
         return head.startswith(f"{MEMBER}\0".encode()) and head[257:262] == b"ustar"
 
     def unpack(self, file: Path, raw: Path) -> None:
         """Let GNU tar write the member, with its holes."""
         argv = ["tar", "-x", "-z", "-O", "-f", str(file), MEMBER]
-        with process.reading(argv, what="unpacking the image") as stream, raw.open("wb") as image:
+        limit = unpacking_limit(file, UNPACKED)
+        with (
+            process.reading(argv, what="unpacking the image", limit=limit) as stream,
+            raw.open("wb") as image,
+        ):
             write_sparse(stream, image)
 
 

@@ -18,6 +18,7 @@ from assembler.formats.qemu_img import unpack
 from assembler.formats.vmdk_stream import StreamVmdk
 from assembler.host.output import Output, destination, working_image
 from assembler.host.progress import Step
+from assembler.host.room import beside_output, watched
 from assembler.units import GIB, MIB, format_size
 
 _NAME = "nixos"
@@ -115,7 +116,8 @@ class Ova(Format):
         The raw image is empty afterwards, to make room.
         """
         assert out.path is not None
-        with working_image(destination(out.path)) as file:
+        place = destination(out.path)
+        with working_image(place) as file, watched(beside_output(place.parent)):
             with file.open("r+b") as opened:
                 StreamVmdk().write(disk, Output(opened.fileno(), file), step)
             os.truncate(disk.image, 0)

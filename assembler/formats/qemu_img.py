@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar
 
 from assembler.errors import HostError
-from assembler.formats.format import Disk, Format
+from assembler.formats.format import Disk, Format, unpacking_limit
 from assembler.host import process
 from assembler.host.output import Output
 from assembler.host.progress import Step
 from assembler.host.scratch import scratch_directory
 from assembler.host.temporary import temporary_directory
+from assembler.units import MIB
 
 _COROUTINES = 16  # requests that run at once
 _PERCENT = re.compile(rb"\(([0-9]+\.[0-9]+)/100%\)")
 _READING = "reading the image"
+_RATE = MIB  # bytes a second of a file that is read
 # What qemu-img tells of a disk whose data is in another file.
 _ELSEWHERE = ("backing-filename", "data-file")
 _UNSOUND, _NO_CHECK = (2, 3), 63  # exit statuses of `qemu-img check`: errors, leaks; not supported
@@ -81,16 +83,18 @@ def unpack(file: Path, driver: str, raw: Path, *, offset: int = 0, length: int =
     if length:
         described["size"] = length
     source = f"json:{json.dumps({'driver': driver, 'file': described})}"
-    info = process.run(["qemu-img", "info", "--output=json", source], what=_READING)
+    limit = unpacking_limit(file, _RATE)
+    info = process.run(["qemu-img", "info", "--output=json", source], what=_READING, limit=limit)
     if named := [key for key in _ELSEWHERE if f'"{key}":'.encode() in info.stdout]:
         raise HostError(f"{file} has no disk of its own: it names another file ({named[0]})")
-    process.run(["qemu-img", "convert", "-O", "raw", source, raw], what=_READING)
+    process.run(["qemu-img", "convert", "-O", "raw", source, raw], what=_READING, limit=limit)
 
 
 def faults(file: Path, driver: str) -> list[str]:
     """What `qemu-img check` finds wrong with a file; nothing where it knows no check."""
     argv = ["qemu-img", "check", "-q", "-f", driver, str(file)]
-    done = process.run(argv, what=_READING, ok=(0, *_UNSOUND, _NO_CHECK))
+    limit = unpacking_limit(file, _RATE)
+    done = process.run(argv, what=_READING, ok=(0, *_UNSOUND, _NO_CHECK), limit=limit)
     if done.returncode not in _UNSOUND:
         return []
     printed = (done.stdout + done.stderr).decode(errors="replace").strip()

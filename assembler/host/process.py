@@ -2,23 +2,30 @@
 
 import logging
 import os
+import select
 import shlex
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from assembler.errors import HostError, TooSlowError
 from assembler.host.failures import failure, unstartable
 from assembler.host.programs import require, search_path, which
 from assembler.host.temporary import temporary_directory
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 log = logging.getLogger(__name__)
 
 _TICK = 0.05  # seconds
+_SILENCE = 60  # seconds
 
 Arg = str | bytes | os.PathLike[str]
 
@@ -67,7 +74,7 @@ def run(
     descriptor to read from instead of `input`. A program that still runs after `limit` seconds is
     killed: give a limit to every program that reads an image, since a damaged image can keep it
     busy for ever. Raises TooSlowError then, else HostError, with the command, the last lines that
-    the program printed, and `remedy`.
+    the program printed, and `remedy`; one line if the host is at fault.
     """
     log.debug("run: %s", describe(argv))
     program, command = os.fsdecode(argv[0]), f"  command: {describe(argv)}"
@@ -85,8 +92,7 @@ def run(
     except subprocess.TimeoutExpired:
         raise TooSlowError(
             f"{what}: {Path(program).name} did not end within {limit:.0f} seconds and was stopped: "
-            "what it reads is damaged",
-            command,
+            "what it reads is damaged"
         ) from None
     except OSError as error:
         raise HostError(f"{what}: {unstartable(program, error)}") from None
@@ -164,20 +170,55 @@ def follow(
         _raise_if_failed(argv, running.returncode, errors, what)
 
 
+class _Bounded(RawIOBase):
+    """What a program writes; raises TimeoutExpired when it takes too long."""
+
+    def __init__(self, stream: IO[bytes], limit: float) -> None:
+        self._handle, self._end = stream.fileno(), time.monotonic() + limit
+        self._poll = select.poll()
+        self._poll.register(self._handle, select.POLLIN)
+
+    def readable(self) -> bool:
+        """Say so to BufferedReader."""
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        """Wait for some bytes, and read them."""
+        if not self.left or not self._poll.poll(1000 * min(_SILENCE, self.left)):
+            raise subprocess.TimeoutExpired([], _SILENCE)
+        return os.readv(self._handle, [buffer])
+
+    @property
+    def left(self) -> float:
+        """Seconds; 0 when the time is over."""
+        return max(0, self._end - time.monotonic())
+
+
 @contextmanager
-def reading(argv: Sequence[Arg], *, what: str, stdin: int = DEVNULL) -> Iterator[IO[bytes]]:
+def reading(
+    argv: Sequence[Arg], *, what: str, limit: float, stdin: int = DEVNULL
+) -> Iterator[IO[bytes]]:
     """Give what a program writes, to be read to its end; raises as `run`.
 
-    `stdin` is an open file. When the block ends, however it does, the program has ended.
+    `stdin` is an open file. A program that runs for `limit` seconds, or writes nothing for a
+    minute, is killed: what it unpacks may be anybody's. When the block ends, however it does, the
+    program has ended.
     """
     with tempfile.TemporaryFile(dir=temporary_directory()) as errors:
         _find(os.fsdecode(argv[0]), what)
         running = start(argv, stdin=stdin, stdout=PIPE, stderr=errors.fileno())
         assert running.stdout is not None
+        bounded = _Bounded(running.stdout, limit)
         try:
             with running.stdout:
-                yield running.stdout
-            running.wait()
+                yield BufferedReader(bounded)
+            running.wait(bounded.left)
+        except subprocess.TimeoutExpired:
+            kill_group(running)
+            raise TooSlowError(
+                f"{what}: {Path(os.fsdecode(argv[0])).name} took too long and was stopped: what it "
+                "reads is damaged, or holds far more than it seems to"
+            ) from None
         except BaseException:
             kill_group(running)
             raise

@@ -31,6 +31,11 @@ def temporary(directory: Path, size: int = 0) -> Need:
     return Need(directory, f"TMPDIR ({directory})", size, "set TMPDIR to a directory with room")
 
 
+def beside_output(directory: Path, size: int = 0) -> Need:
+    """What is to be written into the directory of the output."""
+    return Need(directory, Message("the disk of ", Setting("out"), f" ({directory})"), size)
+
+
 def free(directory: Path) -> int | None:
     """The bytes that this process may still write to a disk; None if they are unknown.
 
@@ -74,19 +79,25 @@ def extend(file: Path, size: int, disk: Need) -> None:
         raise HostError(Message(disk.name, why, remedy, "smaller ", Setting("size"))) from None
 
 
+class FullDiskError(HostError):
+    """A disk is full; its name is in the first line."""
+
+
 @contextmanager
 def watched(*needs: Need) -> Iterator[None]:
-    """Raise HostError with the name of the full disk if the block fails because of one.
+    """Raise FullDiskError if the block fails because a disk is full.
 
     Use it inside the context that cleans up, while everything that was written is still there.
     """
     try:
         yield
+    except FullDiskError:  # another one has looked
+        raise
     except (OSError, HostError, InternalError) as error:
         if not (lines := [line for need in needs for line in _full(need)]):
             raise
-        causes = [reason(error)] if isinstance(error, OSError) else error.lines
-        raise HostError(*lines, *causes) from error
+        cause = reason(error) if isinstance(error, OSError) else error.lines[0]
+        raise FullDiskError(*lines, cause) from error
 
 
 def require_some_room(need: Need) -> None:

@@ -3,15 +3,16 @@
 from pathlib import Path
 
 from assembler.copying.sharing import can_share
-from assembler.errors import Message, Setting
 from assembler.filesystems.fat.fat import Fat
 from assembler.host.output import STANDARD_OUTPUT
-from assembler.host.room import Need, temporary
+from assembler.host.room import Need, beside_output, temporary
 from assembler.plan.plan import Plan
 from assembler.tree.tree import Node
 from assembler.units import BLOCK, KIB, SECTOR
 
 _HEADERS = KIB  # bytes of a file's header and padding in an archive (GNU tar)
+# A system's files take this part at least when they are compressed: xz makes a quarter of them.
+_COMPRESSED = 5
 _FAT_TABLES = 64  # of a FAT of so many bytes, its tables take one
 
 
@@ -27,14 +28,14 @@ def image_needs(plan: Plan, beside: Path, scratch: Path) -> list[Need]:
     payload = demand.data + demand.inodes * _HEADERS if in_appliance else 0
     # The check copies FATs and boot files, and the whole image if its sectors are large.
     copies = fats + (root if plan.layout.sector_size != SECTOR else _booted(plan))
-    # How well data can be compressed nobody knows before.
-    made = plan.spec.output_format
-    converted = 0 if made.in_place or made.compresses else root + fats
-    image = root - shared + fats + converted
+    image = root - shared + fats
     if plan.spec.out == STANDARD_OUTPUT:
         return [temporary(scratch, image + max(payload, copies))]
-    name = Message("the disk of ", Setting("out"), f" ({beside})")
-    return [Need(beside, name, image), temporary(scratch, max(payload, copies))]
+    made = plan.spec.output_format
+    converted = 0 if made.in_place else root + fats
+    if made.compresses:
+        converted //= _COMPRESSED
+    return [beside_output(beside, image + converted), temporary(scratch, max(payload, copies))]
 
 
 def _used(fat: Fat) -> int:

@@ -21,7 +21,7 @@ from dissect.hypervisor.disk.vhd import VHD
 from dissect.hypervisor.disk.vhdx import VHDX
 from dissect.hypervisor.disk.vmdk import VMDK
 
-from assembler.errors import HostError
+from assembler.errors import HostError, TooSlowError
 from assembler.formats import gce
 from assembler.formats.format import Disk, Format
 from assembler.formats.registry import FORMATS, recognised
@@ -31,6 +31,7 @@ from assembler.host.progress import Step
 from assembler.units import KIB, MIB
 from tests.support.clock import wait_for_tick
 from tests.support.helpers import output
+from tests.support.places import AsRoot
 
 SIZE = 24 * MIB
 DRIVERS = {
@@ -286,6 +287,45 @@ def test_a_tool_that_is_killed(
     assert "was killed by signal 9 (SIGKILL), as Linux does when memory runs out: " in line
     assert (place / "out").read_text() == "what was there"
     assert {one.name for one in place.iterdir()} <= {"out", "copy"}
+
+
+@of("qcow2", "raw.zst", "gce")
+def test_a_tool_that_reads_without_end(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: Format
+) -> None:
+    """As for a small file that would become terabytes of zeros."""
+    out = make(raw, tmp_path / "out", made)
+    tool = tmp_path / "bin" / made.programs[0]
+    tool.parent.mkdir()
+    work = "sleep 60" if made.driver else "cat /dev/zero"
+    tool.write_text(f"#!/bin/sh\nexec {work}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tool.parent), prepend=os.pathsep)
+    os.truncate(out, 100)
+    monkeypatch.setattr("assembler.formats.format._SECONDS", 0.2)
+    with pytest.raises(TooSlowError) as caught:
+        made.unpack(out, tmp_path / "unpacked")
+    [line] = caught.value.lines
+    assert " and was stopped: what it reads is damaged" in line
+
+
+def test_a_disk_that_the_vmdk_in_an_ova_fills(raw: Path, tmp_path: Path, as_root: AsRoot) -> None:
+    """It is named, although the VMDK is gone when the run looks."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    as_root("mount", "-t", "tmpfs", "-o", "size=600k,mode=1777", "tmpfs", mount)
+    output("cp", "--sparse=always", raw, tmp_path / "copy")
+    image, uuid = tmp_path / "copy", UUID(int=1)
+    disk = Disk(image=image, size=SIZE, uuid=lambda _: uuid, epoch=1, bios=True, efi=True)
+    try:
+        with pytest.raises(HostError) as caught, open_output(mount / "out") as out:
+            FORMATS["ova"].write(disk, out, Step(None))
+        assert list(mount.iterdir()) == []
+    finally:
+        as_root("umount", mount)
+    first, second = caught.value.lines
+    assert first.startswith(f"the disk of out ({mount}) is full: ")
+    assert second.startswith("converting the image: qemu-img ")
 
 
 def test_gnu_tar_unpacks_googles_archive(raw: Path, tmp_path: Path) -> None:

@@ -200,17 +200,69 @@ def test_a_killed_program_is_told_by_its_signal(number: int, words: str) -> None
     assert last == "  last words"
 
 
-def test_a_program_that_does_not_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[subprocess.Popen[bytes]] = []
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> "list[subprocess.Popen[bytes]]":
+    """The programs that a test has started."""
+    found: list[subprocess.Popen[bytes]] = []
 
     class Popen(subprocess.Popen[bytes]):
         def __init__(self, *args: Any, **options: Any) -> None:
-            started.append(self)
+            found.append(self)
             super().__init__(*args, **options)
 
     monkeypatch.setattr(subprocess, "Popen", Popen)
-    with pytest.raises(TooSlowError, match=r"test: sleep did not end within 0 seconds .*damaged"):
+    return found
+
+
+def test_a_program_that_does_not_end_is_stopped(started: "list[subprocess.Popen[bytes]]") -> None:
+    with pytest.raises(TooSlowError) as caught:
         process.run(["sleep", "60"], what="test", limit=0.2)
+    words = "test: sleep did not end within 0 seconds and was stopped: what it reads is damaged"
+    assert caught.value.lines == (words,)
+    assert [one.returncode for one in started] == [-signal.SIGKILL]
+
+
+def test_what_a_program_writes_is_read(tmp_path: Path) -> None:
+    content = os.urandom(1 << 20)
+    (tmp_path / "file").write_bytes(content)
+    with (
+        (tmp_path / "file").open() as file,
+        process.reading(["cat"], what="test", limit=60, stdin=file.fileno()) as stream,
+    ):
+        assert stream.read() == content
+    with (
+        pytest.raises(HostError, match="test: sh failed with status 3"),
+        process.reading(["sh", "-c", "echo x; exit 3"], what="test", limit=60) as stream,
+    ):
+        assert stream.read() == b"x\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "limit", "silence"),
+    [
+        ("cat /dev/zero", 0.2, 60),
+        ("echo x; sleep 60", 60, 0.2),
+        ("exec >&-; sleep 60", 0.2, 60),
+    ],
+)
+def test_a_program_that_writes_without_end_or_nothing_is_stopped(
+    started: "list[subprocess.Popen[bytes]]",
+    monkeypatch: pytest.MonkeyPatch,
+    script: str,
+    limit: float,
+    silence: float,
+) -> None:
+    monkeypatch.setattr(process, "_SILENCE", silence)
+    with (
+        pytest.raises(TooSlowError) as caught,
+        process.reading(["sh", "-c", f"{script}; :"], what="test", limit=limit) as stream,
+    ):
+        while stream.read(1 << 16):
+            pass
+    assert caught.value.lines == (
+        "test: sh took too long and was stopped: what it reads is damaged, or holds far more than "
+        "it seems to",
+    )
     assert [one.returncode for one in started] == [-signal.SIGKILL]
 
 
