@@ -12,7 +12,7 @@ from assembler.appliance.mounts import UNMOUNT, mount
 from assembler.appliance.session import Appliance, AttachedDisk
 from assembler.check.image import Report, check_image
 from assembler.copying.sharing import CopyMode, can_share, copy_problems
-from assembler.disk.writer import write_table
+from assembler.disk.table_writer import write_table
 from assembler.errors import HostError, InternalError, RequestError
 from assembler.filesystems.demand import largest_paths, measure
 from assembler.filesystems.fat.fat import write_fat
@@ -40,16 +40,16 @@ from assembler.plan.plan import Plan, make_plan
 from assembler.plan.request import read_request, read_root, with_store_paths
 from assembler.plan.root_tree import complete_tree, stage_root
 from assembler.plan.sidecars import Sidecars, used_bytes
-from assembler.plan.target import warn_of_file
+from assembler.plan.target_findings import warn_of_file
 from assembler.root.build import scan_store
 from assembler.root.copies import copy_store
 from assembler.root.prepare import kind_problems, make_skeleton, stamp
+from assembler.root.root_directory import directory_problems, unfinished
 from assembler.root.skeleton import DATABASE
-from assembler.root.target import target_problems, unfinished
 from assembler.spec import RootSpec, Spec
 from assembler.store.database import make_database
 from assembler.store.paths import StoreRoot, inside
-from assembler.tree.files import ClosureFiles
+from assembler.tree.closure_files import ClosureFiles
 from assembler.tree.scan import Scanner
 from assembler.tree.tree import Tree
 
@@ -138,7 +138,7 @@ def prepare(
     problem of the request, HostError when a tool or the disk fails.
     """
     progress, spec = progress or Progress(quiet=True), with_store_paths(spec)
-    problems = [*root_problems(spec), *target_problems(root, force=force)]
+    problems = [*root_problems(spec), *directory_problems(root, force=force)]
     if problems := problems or kind_problems(root):  # before an export is unpacked there
         raise RequestError(problems)
     disk, tmp = Need(root, f"the disk of {root}"), temporary(temporary_directory())

@@ -269,7 +269,7 @@ GRUB_SETTING = Experiment(
             '    timeout_style: str = "menu"\n': '    locale: str = ""\n',
             "        path=settings.where,\n": '        locale=settings.text("locale"),\n',
         },
-        "boot/grub/menu.py": {
+        "boot/grub/grub_cfg.py": {
             "        yield from _users(config)\n": (
                 '        yield f"set lang={quote(config.locale)}"\n'
             ),

@@ -17,8 +17,8 @@ from assembler.boot.grub.find import find_grub
 from assembler.boot.grub.grub import BIOS, Platform, make_core_image
 from assembler.boot.signed.chain import read_efi_programs
 from assembler.disk.layout import Layout, make_layout
+from assembler.disk.table_writer import write_table
 from assembler.disk.tables import Table
-from assembler.disk.writer import write_table
 from assembler.filesystems.fat.fat import Fat, write_fat
 from assembler.store.paths import StoreRoot
 from assembler.units import KIB, MIB

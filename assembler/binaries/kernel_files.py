@@ -14,8 +14,8 @@ from contextlib import suppress
 from io import BytesIO
 from typing import BinaryIO
 
+from assembler.binaries.decompress import PayloadError, Unpack, Unpacked, unpacker
 from assembler.binaries.pe import PeError, read_pe
-from assembler.binaries.unpack import PayloadError, Unpack, Unpacked, unpacker
 from assembler.machines import Machine
 
 _CHUNK = 1 << 20

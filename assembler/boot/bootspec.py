@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from assembler.boot.headers import file_fault
-from assembler.boot.lookup import resolve
+from assembler.boot.lookup import target_of
 from assembler.errors import RequestError
 from assembler.host.json_text import load_json
 from assembler.machines import SYSTEMS
@@ -211,7 +211,7 @@ def _file_problems(
             problems.append(f"{path}: {name} {file} is not in /nix/store")
             continue
         try:
-            real = resolve(store, file)
+            real = target_of(store, file)
         except RequestError as error:
             problems.append(f"{path}: {name} {error}")
             continue

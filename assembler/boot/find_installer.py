@@ -12,7 +12,7 @@ from assembler.boot.bootspec import DOCUMENT, SYSTEMD_BOOT
 from assembler.boot.installer import SWITCH, Installer
 from assembler.boot.loaders import LOADERS
 from assembler.boot.no_loader import NoLoader
-from assembler.boot.scripts import follow, plain_name, read_script, store_paths
+from assembler.boot.scripts import follow_scripts, name_without_hash, read_script, store_paths
 from assembler.boot.systemd_boot.loader import SystemdBoot
 from assembler.store.paths import Store
 
@@ -50,13 +50,13 @@ def read_installer(store: Store, system: str) -> Installer:
     found = next(filter(None, (pattern.search(switch) for pattern in _VALUES)), None)
     if found is None:
         # A script of another kind names the installer somewhere.
-        for path in follow(store, store_paths(switch)):
+        for path in follow_scripts(store, store_paths(switch)):
             loader = _known(path)
             if loader in LOADERS and LOADERS[loader].is_made_here:
                 return Installer(loader, path)
         return Installer(_of_bootspec(store, system), has_switch=bool(switch))
     program = found[1]
-    for path in follow(store, [program]):
+    for path in follow_scripts(store, [program]):
         # A script may well use a program like `true`.
         loader = _known(path)
         if loader and (loader != NoLoader.name or path == program):
@@ -64,12 +64,12 @@ def read_installer(store: Store, system: str) -> Installer:
     script = read_script(store, program)
     if script and all(map(_NOTHING.fullmatch, script.splitlines())):
         return Installer(NoLoader.name, program)
-    return Installer(plain_name(program) or NoLoader.name, program)
+    return Installer(name_without_hash(program) or NoLoader.name, program)
 
 
 def _known(path: str) -> str:
     """The boot loader that a program of a known name installs, empty for other programs."""
-    return _NAMES.get(plain_name(path), "")
+    return _NAMES.get(name_without_hash(path), "")
 
 
 def _of_bootspec(store: Store, system: str) -> str:

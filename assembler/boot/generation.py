@@ -20,7 +20,7 @@ from assembler.boot.bootspec import (
     read_bootspec,
 )
 from assembler.boot.headers import file_fault
-from assembler.boot.lookup import exists, resolve
+from assembler.boot.lookup import exists, target_of
 from assembler.errors import HostError, RequestError, reason
 from assembler.machines import DEFAULT, SYSTEMS
 from assembler.store.paths import AbsentError, Store
@@ -110,7 +110,7 @@ def read_system(store: Store, system: str) -> Bootspec | None:
         path = f"{system}/specialisation/{name}"
         if not is_specialisation_name(name):
             problems.append(f"{path!r} has a name that cannot be in a menu and a file name")
-        elif (found := _from_links(store, resolve(store, path), problems)) is not None:
+        elif (found := _from_links(store, target_of(store, path), problems)) is not None:
             specialisations.append((name, found))
     if problems:
         raise RequestError(problems)

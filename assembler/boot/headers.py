@@ -3,13 +3,13 @@
 The check of the finished image reads them to their ends.
 """
 
+from assembler.binaries.decompress import PayloadError
 from assembler.binaries.kernel_files import (
     check_devicetree,
     check_initrd_start,
     check_kernel,
 )
 from assembler.binaries.pe import PeError, read_pe
-from assembler.binaries.unpack import PayloadError
 from assembler.errors import HostError, reason
 from assembler.host.regular import open_file
 from assembler.machines import machine_of

@@ -9,7 +9,7 @@ from assembler.errors import RequestError
 from assembler.store.paths import AbsentError, Store
 
 
-def resolve(store: Store, path: str) -> str:
+def target_of(store: Store, path: str) -> str:
     """The path that `path` leads to; raises as `Store.resolve`, with a short message if absent."""
     try:
         return store.resolve(path)
@@ -24,7 +24,7 @@ def resolve(store: Store, path: str) -> str:
 
 def find_file(store: Store, path: str) -> str:
     """The file that `path` leads to; raises RequestError where the closure has none."""
-    real = resolve(store, path)
+    real = target_of(store, path)
     if not store.is_file(real):
         raise RequestError(f"{path} is not a file")
     return real

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
 from assembler.appliance.session import Appliance
-from assembler.boot.files import BootFile
+from assembler.boot.boot_file import BootFile
 from assembler.boot.installer import Installer
 from assembler.boot.mounts.boot_mounts import BootMounts
 from assembler.boot.places import Places

@@ -17,7 +17,7 @@ def store_paths(text: str) -> list[str]:
     return _PATH.findall(text)
 
 
-def follow(store: Store, paths: list[str]) -> Iterator[str]:
+def follow_scripts(store: Store, paths: list[str]) -> Iterator[str]:
     """Paths in the store, then the paths that scripts among them name, and so on, each once."""
     pending = [*paths]
     seen: set[str] = set()
@@ -55,7 +55,7 @@ def read_script(store: Store, path: str, *, whole: bool = False) -> str:
     return "" if b"\0" in content and not whole else content.decode(errors="surrogateescape")
 
 
-def plain_name(path: str) -> str:
+def name_without_hash(path: str) -> str:
     """The name of a file, or of a store path without its hash."""
     name = path.rpartition("/")[2]
     return name[33:] if store_path_of(path) == path else name

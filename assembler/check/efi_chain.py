@@ -13,7 +13,7 @@ from assembler.binaries.pe import PeError
 from assembler.check.boot_chain import BootChain, BootDisk, BrokenError, Trail
 from assembler.check.boot_code import check_efi_core
 from assembler.check.efi_code import Program, check_program
-from assembler.check.entries import EntryReader
+from assembler.check.entry_files import EntryReader
 from assembler.check.grub_chain import prefix_of, start_grub, walk_menu
 from assembler.check.grub_reader import UnreadableError
 from assembler.check.loader_entries import default_of, read_entries

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from assembler.binaries.core_image import CoreImage
 from assembler.check.boot_chain import BootChain, BootDisk, BrokenError, Trail
-from assembler.check.entries import EntryReader
+from assembler.check.entry_files import EntryReader
 from assembler.check.grub.script import ScriptError
 from assembler.check.grub.shell import Shell
 from assembler.check.grub_syntax import syntax_fault

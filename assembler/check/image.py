@@ -14,7 +14,7 @@ from assembler.check.kinds import not_a_file, not_raw, without_table
 from assembler.check.part import Part
 from assembler.check.partition_table import DiskTable, read_table
 from assembler.check.parts import check_part, has_file_system
-from assembler.check.unpack import unpack
+from assembler.check.unpack import unpack_image
 from assembler.disk.tables import PartitionType
 from assembler.errors import HostError, RequestError, TooSlowError, reason
 from assembler.formats.registry import RAW
@@ -81,7 +81,7 @@ def check_image(
     _refuse(image, image, not_a_file)
     tmp = temporary(temporary_directory())
     with plain_name(image) as alias, scratch_directory() as scratch, watched(tmp):
-        unpacked = unpack(alias, image, Path(scratch))
+        unpacked = unpack_image(alias, image, Path(scratch))
         _refuse(unpacked.raw, image, not_raw)
         found = _check(unpacked.raw, image, Path(scratch), bios=bios, efi=efi, boots=boots)
         found = replace(found, formats=unpacked.formats)

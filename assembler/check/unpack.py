@@ -19,7 +19,7 @@ class UnpackedImage:
     faults: tuple[str, ...]  # of the formats
 
 
-def unpack(alias: Path, image: Path, scratch: Path) -> UnpackedImage:
+def unpack_image(alias: Path, image: Path, scratch: Path) -> UnpackedImage:
     """Unpack `image`, which `alias` names, into `scratch`; raises HostError.
 
     A file that has no other format is taken as raw, whatever it is.

@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 
 from assembler.errors import HostError
 from assembler.formats.format import Disk, Format
-from assembler.formats.qemu_img import unpack
+from assembler.formats.qemu_img import convert_back
 from assembler.formats.vmdk_stream import StreamVmdk
 from assembler.host.output import Output, destination, working_image
 from assembler.host.progress import Step
@@ -139,7 +139,9 @@ class Ova(Format):
             raise HostError(f"{file} is damaged: {error}") from None
         if not disks:
             raise HostError(f"{file} has no VMDK in it")
-        unpack(file, StreamVmdk.driver, raw, offset=disks[0].offset_data, length=disks[0].size)
+        convert_back(
+            file, StreamVmdk.driver, raw, offset=disks[0].offset_data, length=disks[0].size
+        )
 
 
 def envelope(disk: Disk, file_size: int) -> bytes:

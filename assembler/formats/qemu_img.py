@@ -46,7 +46,7 @@ class QemuFormat(Format):
 
     def unpack(self, file: Path, raw: Path) -> None:
         """Convert the file back."""
-        unpack(file, self.driver, raw)
+        convert_back(file, self.driver, raw)
 
     def faults(self, file: Path) -> list[str]:
         """What `qemu-img check` finds wrong."""
@@ -73,7 +73,7 @@ def convert(disk: Disk, target: Path, driver: str, options: tuple[str, ...], ste
         step.reach(disk.size)
 
 
-def unpack(file: Path, driver: str, raw: Path, *, offset: int = 0, length: int = 0) -> None:
+def convert_back(file: Path, driver: str, raw: Path, *, offset: int = 0, length: int = 0) -> None:
     """Write the disk in `file`, or in a range of its bytes, to `raw`; raises HostError.
 
     The file may be anybody's: one that names other files is not opened.

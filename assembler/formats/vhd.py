@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 
 from assembler.formats.format import Disk, Format
-from assembler.formats.qemu_img import unpack
+from assembler.formats.qemu_img import convert_back
 from assembler.host import process
 from assembler.host.output import Output
 from assembler.host.progress import Step
@@ -64,7 +64,7 @@ class Vhd(Format):
 
     def unpack(self, file: Path, raw: Path) -> None:
         """Let qemu-img read it."""
-        unpack(file, self.driver, raw)
+        convert_back(file, self.driver, raw)
 
 
 def with_names(raw: bytes, disk: Disk) -> bytes:

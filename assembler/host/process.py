@@ -51,7 +51,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     }
 
 
-def describe(argv: Sequence[Arg]) -> str:
+def command_line(argv: Sequence[Arg]) -> str:
     """Return the command as it can be pasted into a shell."""
     return shlex.join(os.fsdecode(arg) for arg in argv)
 
@@ -76,8 +76,8 @@ def run(
     busy for ever. Raises TooSlowError then, else HostError, with the command, the last lines that
     the program printed, and `remedy`; one line if the host is at fault.
     """
-    log.debug("run: %s", describe(argv))
-    program, command = os.fsdecode(argv[0]), f"  command: {describe(argv)}"
+    log.debug("run: %s", command_line(argv))
+    program, command = os.fsdecode(argv[0]), f"  command: {command_line(argv)}"
     try:
         done = subprocess.run(
             [os.fsencode(arg) for arg in argv],
@@ -130,7 +130,7 @@ def start(
     It is in a process group of its own: an interrupt from the terminal reaches us, and we end it.
     Raises HostError.
     """
-    log.debug("start: %s", describe(argv))
+    log.debug("start: %s", command_line(argv))
     try:
         return subprocess.Popen(
             [os.fsencode(arg) for arg in argv],
@@ -229,7 +229,7 @@ def _raise_if_failed(argv: Sequence[Arg], status: int, errors: IO[bytes], what: 
     """Raise HostError for a program that has failed; `errors` has what it printed."""
     errors.seek(0)
     done = Done(argv, status, b"", errors.read())
-    program, command = os.fsdecode(argv[0]), f"  command: {describe(argv)}"
+    program, command = os.fsdecode(argv[0]), f"  command: {command_line(argv)}"
     if lines := failure(program, done, what=what, command=command, ok=(0,), remedy=""):
         raise HostError(*lines)
 

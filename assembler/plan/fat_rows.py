@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from assembler.boot.files import BootFile
+from assembler.boot.boot_file import BootFile
 from assembler.boot.mounts.fstab import Mount
 from assembler.boot.places import BOOT
 from assembler.boot.protocol import BootData

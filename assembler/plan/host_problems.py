@@ -6,7 +6,7 @@ from pathlib import Path
 
 from assembler.appliance import session
 from assembler.check import libparted
-from assembler.disk import writer
+from assembler.disk import table_writer
 from assembler.errors import HostError, Message, Setting
 from assembler.filesystems.guestfs.writer import GuestfsWriter
 from assembler.filesystems.registry import ROOT_KINDS
@@ -55,7 +55,7 @@ def require_tools(spec: Spec) -> None:
     """Raise HostError with a line for each tool that the host lacks."""
     missing = programs.require(*_TOOLS, *spec.output_format.programs)
     if spec.table.has_partitions:
-        missing += writer.problems() + libparted.problems()
+        missing += table_writer.problems() + libparted.problems()
     if spec.table.has_partitions or spec.loader_type.boots:
         missing += programs.require("grub-fstest", "grub-script-check")  # for boot chains
     if spec.sector_size != SECTOR:

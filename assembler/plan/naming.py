@@ -9,8 +9,8 @@ from assembler.boot.bootspec import Bootspec
 from assembler.boot.generation import read_system
 from assembler.boot.mounts.compare import Comparison, compare
 from assembler.boot.mounts.devices import NamedDevice, Tag
+from assembler.boot.mounts.disk_names import Claims, DiskNames, TargetDisk
 from assembler.boot.mounts.fstab import Mount, finds_root_by_type, parameter_mounts, read_mounts
-from assembler.boot.mounts.names import Claims, DiskNames, TargetDisk
 from assembler.boot.systemd_boot.loader import SystemdBoot
 from assembler.boot.volumes import Role
 from assembler.disk.layout import Layout, shape

@@ -17,12 +17,12 @@ from assembler.filesystems.demand import Demand, measure
 from assembler.filesystems.fat.fat import Fat, fat_problems
 from assembler.filesystems.kind import Size
 from assembler.filesystems.protocol import RootFileSystem
+from assembler.plan.file_systems import make_fats, name_partitions
 from assembler.plan.identity import Identity
 from assembler.plan.request import Request
 from assembler.plan.root_tree import StagedRoot
 from assembler.plan.sizes import decide_sizes
-from assembler.plan.target import size_problems
-from assembler.plan.volumes import make_fats, name_partitions
+from assembler.plan.target_findings import size_problems
 from assembler.spec import Spec
 from assembler.tree.tree import Tree
 from assembler.units import BLOCK

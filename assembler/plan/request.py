@@ -10,14 +10,15 @@ from assembler.appliance import resources
 from assembler.appliance.accelerator import attempts
 from assembler.boot.architecture import read_architecture
 from assembler.boot.mounts.boot_mounts import BootMounts, boot_mounts
+from assembler.boot.mounts.disk_names import DiskNames
 from assembler.boot.mounts.fstab import read_mounts
-from assembler.boot.mounts.names import DiskNames
 from assembler.boot.places import Places
 from assembler.boot.protocol import BootLoader, BootTarget
 from assembler.boot.volumes import Role, Volume
 from assembler.disk.layout import shape
 from assembler.errors import Findings, Message, RequestError, Setting
 from assembler.filesystems.registry import ROOT_KINDS
+from assembler.plan.file_systems import boot_places, make_volumes
 from assembler.plan.host_problems import (
     has_export,
     image_problems,
@@ -27,18 +28,17 @@ from assembler.plan.host_problems import (
 from assembler.plan.identity import Identity
 from assembler.plan.naming import decide_names
 from assembler.plan.resolve import Resolution, resolve
-from assembler.plan.volumes import boot_places, make_volumes
 from assembler.root.accounts import Accounts, read_accounts
 from assembler.root.contents import read_contents
 from assembler.root.prepare import channel_problems
-from assembler.root.programs import find_programs, program_paths
 from assembler.root.rows import Row, read_target, rows_with
+from assembler.root.sh_and_env import find_programs, program_paths
 from assembler.root.skeleton import CONFIGURATION
 from assembler.spec import RootSpec, Spec
 from assembler.store.closure import Closure, read_closure
 from assembler.store.links import to_store_path
 from assembler.store.paths import AbsentError, StoreRoot
-from assembler.tree.files import ClosureFiles
+from assembler.tree.closure_files import ClosureFiles
 
 
 @dataclass(frozen=True, slots=True)

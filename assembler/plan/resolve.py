@@ -11,7 +11,7 @@ from assembler.boot.protocol import Expected
 from assembler.disk.tables import FOR_EFI_ALONE, Table
 from assembler.errors import Message, Setting
 from assembler.machines import boots_by_efi_alone
-from assembler.plan.target import machine_problems, setting_problems
+from assembler.plan.target_findings import machine_problems, setting_problems
 from assembler.root.skeleton import current_generation
 from assembler.spec import Spec
 from assembler.store.paths import Store

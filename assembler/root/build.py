@@ -6,7 +6,7 @@ from pathlib import Path
 
 from assembler.root import skeleton
 from assembler.store.closure import Closure
-from assembler.tree.files import ClosureFiles
+from assembler.tree.closure_files import ClosureFiles
 from assembler.tree.nar_tree import nar_size
 from assembler.tree.scan import Metadata, Scanner
 from assembler.tree.tree import Node, Sparse, Tree

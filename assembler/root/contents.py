@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from assembler.errors import HostError, Message, RequestError, Setting, reason
+from assembler.host.generated_files import kernel_fault
 from assembler.host.json_text import load_json
-from assembler.host.kernel_files import kernel_fault
 from assembler.host.regular import input_fault
 from assembler.root.accounts import MAX_ID, Accounts, Ids, parse_database, parse_id
 from assembler.root.rows import Row, read_target, row_message
-from assembler.store.paths import STORE, Store, locate, locate_link
+from assembler.store.paths import STORE, Store, locate_link, locate_named
 from assembler.tree.modes import Mode, parse_mode
 from assembler.tree.xattrs import read_xattrs
 from assembler.units import NAME_MAX
@@ -170,7 +170,7 @@ class _Reader:
         As in nixpkgs, a link to a directory stands for the directory.
         """
         if source.startswith(f"{STORE}/"):
-            return str(locate(self._store, source))
+            return str(locate_named(self._store, source))
         return os.path.realpath(source) if os.path.isdir(source) else source
 
     def _matches(self, pattern: str) -> list[str]:
@@ -178,7 +178,7 @@ class _Reader:
         head = pattern[: pattern.index("*")].rpartition("/")[0]
         if not f"{head}/".startswith(f"{STORE}/"):
             return sorted(glob.glob(pattern))
-        host = str(locate(self._store, head))
+        host = str(locate_named(self._store, head))
         found = sorted(glob.glob(glob.escape(host) + pattern[len(head) :]))
         # The image may follow links on the way to other places than the host.
         names = (head + path.removeprefix(host) for path in found)

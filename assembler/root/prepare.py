@@ -14,7 +14,7 @@ from pathlib import Path
 
 from assembler.errors import HostError, Message, RequestError, Setting, reason
 from assembler.root import gcroots, skeleton
-from assembler.root.programs import find_programs, program_paths
+from assembler.root.sh_and_env import find_programs, program_paths
 from assembler.store.database import put_file
 from assembler.store.paths import Store, inside
 from assembler.store.registration import PathInfo

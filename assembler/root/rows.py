@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assembler.errors import HostError, Message, Setting, reason
-from assembler.store.paths import AbsentError, Store, follow, store_path_of
+from assembler.store.paths import AbsentError, Store, follow_links, store_path_of
 from assembler.tree.modes import Mode
 from assembler.tree.tree import Xattrs
 
@@ -87,7 +87,7 @@ def read_target(rows: Sequence[Row], store: Store, path: str) -> bytes | None:
         return "" if top is None or store.knows(top) else "not in the closure"
 
     try:
-        real = follow(path, link, fault)
+        real = follow_links(path, link, fault)
         file = store.host(real)
         if store_path_of(real) is None:
             file = Path(next((row.source_of(real) or "" for row in rows_with(rows, real)), ""))

@@ -66,7 +66,7 @@ def query(
     for start in range(0, len(closure), _BATCH):
         batch = closure[start : start + _BATCH]
         dump = nix_store(store, ["--dump-db", *batch], what="asking Nix for the registration")
-        infos += registration.parse(dump.decode(), "nix-store --dump-db")
+        infos += registration.parse_registration(dump.decode(), "nix-store --dump-db")
     return infos
 
 

@@ -62,7 +62,7 @@ class Store(Protocol):
         Raises AbsentError if nothing is there, RequestError if a link leads out of the closure,
         since other files of this host are not read.
         """
-        return resolve(self, path)
+        return resolve_in_store(self, path)
 
     def is_file(self, path: str) -> bool:
         """Whether there is a regular file at `path`, no link followed."""
@@ -128,18 +128,18 @@ class StoreRoot(Store):
             raise
 
 
-def resolve(store: Store, path: str) -> str:
+def resolve_in_store(store: Store, path: str) -> str:
     """Follow every symlink of an absolute `path` in the store paths that `store` knows.
 
     Raises as `Store.resolve`.
     """
-    real = follow(path, store.link, partial(_fault, store.knows))
+    real = follow_links(path, store.link, partial(_fault, store.knows))
     if store_path_of(real) is None:
         raise RequestError(f"{path} leads to {real}, which is not in a store path")
     return real
 
 
-def locate(store: Store, path: str) -> Path:
+def locate_named(store: Store, path: str) -> Path:
     """Where on this host a path is that a user names.
 
     Follows links as the image will; `path` itself is followed only to a directory. From a path of
@@ -148,7 +148,7 @@ def locate(store: Store, path: str) -> Path:
     """
     here = locate_link(store, path)
     with suppress(RequestError):  # a link that leads anywhere else is not followed
-        real = follow(here, store.link, partial(_fault, _reach(store, path)))
+        real = follow_links(here, store.link, partial(_fault, _reach(store, path)))
         if store_path_of(real) is not None and not store.is_file(real):
             return store.host(real)
     return store.host(here)
@@ -161,7 +161,7 @@ def locate_link(store: Store, path: str) -> str:
     """
     above, _, name = posixpath.normpath(path).rpartition("/")
     with suppress(AbsentError):
-        return f"{follow(above, store.link, partial(_fault, _reach(store, path)))}/{name}"
+        return f"{follow_links(above, store.link, partial(_fault, _reach(store, path)))}/{name}"
     return path
 
 
@@ -182,7 +182,7 @@ def _fault(knows: Callable[[str], bool], path: str) -> str:
     return "" if knows(top) else "not in the closure"
 
 
-def follow(path: str, link: Callable[[str], str | None], fault: Callable[[str], str]) -> str:
+def follow_links(path: str, link: Callable[[str], str | None], fault: Callable[[str], str]) -> str:
     """Follow every symlink of an absolute `path`.
 
     `link` returns the target of a link, and None for anything else. `fault` is called first, for

@@ -83,7 +83,7 @@ def parse_hash(text: str) -> str:
     return digits
 
 
-def parse(text: str, source: str, *, hashes: bool = True) -> list[PathInfo]:
+def parse_registration(text: str, source: str, *, hashes: bool = True) -> list[PathInfo]:
     """Read the lines that `nix-store --load-db` takes and closureInfo writes.
 
     Without `hashes`, read the lines that exportReferencesGraph makes, in which there is neither

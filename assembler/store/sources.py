@@ -153,4 +153,4 @@ def _parse(content: bytes, name: str) -> list[PathInfo]:
     # The second line of a registration is a hash, that of a graph a deriver, which may be empty.
     second = text.split("\n", 2)[1:2] or ["none"]
     graph = second[0] == "" or second[0].startswith(STORE)
-    return registration.parse(text, name, hashes=not graph)
+    return registration.parse_registration(text, name, hashes=not graph)

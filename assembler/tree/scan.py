@@ -4,8 +4,8 @@ import os
 import stat
 
 from assembler.errors import HostError, RequestError, reason
+from assembler.host.generated_files import kernel_fault
 from assembler.host.holes import data_ranges
-from assembler.host.kernel_files import kernel_fault
 from assembler.host.regular import open_regular
 from assembler.tree.linux import MAX_NAMES
 from assembler.tree.modes import Mode, apply

@@ -15,7 +15,7 @@ from assembler.store import live
 from assembler.store.closure import Closure
 from assembler.store.paths import STORE, StoreRoot
 from assembler.store.registration import PathInfo, format_registration
-from assembler.tree.files import ClosureFiles
+from assembler.tree.closure_files import ClosureFiles
 from assembler.tree.scan import Scanner
 from assembler.tree.tree import Tree
 from assembler.units import MIB, round_up

@@ -64,7 +64,9 @@ def run(argv: Sequence[process.Arg], env: Mapping[str, str] | None = None) -> Fi
         memory.stop()
     if child.returncode:
         tail = "\n".join(f"  {line}" for line in (stdout + stderr).splitlines()[-_TAIL_LINES:])
-        raise HostError(f"{process.describe(argv)} failed with status {child.returncode}:\n{tail}")
+        raise HostError(
+            f"{process.command_line(argv)} failed with status {child.returncode}:\n{tail}"
+        )
     return Finished(seconds, memory.peak, stdout, stderr)
 
 

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assembler.binaries.decompress import PayloadError
 from assembler.binaries.kernel_files import (
     check_devicetree,
     check_initrd,
@@ -25,7 +26,6 @@ from assembler.binaries.kernel_files import (
     check_kernel,
     check_whole_kernel,
 )
-from assembler.binaries.unpack import PayloadError
 from tests.support.helpers import output
 from tests.support.systems import made_up_kernel
 
@@ -105,7 +105,7 @@ def test_one_damaged_in_the_middle(initrds: dict[str, bytes], name: str) -> None
 def test_zstd_without_its_library(
     initrds: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("assembler.binaries.unpack.is_available", lambda: False)
+    monkeypatch.setattr("assembler.binaries.decompress.is_available", lambda: False)
     for name in ("zstd", "zstd-levels", "zstd-stream"):
         assert initrd(initrds[name]) == ""
         assert "cut short" in initrd(initrds[name][:-1])
@@ -136,7 +136,7 @@ def test_archives_that_never_end() -> None:
 def bomb() -> str:
     """A gzip of more zeros than a machine can hold, with a limit that a test can wait for."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("assembler.binaries.unpack._MAX_UNPACKED", 32 << 20)
+        patch.setattr("assembler.binaries.decompress._MAX_UNPACKED", 32 << 20)
         return initrd(gzip.compress(bytes(40 << 20)))
 
 

@@ -14,7 +14,7 @@ from assembler.boot.generation import read_generations, read_system
 from assembler.errors import RequestError
 from assembler.store.paths import StoreRoot
 from assembler.store.sources import read_source
-from assembler.tree.files import ClosureFiles
+from assembler.tree.closure_files import ClosureFiles
 from tests.support.boots import add_system, link, path_of, put
 from tests.support.helpers import nix_store, real_info
 

@@ -18,7 +18,7 @@ from assembler.boot.grub.grub import (
     Platform,
     grub_module_files,
     make_core_image,
-    version,
+    release_of,
 )
 from assembler.errors import HostError, RequestError
 from assembler.filesystems.registry import KINDS
@@ -26,7 +26,7 @@ from assembler.machines import Machine
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import format_registration
 from assembler.store.sources import read_source
-from assembler.tree.files import ClosureFiles
+from assembler.tree.closure_files import ClosureFiles
 from tests.support.boots import path_of
 from tests.support.grub_setup import grub_install
 from tests.support.helpers import nix_store, output, real_info
@@ -372,7 +372,7 @@ def test_out_of_an_export_comes_all_that_is_beside_the_modules(tmp_path: Path) -
 def test_the_version_is_that_of_grub_mkimage(platform: Platform) -> None:
     grub = find_grub(platform, StoreRoot(), [])
     printed = output(grub.mkimage, "--version").decode().split()[-1]
-    assert version(grub) == printed.partition("-")[0]
+    assert release_of(grub) == printed.partition("-")[0]
 
 
 @pytest.mark.parametrize(
@@ -387,13 +387,13 @@ def test_the_version_is_that_of_grub_mkimage(platform: Platform) -> None:
 )
 def test_the_version_is_as_nixpkgs_has_it(tmp_path: Path, line: str, expected: str) -> None:
     (tmp_path / "modinfo.sh").write_text(f"#!/bin/sh\n# 9.9\n{line}\ngrub_package=grub\n")
-    assert version(Grub(BIOS, tmp_path, Path("grub-mkimage"))) == expected
+    assert release_of(Grub(BIOS, tmp_path, Path("grub-mkimage"))) == expected
 
 
 def test_a_version_that_is_not_told_is_an_error(tmp_path: Path) -> None:
     grub = Grub(BIOS, tmp_path, Path("grub-mkimage"))
     with pytest.raises(RequestError, match=r"incomplete: .*modinfo\.sh: No such file or directory"):
-        version(grub)
+        release_of(grub)
     (tmp_path / "modinfo.sh").write_text("grub_package=grub\n")
     with pytest.raises(RequestError, match=r"modinfo\.sh does not contain the version of GRUB"):
-        version(grub)
+        release_of(grub)

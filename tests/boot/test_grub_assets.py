@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assembler.boot.files import BootFile
+from assembler.boot.boot_file import BootFile
 from assembler.boot.grub.assets import find_theme
 from assembler.boot.lookup import find_file
 from assembler.errors import RequestError

@@ -16,8 +16,8 @@ from assembler.boot.grub.bios import BiosCode, core_problems, embed
 from assembler.boot.grub.find import find_grub
 from assembler.boot.grub.grub import BIOS, make_core_image
 from assembler.disk.layout import Layout, make_layout
+from assembler.disk.table_writer import write_table
 from assembler.disk.tables import PartitionType, Table
-from assembler.disk.writer import write_table
 from assembler.errors import HostError
 from assembler.store.paths import StoreRoot
 from assembler.units import MIB, SECTOR

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from assembler.boot.files import BootFile
+from assembler.boot.boot_file import BootFile
 from assembler.boot.grub.config import GrubConfig, User, find_grub_config, read_grub_config
 from assembler.errors import RequestError
 from assembler.store.paths import StoreRoot

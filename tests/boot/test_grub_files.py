@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from assembler.boot.files import BootFile
+from assembler.boot.boot_file import BootFile
 from assembler.boot.generation import Generation
 from assembler.boot.grub.config import GrubConfig
 from assembler.boot.grub.files import InstalledGrub, grub_files, grub_state
-from assembler.boot.grub.menu import grub_cfg
+from assembler.boot.grub.grub_cfg import grub_cfg
 from assembler.boot.places import Places
 from assembler.errors import RequestError
 from assembler.store.paths import StoreRoot
-from tests.boot.test_grub_menu import FAT, PLAIN, RICH, SAME, generation
+from tests.boot.test_grub_cfg import FAT, PLAIN, RICH, SAME, generation
 from tests.support.boots import path_of
 from tests.support.helpers import output
 

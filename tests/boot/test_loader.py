@@ -32,7 +32,7 @@ from assembler.filesystems.ext4.kind import EXT4
 from assembler.machines import Machine
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo
-from assembler.tree.files import ClosureFiles
+from assembler.tree.closure_files import ClosureFiles
 from tests.support.boots import add_settings
 from tests.support.builders import SCRIPT, add_builder, builder
 from tests.support.efi_programs import GRUB_IA32, SHIM, SIGNED_GRUB, grub_version

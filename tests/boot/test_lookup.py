@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assembler.boot.lookup import host_tree, resolve
+from assembler.boot.lookup import host_tree, target_of
 from assembler.errors import RequestError
 from assembler.store.paths import StoreRoot
 from tests.support.boots import link, path_of, put
@@ -20,7 +20,7 @@ def test_links_are_followed_in_the_store(tmp_path: Path) -> None:
     store = StoreRoot(tmp_path)
     put(store, f"{FILE}/a")
     link(store, f"{LINK}/b", f"{FILE}/a")
-    assert resolve(store, f"{LINK}/b") == f"{FILE}/a"
+    assert target_of(store, f"{LINK}/b") == f"{FILE}/a"
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_where_they_fail_is_told_once(tmp_path: Path, path: str, words: str) -> 
     link(store, f"{LINK}/nowhere", f"{FILE}/b")
     link(store, f"{LINK}/round", "round")
     with pytest.raises(RequestError) as caught:
-        resolve(store, path)
+        target_of(store, path)
     assert str(caught.value) == f"{path} {words}"
 
 
@@ -46,7 +46,7 @@ def test_a_link_out_of_the_closure_is_told_for_what_it_is(tmp_path: Path) -> Non
     store = StoreRoot(tmp_path)
     link(store, f"{LINK}/secret", "/home/me/secret")
     with pytest.raises(RequestError, match=f"{LINK}/secret leads to /home/me/secret, which is out"):
-        resolve(store, f"{LINK}/secret")
+        target_of(store, f"{LINK}/secret")
 
 
 def test_a_directory_for_another_program_has_links_within_itself(tmp_path: Path) -> None:

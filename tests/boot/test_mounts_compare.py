@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from assembler.boot.mounts.boot_mounts import boot_mounts
 from assembler.boot.mounts.compare import Comparison, compare
+from assembler.boot.mounts.disk_names import Claims, TargetDisk
 from assembler.boot.mounts.fstab import parameter_mounts, parse_fstab
-from assembler.boot.mounts.names import Claims, TargetDisk
 from assembler.boot.volumes import Role
 from assembler.disk.layout import shape
 from assembler.disk.tables import Table

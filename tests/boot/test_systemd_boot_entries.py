@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from assembler.boot.files import BootFile
+from assembler.boot.boot_file import BootFile
 from assembler.boot.generation import Generation
 from assembler.boot.systemd_boot.entries import (
     SystemdBootFiles,
@@ -23,7 +23,7 @@ from assembler.boot.systemd_boot.entries import (
 from assembler.boot.systemd_boot.settings import SystemdBootSettings, parse_settings
 from assembler.errors import RequestError
 from assembler.store.paths import StoreRoot
-from tests.boot.test_grub_menu import DEBUG, PLAIN, RICH
+from tests.boot.test_grub_cfg import DEBUG, PLAIN, RICH
 from tests.support.boots import add_system, path_of
 from tests.support.builders import BY_CONTENTS, BY_NUMBER, builder
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from assembler.boot.files import BootFile
+from assembler.boot.boot_file import BootFile
 from assembler.boot.systemd_boot.program import find_systemd_boot, systemd_boot_programs
 from assembler.errors import RequestError
 from assembler.machines import Machine
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import format_registration
 from assembler.store.sources import read_source
-from assembler.tree.files import ClosureFiles
+from assembler.tree.closure_files import ClosureFiles
 from tests.support.efi_programs import GRUB_IA32, SYSTEMD_BOOT
 from tests.support.helpers import nix_store, real_info
 from tests.support.systems import store_path

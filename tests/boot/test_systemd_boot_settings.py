@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assembler.boot.files import BootFile
+from assembler.boot.boot_file import BootFile
 from assembler.boot.systemd_boot.settings import (
     SystemdBootSettings,
     parse_settings,

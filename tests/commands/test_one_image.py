@@ -15,7 +15,7 @@ import pytest
 
 from assembler.store.closure import read_closure
 from assembler.store.paths import StoreRoot
-from assembler.tree.files import ClosureFiles
+from assembler.tree.closure_files import ClosureFiles
 from tests.support import readback
 from tests.support.helpers import output, verify
 from tests.support.places import ASSEMBLE, COMMANDS, PREPARE_ROOT, UNPRIVILEGED, AsRoot

@@ -16,7 +16,7 @@ from assembler.errors import RequestError
 from assembler.formats.registry import FORMATS
 from assembler.formats.target import Candidate, findings
 from assembler.formats.targets import TARGETS
-from assembler.plan.target import warn_of_file
+from assembler.plan.target_findings import warn_of_file
 from assembler.spec import RootSpec, Spec
 from assembler.units import GIB, MIB
 from tests.support.helpers import output

@@ -6,7 +6,7 @@ install.
 
 import pytest
 
-from assembler.disk import writer
+from assembler.disk import table_writer
 from assembler.errors import HostError
 from assembler.filesystems.ext4 import libext2fs
 from assembler.host.shared_objects import load_library
@@ -14,7 +14,7 @@ from assembler.host.shared_objects import load_library
 
 def test_what_is_installed_is_loaded() -> None:
     assert libext2fs.problems() == []
-    assert writer.problems() == []
+    assert table_writer.problems() == []
 
 
 def test_a_library_that_is_absent_is_told_with_its_packages() -> None:

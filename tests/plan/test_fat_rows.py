@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from assembler.boot.files import BootFile
+from assembler.boot.boot_file import BootFile
 from assembler.boot.mounts.fstab import parse_fstab
 from assembler.boot.protocol import BootData
 from assembler.boot.volumes import Role

@@ -12,7 +12,7 @@ import pytest
 
 from assembler.boot.installer import Installer
 from assembler.boot.mounts.devices import Tag
-from assembler.boot.mounts.names import DiskNames
+from assembler.boot.mounts.disk_names import DiskNames
 from assembler.boot.volumes import Role
 from assembler.disk.tables import Table
 from assembler.errors import RequestError

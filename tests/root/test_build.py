@@ -10,7 +10,7 @@ import pytest
 
 from assembler.root import skeleton
 from assembler.root.build import build_tree, scan_store
-from assembler.tree.files import ClosureFiles
+from assembler.tree.closure_files import ClosureFiles
 from assembler.tree.scan import Scanner
 from assembler.tree.tree import Directory, Node, Tree, regular
 from tests.support.helpers import closure_of, prepare_root

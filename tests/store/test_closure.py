@@ -13,7 +13,7 @@ from assembler.store.closure import Closure
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo, format_registration
 from assembler.store.sources import read_source
-from assembler.tree.files import ClosureFiles
+from assembler.tree.closure_files import ClosureFiles
 from tests.support.helpers import closure_of, output, read
 from tests.support.systems import make_system, store_path
 

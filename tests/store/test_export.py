@@ -16,7 +16,7 @@ from assembler.store import nar
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo
 from assembler.store.sources import read_source
-from assembler.tree.files import ClosureFiles
+from assembler.tree.closure_files import ClosureFiles
 from tests.support.helpers import (
     closure_of,
     export_to,

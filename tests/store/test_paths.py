@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assembler.errors import RequestError
-from assembler.store.paths import AbsentError, StoreRoot, follow, is_store_path, store_path_of
+from assembler.store.paths import AbsentError, StoreRoot, follow_links, is_store_path, store_path_of
 from tests.support.helpers import directory, output
 from tests.support.systems import store_path
 
@@ -81,7 +81,7 @@ def test_nix_finds_a_store_in_a_directory_of_any_name(tmp_path: Path, name: str)
 
 def followed(root: Path, path: str) -> str:
     """What a path leads to below a root, wherever that is."""
-    return follow(path, StoreRoot(root).link, lambda _path: "")
+    return follow_links(path, StoreRoot(root).link, lambda _path: "")
 
 
 def test_links_are_followed_below_the_root(tmp_path: Path) -> None:

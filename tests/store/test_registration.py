@@ -16,7 +16,12 @@ from hypothesis import strategies as st
 
 from assembler.errors import RequestError
 from assembler.store.paths import is_store_path
-from assembler.store.registration import PathInfo, format_registration, parse, parse_hash
+from assembler.store.registration import (
+    PathInfo,
+    format_registration,
+    parse_hash,
+    parse_registration,
+)
 from tests.support.helpers import nix_store, output
 from tests.support.systems import store_path
 
@@ -56,17 +61,17 @@ def test_nix_loads_what_is_written_and_dumps_what_is_read(infos: list[PathInfo])
     with tempfile.TemporaryDirectory() as name:
         nix_store(Path(name), "--load-db", stdin=format_registration(infos))
         dumped = nix_store(Path(name), "--dump-db").decode()
-    assert normal(parse(dumped, "dump")) == normal(infos)
+    assert normal(parse_registration(dumped, "dump")) == normal(infos)
 
 
 @given(registrations())
 def test_what_is_written_is_read_back(infos: list[PathInfo]) -> None:
-    assert parse(format_registration(infos).decode(), "x") == infos
+    assert parse_registration(format_registration(infos).decode(), "x") == infos
 
 
 def test_a_live_registration_is_read_whole(demo_system: str) -> None:
     dump = output("nix-store", "--dump-db").decode()
-    paths = [info.path for info in parse(dump, "dump")]
+    paths = [info.path for info in parse_registration(dump, "dump")]
     assert demo_system in paths
     assert len(paths) == len(set(paths)) == sum(map(is_store_path, paths))
 
@@ -75,16 +80,16 @@ def test_a_live_registration_is_read_whole(demo_system: str) -> None:
 def test_a_registration_cut_at_any_byte_is_refused(end: int) -> None:
     boundary = TEXT.index(store_path(2, "x"))
     if end in (0, boundary):  # whole records: the closure is incomplete, which another test holds
-        assert len(parse(TEXT[:end], "file")) == (end > 0)
+        assert len(parse_registration(TEXT[:end], "file")) == (end > 0)
     else:
         with pytest.raises(RequestError, match=r"^file(, line \d+: | is cut short: )"):
-            parse(TEXT[:end], "file")
+            parse_registration(TEXT[:end], "file")
 
 
 def test_a_missing_line_is_named() -> None:
     cut = TEXT[: TEXT.rindex(store_path(2, "x"))]
     with pytest.raises(RequestError) as caught:
-        parse(cut, "file")
+        parse_registration(cut, "file")
     path = store_path(2, "x")
     assert str(caught.value) == f"file is cut short: line 13, a reference of {path}, is missing"
 
@@ -110,7 +115,7 @@ def test_a_wrong_line_is_named(line: int, text: str, words: str) -> None:
     lines = TEXT.split("\n")
     lines[line - 1] = text
     with pytest.raises(RequestError, match=f"^file, {words}|{words}"):
-        parse("\n".join(lines), "file")
+        parse_registration("\n".join(lines), "file")
 
 
 @pytest.mark.parametrize("deriver", ["", store_path(3, "x.drv"), "unknown-deriver", "x"])
@@ -121,7 +126,7 @@ def test_nix_agrees_on_which_derivers_there_are(tmp_path: Path, deriver: str) ->
     load = ["nix-store", "--store", f"local?root={tmp_path}", "--load-db"]
     done = subprocess.run(load, input=text.encode(), capture_output=True)
     try:
-        assert len(parse(text, "file")) == 2
+        assert len(parse_registration(text, "file")) == 2
         assert done.returncode == 0
     except RequestError:
         assert done.returncode != 0
@@ -130,7 +135,7 @@ def test_nix_agrees_on_which_derivers_there_are(tmp_path: Path, deriver: str) ->
 @given(st.text("\n0/x-" + TEXT[:60] + "\r\0\x85\u2028"))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
-        parse(text, "file")
+        parse_registration(text, "file")
     except RequestError as error:
         assert str(error).startswith("file")
 

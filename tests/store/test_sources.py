@@ -20,7 +20,7 @@ from assembler.store import nar
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo, format_registration
 from assembler.store.sources import STANDARD_INPUT, brings_files, read_source
-from assembler.tree.files import ClosureFiles
+from assembler.tree.closure_files import ClosureFiles
 from tests.support.helpers import nix_store, registered_system
 from tests.support.places import REPOSITORY
 from tests.support.systems import make_system, store_path
@@ -102,7 +102,8 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(source: Path | str, stdin: int | IO[bytes], scratch: Path) -> list[str]:
     """Read an export in another process: what its files turned out to be, and where they lie."""
     script = (
-        "import sys; from pathlib import Path; from assembler.tree.files import ClosureFiles\n"
+        "import sys; from pathlib import Path\n"
+        "from assembler.tree.closure_files import ClosureFiles\n"
         "from assembler.store.paths import StoreRoot\n"
         "from assembler.store.sources import read_source\n"
         "files = ClosureFiles(StoreRoot(Path('/nonexistent')), Path(sys.argv[2]))\n"

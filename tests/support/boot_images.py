@@ -9,8 +9,8 @@ from uuid import NAMESPACE_DNS, UUID, uuid5
 
 from assembler.boot.grub.bios import BiosCode
 from assembler.disk.layout import Layout, Partition, make_layout
+from assembler.disk.table_writer import write_table
 from assembler.disk.tables import Table
-from assembler.disk.writer import write_table
 from assembler.units import MIB
 from tests.support.helpers import output
 from tests.support.systems import made_up_kernel

@@ -20,7 +20,7 @@ from assembler.store.closure import Closure, read_closure
 from assembler.store.database import make_database
 from assembler.store.paths import StoreRoot, inside
 from assembler.store.registration import PathInfo
-from assembler.tree.files import ClosureFiles
+from assembler.tree.closure_files import ClosureFiles
 from assembler.tree.scan import Scanner
 from assembler.tree.tree import Tree
 from tests.support.systems import System, make_system

@@ -15,7 +15,7 @@ from assembler.store import nar
 from assembler.store.closure import Closure
 from assembler.store.paths import StoreRoot
 from assembler.store.sources import read_source
-from assembler.tree.files import ClosureFiles
+from assembler.tree.closure_files import ClosureFiles
 from assembler.tree.nar_tree import nar_size
 from assembler.tree.scan import Scanner
 from assembler.tree.tree import Tree, visit

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
 from assembler.boot.grub.config import GrubConfig
-from assembler.boot.grub.words import setting
+from assembler.boot.grub.quoting import setting
 
 # The names of the files below /boot.
 FONT = "converted-font.pf2"

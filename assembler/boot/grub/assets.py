@@ -3,8 +3,8 @@
 import os
 from collections.abc import Iterator
 
-from assembler.boot.files import BootFile
-from assembler.boot.lookup import resolve
+from assembler.boot.boot_file import BootFile
+from assembler.boot.lookup import target_of
 from assembler.errors import HostError, RequestError, reason
 from assembler.store.paths import Store
 
@@ -17,7 +17,7 @@ def find_theme(store: Store, path: str) -> tuple[BootFile, ...]:
 
     Links are followed, to directories as well: on a FAT there are none.
     """
-    if store.is_file(resolve(store, path)):
+    if store.is_file(target_of(store, path)):
         raise RequestError(f"{path} is not a directory")
     try:
         return tuple(sorted(_walk(store, path, "", (), []), key=lambda file: file.path))
@@ -32,7 +32,7 @@ def _walk(
 
     `above` are the directories around `path`; every path found is added to `seen`.
     """
-    real = resolve(store, path)
+    real = target_of(store, path)
     seen.append(real)
     if len(seen) > _MAX_FILES or len(above) > _MAX_DEPTH:  # links can make few directories many
         raise RequestError(f"{seen[0]} has more than {_MAX_FILES} files, or is too deep")

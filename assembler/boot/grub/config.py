@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from assembler.boot.files import BootFile
+from assembler.boot.boot_file import BootFile
 from assembler.boot.grub.assets import find_theme
 from assembler.boot.grub.xml import Settings, read_settings
 from assembler.boot.lookup import find_file

@@ -7,12 +7,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from assembler.boot.boot_file import BootFile
 from assembler.boot.bootspec import Bootspec
-from assembler.boot.files import BootFile
 from assembler.boot.generation import Generation
 from assembler.boot.grub.appearance import FONT, THEME, background
 from assembler.boot.grub.config import GrubConfig
-from assembler.boot.grub.menu import (
+from assembler.boot.grub.grub_cfg import (
     copies_kernels,
     grub_cfg,
     kernel_copy,

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from assembler.boot.files import BootFile
+from assembler.boot.boot_file import BootFile
 from assembler.errors import HostError, RequestError, reason
 from assembler.host import process
 from assembler.host.scratch import scratch_directory
@@ -141,7 +141,7 @@ def grub_module_files(grub: Grub) -> list[BootFile]:
     return [BootFile(f"grub/{name}", file) for name, file in sorted(files.items())]
 
 
-def version(grub: Grub) -> str:
+def release_of(grub: Grub) -> str:
     """The release of GRUB that the modules are of, as nixpkgs has it: `2.06`, `2.12-rc1`.
 
     The file modinfo.sh beside the modules contains it. Raises RequestError if it does not.

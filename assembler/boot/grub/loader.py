@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from assembler.boot.boot_file import BootFile
 from assembler.boot.bootspec import Bootspec
-from assembler.boot.files import BootFile
 from assembler.boot.generation import Generation, read_generations
 from assembler.boot.grub.bios import BiosCode
 from assembler.boot.grub.config import GrubConfig, find_grub_config, read_grub_config
@@ -20,9 +20,9 @@ from assembler.boot.grub.grub import (
     Platform,
     grub_module_files,
     make_core_image,
-    version,
+    release_of,
 )
-from assembler.boot.grub.words import escaped_words
+from assembler.boot.grub.quoting import escaped_words
 from assembler.boot.places import BOOT, Places
 from assembler.boot.protocol import BootData, BootLoader, BootTarget
 from assembler.boot.signed.chain import EfiPrograms, read_efi_programs
@@ -105,7 +105,7 @@ class GrubLoader(BootLoader):
         Raises RequestError if it is not beside the modules.
         """
         if self.grubs:
-            return version(next(iter(self.grubs.values())))
+            return release_of(next(iter(self.grubs.values())))
         return "" if self.signed is None else self.signed.version
 
     @property

@@ -6,7 +6,7 @@ Source: builtins.toXML (Nix manual, "Built-in Functions"; src/libexpr/value-to-x
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from assembler.boot.lookup import resolve
+from assembler.boot.lookup import target_of
 from assembler.errors import RequestError, reason
 from assembler.host.regular import read_file
 from assembler.store.paths import Store
@@ -77,7 +77,7 @@ class Settings:
 def read_settings(store: Store, path: str) -> Settings:
     """Read the file at `path`, which holds one set; raises RequestError."""
     try:
-        text = read_file(store.host(resolve(store, path))).decode()
+        text = read_file(store.host(target_of(store, path))).decode()
     except OSError as error:
         raise RequestError(f"GRUB's settings: cannot read {reason(error)}") from None
     except UnicodeDecodeError:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from assembler.boot.mounts import faults
+from assembler.boot.mounts import messages
 from assembler.boot.mounts.boot_mounts import BootMounts, boot_mounts, is_esp_place
 from assembler.boot.mounts.devices import (
     Device,
@@ -12,8 +12,8 @@ from assembler.boot.mounts.devices import (
     NumberedPartition,
     udev_encode,
 )
+from assembler.boot.mounts.disk_names import Claims, TargetDisk
 from assembler.boot.mounts.fstab import Mount
-from assembler.boot.mounts.names import Claims, TargetDisk
 from assembler.boot.places import BOOT
 from assembler.boot.volumes import Role
 
@@ -45,7 +45,7 @@ def compare(mounts: Sequence[Mount], claims: Claims) -> Comparison:
     comparing.find_unseen_subvolumes(mounts)
     place = disk.boot_place or BOOT
     if disk.layout.xbootldr is not None and mounts and place not in [one.place for one in mounts]:
-        comparing.result.doubts.append(faults.unmounted_boot_partition(place))
+        comparing.result.doubts.append(messages.unmounted_boot_partition(place))
     return comparing.result
 
 
@@ -82,7 +82,7 @@ class _Comparing:
         if role is Role.ROOT and not mount.is_swap:
             self._on_root(mount)
         elif role is None and self._lacks(device) and not mount.is_swap:
-            self._report(mount, faults.no_such_partition(mount))
+            self._report(mount, messages.no_such_partition(mount))
         elif role is None and not mount.is_optional:
             known = [one.source for one in self.result.others]
             if not (mount.is_swap and mount.source in known):  # resume= names it once more
@@ -97,7 +97,7 @@ class _Comparing:
         for name, place in self.disk.subvolumes:
             # If a mount at the place shows something else, that is reported for the mount.
             if place not in places and not (nested and place == f"/{name}"):
-                self.result.problems.append(faults.unseen_subvolume(name, place))
+                self.result.problems.append(messages.unseen_subvolume(name, place))
 
     def _made_at(self, place: str) -> str:
         """The subvolume that is made for a place, empty for none."""
@@ -123,14 +123,14 @@ class _Comparing:
         if self._made_at(mount.place) and mount.is_on_disk:
             self._on_root(mount)
         else:
-            self._report(mount, faults.store_elsewhere(mount, self.disk))
+            self._report(mount, messages.store_elsewhere(mount, self.disk))
 
     def _boot_without_partition(self, mount: Mount) -> None:
         """Compare a /boot that is no partition of this disk."""
         if (mount.subvolume, BOOT) in self.disk.subvolumes and mount.may_be(self.disk.kind.name):
             self._on(Role.ROOT, mount)
         else:
-            self._report(mount, faults.no_fat_for_boot(mount, self.disk.layout.table))
+            self._report(mount, messages.no_fat_for_boot(mount, self.disk.layout.table))
 
     def _esp_without_partition(self, mount: Mount) -> bool:
         """Compare an EFI system partition that this disk lacks, or has at /boot.
@@ -142,19 +142,19 @@ class _Comparing:
             return False
         if esp is None:
             if not mount.is_optional:  # some systems are for disks of several kinds
-                self._report(mount, faults.no_esp(mount, table))
+                self._report(mount, messages.no_esp(mount, table))
             return True
         if esp.place == BOOT and mount.device != esp.device:
-            self._report(mount, faults.esp_is_boot(mount, table))
+            self._report(mount, messages.esp_is_boot(mount, table))
         return esp.place == BOOT
 
     def _on(self, role: Role, mount: Mount) -> bool:
         """Compare a mount with the partition that it must be; returns whether it can be that."""
         fits = mount.may_be(self.disk.kind.name) if role is Role.ROOT else mount.is_fat
         if mount.is_bind or not mount.is_on_disk:
-            self._report(mount, faults.not_on_disk(mount, self._advice(role, mount)))
+            self._report(mount, messages.not_on_disk(mount, self._advice(role, mount)))
         elif not fits:
-            self._report(mount, faults.other_kind(mount, role, self.disk))
+            self._report(mount, messages.other_kind(mount, role, self.disk))
         else:
             return self._device(role, mount)
         return False
@@ -175,7 +175,7 @@ class _Comparing:
             case ForeignDevice():
                 fault = f"that is {device.what}"
         if fault:
-            self._report(mount, faults.fault_of(mount, f"{fault}: {self._advice(role, mount)}"))
+            self._report(mount, messages.fault_of(mount, f"{fault}: {self._advice(role, mount)}"))
             return False
         if isinstance(device, NumberedPartition):
             self.result.disks.append(device.disk)
@@ -188,7 +188,7 @@ class _Comparing:
         """Why a device is not the partition for a role; empty where it is."""
         partition = role.of(self.disk.layout)
         if partition is None or device.number != partition.number:
-            return faults.other_number(role, partition)
+            return messages.other_number(role, partition)
         if device.is_of_kernel and self.kernels not in ([], [device.disk]):
             return f"this disk cannot be /dev/{self.kernels[0]}, too"
         if device.is_of_kernel:
@@ -200,14 +200,14 @@ class _Comparing:
         made, wanted = self._made_at(mount.place), mount.subvolume
         if not self.disk.kind.has_subvolumes:
             if wanted:
-                self._report(mount, faults.no_subvolumes(mount, self.disk))
+                self._report(mount, messages.no_subvolumes(mount, self.disk))
         elif wanted is None:
             why = "subvolumes have other numbers on each disk: take subvol="
-            self._report(mount, faults.fault_of(mount, why))
+            self._report(mount, messages.fault_of(mount, why))
         elif made and wanted != made:
-            self._report(mount, faults.other_subvolume(mount, made))
+            self._report(mount, messages.other_subvolume(mount, made))
         elif wanted and not made:
-            self._report(mount, faults.absent_subvolume(mount))
+            self._report(mount, messages.absent_subvolume(mount))
 
     def _advice(self, role: Role, mount: Mount) -> str:
         label = udev_encode(self.result.claims.names.label(role))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from assembler.binaries.core_image import CoreImage, CoreImageError, read_efi_core
 from assembler.binaries.efi_program import EfiProgram, parse_program
 from assembler.binaries.pe import PeError
-from assembler.boot.files import BootFile
+from assembler.boot.boot_file import BootFile
 from assembler.boot.places import FileSystemKind
 from assembler.boot.signed.role import ProgramRole, role_of
 from assembler.errors import Findings, Message, RequestError, Setting, reason

@@ -14,7 +14,7 @@ _NOT_CONSTANT = (ValueError, RecursionError)
 _CALLS: Mapping[str, Callable[[Value], Value]] = {"Path": str, "str": str, "int": int, "bool": bool}
 
 
-def parse(text: str) -> ast.Module:
+def parse_python(text: str) -> ast.Module:
     """The statements of a program, without lines that this Python cannot parse.
 
     Empty for a text that is not Python.
@@ -51,7 +51,7 @@ def assigned(statements: Iterable[ast.AST], names: Names) -> dict[str, Value]:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 with suppress(*_NOT_CONSTANT):
-                    found[name] = evaluate(value, found)
+                    found[name] = constant_value(value, found)
     return found
 
 
@@ -66,13 +66,13 @@ def written(statements: Iterable[ast.stmt], names: Names) -> Iterator[str]:
                 yield from written(body, names)
             case ast.If(test=test, body=body, orelse=orelse):
                 with suppress(*_NOT_CONSTANT):
-                    yield from written(body if evaluate(test, names) else orelse, names)
+                    yield from written(body if constant_value(test, names) else orelse, names)
             case ast.Expr(ast.Call(func=ast.Attribute(attr="write"), args=[argument])):
                 with suppress(*_NOT_CONSTANT):
-                    yield str(evaluate(argument, names))
+                    yield str(constant_value(argument, names))
 
 
-def evaluate(node: ast.AST, names: Names) -> Value:
+def constant_value(node: ast.AST, names: Names) -> Value:
     """The value of an expression of constants and `names`; raises ValueError for another.
 
     A path is the string that it stands for.
@@ -83,20 +83,20 @@ def evaluate(node: ast.AST, names: Names) -> Value:
         case ast.Name(id=name) if name in names:
             found = names[name]
         case ast.JoinedStr(values=values):
-            found = "".join(str(evaluate(value, names)) for value in values)
+            found = "".join(str(constant_value(value, names)) for value in values)
         case ast.FormattedValue(value=value, conversion=-1, format_spec=None):
-            found = evaluate(value, names)
+            found = constant_value(value, names)
         case ast.UnaryOp(op=ast.Not(), operand=operand):
-            found = not evaluate(operand, names)
+            found = not constant_value(operand, names)
         case ast.Compare(left=left, ops=[ast.Eq() | ast.NotEq() as op], comparators=[right]):
-            equal = evaluate(left, names) == evaluate(right, names)
+            equal = constant_value(left, names) == constant_value(right, names)
             found = equal == isinstance(op, ast.Eq)
         case ast.BinOp(left=left, op=ast.Div(), right=right):
-            found = f"{evaluate(left, names)}/{evaluate(right, names)}"
+            found = f"{constant_value(left, names)}/{constant_value(right, names)}"
         case ast.Call(func=ast.Name(id=name), args=[argument]) if name in _CALLS:
-            found = _CALLS[name](evaluate(argument, names))
+            found = _CALLS[name](constant_value(argument, names))
         case ast.Call(func=ast.Attribute(value=value, attr="strip"), args=[argument]):
-            found = str(evaluate(value, names)).strip(str(evaluate(argument, names)))
+            found = str(constant_value(value, names)).strip(str(constant_value(argument, names)))
         case _:
             raise ValueError("not a constant")
     return found

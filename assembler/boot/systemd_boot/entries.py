@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from assembler.boot.boot_file import BootFile
 from assembler.boot.bootspec import Bootspec
-from assembler.boot.files import BootFile
 from assembler.boot.generation import Generation
 from assembler.boot.headers import stub_fault
 from assembler.boot.systemd_boot.settings import SystemdBootSettings

@@ -11,9 +11,9 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from assembler.boot.files import BootFile
+from assembler.boot.boot_file import BootFile
 from assembler.boot.lookup import find_file
-from assembler.boot.scripts import follow, plain_name, read_script, store_paths
+from assembler.boot.scripts import follow_scripts, name_without_hash, read_script, store_paths
 from assembler.errors import RequestError
 from assembler.store.paths import Store
 
@@ -31,7 +31,7 @@ def copied_files(store: Store, builder: str, boot: str) -> list[BootFile]:
     Among them are empty files: they mark which files are the installer's own copies. Raises
     RequestError with a line for each file that the closure lacks.
     """
-    script = next((path for path in store_paths(builder) if plain_name(path) == _SCRIPT), "")
+    script = next((path for path in store_paths(builder) if name_without_hash(path) == _SCRIPT), "")
     found, problems = [], []
     for words in _commands(read_script(store, script)):
         copy = _copy(words, boot)
@@ -59,12 +59,14 @@ def warn_of_commands(store: Store, loader: str, program: str, builder: str) -> N
     There is no warning about a script that runs none of these: it does the work itself.
     """
     installers = {builder, f"install-{loader}.sh"}
-    for script in follow(store, [program]):
+    for script in follow_scripts(store, [program]):
         text = read_script(store, script)
         if not _SHELL.match(text):
             continue
         commands = [words for words in _commands(text) if words[0] not in _IDLE]
-        others = [words for words in commands if installers.isdisjoint(map(plain_name, words))]
+        others = [
+            words for words in commands if installers.isdisjoint(map(name_without_hash, words))
+        ]
         if 0 < len(others) < len(commands):
             log.warning(
                 "%s installs %s, and does what is not done until the first rebuild: %s",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from assembler.boot.files import BootFile
+from assembler.boot.boot_file import BootFile
 from assembler.boot.generation import Generation, read_generations
 from assembler.boot.installer import Installer
 from assembler.boot.mounts.boot_mounts import BootMounts

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from assembler.binaries.efi_program import read_program
 from assembler.binaries.pe import PeError
-from assembler.boot.files import BootFile
+from assembler.boot.boot_file import BootFile
 from assembler.boot.lookup import optional_file
 from assembler.errors import RequestError
 from assembler.machines import Machine

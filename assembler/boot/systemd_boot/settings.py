@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from assembler.boot.files import BootFile
-from assembler.boot.scripts import follow, plain_name, read_script
+from assembler.boot.boot_file import BootFile
+from assembler.boot.scripts import follow_scripts, name_without_hash, read_script
 from assembler.boot.systemd_boot import constants
 from assembler.boot.systemd_boot.extra_files import copied_files, warn_of_commands
 from assembler.store.paths import Store
@@ -65,7 +65,7 @@ def read_systemd_boot_settings(store: Store, program: str) -> SystemdBootSetting
     """
     settings, text = find_settings(store, program)
     if settings is not None:
-        warn_of_commands(store, "systemd-boot", program, plain_name(settings.builder))
+        warn_of_commands(store, "systemd-boot", program, name_without_hash(settings.builder))
         return replace(settings, extra_files=copied_files(store, text, settings.boot))
     log.warning(
         "systemd-boot's settings are not in the closure, where %s should lead to them: until the "
@@ -80,7 +80,7 @@ def find_settings(store: Store, program: str) -> tuple[SystemdBootSettings | Non
 
     None where the closure has no builder.
     """
-    for path in follow(store, [program]):
+    for path in follow_scripts(store, [program]):
         text = read_script(store, path)
         if text.startswith("#!") and "python" in text.partition("\n")[0]:
             settings = parse_settings(path, text)
@@ -91,7 +91,7 @@ def find_settings(store: Store, program: str) -> tuple[SystemdBootSettings | Non
 
 def parse_settings(path: str, text: str) -> SystemdBootSettings | None:
     """The settings in the text of a builder, but for the files that it copies; None in another."""
-    module = constants.parse(text)
+    module = constants.parse_python(text)
     writer = constants.functions(module).get("write_loader_conf")
     if writer is None:
         return None

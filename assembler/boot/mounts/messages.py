@@ -1,7 +1,7 @@
 """The messages for mounts that do not fit the disk: each names the remedies."""
 
+from assembler.boot.mounts.disk_names import TargetDisk
 from assembler.boot.mounts.fstab import Mount
-from assembler.boot.mounts.names import TargetDisk
 from assembler.boot.places import BOOT
 from assembler.boot.volumes import Role
 from assembler.disk.layout import Partition

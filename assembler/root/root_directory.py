@@ -19,7 +19,7 @@ _LOST = "lost+found"
 _FORCE = (Setting("force"), " fills it all the same")
 
 
-def target_problems(root: Path, *, force: bool) -> list[str]:
+def directory_problems(root: Path, *, force: bool) -> list[str]:
     """Why `prepare-root` should not fill `root`; with `force` it may fill any directory.
 
     Without, it fills a directory that has no files but those that an installer puts there, and

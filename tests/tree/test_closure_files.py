@@ -15,7 +15,7 @@ from assembler.store.closure import Closure, read_closure
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import format_registration
 from assembler.store.sources import read_source
-from assembler.tree.files import ClosureFiles
+from assembler.tree.closure_files import ClosureFiles
 from tests.support.boots import link, put
 from tests.support.helpers import export_to, nix_store, output, real_info, registered_system
 from tests.support.systems import System, store_path

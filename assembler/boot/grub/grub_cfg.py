@@ -15,7 +15,7 @@ from assembler.boot.bootspec import Bootspec
 from assembler.boot.generation import Generation
 from assembler.boot.grub.appearance import appearance
 from assembler.boot.grub.config import GrubConfig
-from assembler.boot.grub.words import (
+from assembler.boot.grub.quoting import (
     kernel_words,
     quote,
     quote_title,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from assembler.errors import RequestError
-from assembler.root.programs import Programs, find_programs
+from assembler.root.sh_and_env import Programs, find_programs
 from assembler.store.closure import Closure
 from assembler.store.paths import StoreRoot
 from assembler.store.registration import PathInfo

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from assembler.errors import RequestError
-from assembler.host import kernel_files
-from assembler.host.kernel_files import kernel_fault
+from assembler.host import generated_files
+from assembler.host.generated_files import kernel_fault
 from assembler.tree.scan import Metadata, Scanner
 from assembler.tree.tree import Tree
 
@@ -19,7 +19,7 @@ from assembler.tree.tree import Tree
 def test_files_of_proc(known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the file system, and where that is unknown by a size that is none."""
     if not known:
-        monkeypatch.setattr(kernel_files, "_file_systems", dict)
+        monkeypatch.setattr(generated_files, "_file_systems", dict)
     kind = "proc" if known else "a file system without sizes"
     path = "/proc/self/status"
     assert kernel_fault(path, os.lstat(path)).startswith(f"{path} is on {kind}, where the kernel")

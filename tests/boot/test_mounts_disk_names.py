@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from assembler.boot.mounts.devices import NamedDevice, Tag
-from assembler.boot.mounts.names import TargetDisk, name_fault
+from assembler.boot.mounts.disk_names import TargetDisk, name_fault
 from assembler.boot.volumes import Role
 from assembler.disk.layout import shape
 from assembler.disk.tables import Table

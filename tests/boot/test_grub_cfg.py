@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
+from assembler.boot.boot_file import BootFile
 from assembler.boot.bootspec import Bootspec
-from assembler.boot.files import BootFile
 from assembler.boot.generation import Generation, Specialisation
 from assembler.boot.grub.appearance import background
 from assembler.boot.grub.config import GrubConfig, User
-from assembler.boot.grub.menu import grub_cfg, kernel_copy
-from assembler.boot.grub.words import kernel_words
+from assembler.boot.grub.grub_cfg import grub_cfg, kernel_copy
+from assembler.boot.grub.quoting import kernel_words
 from assembler.boot.places import Places
 from assembler.boot.volumes import Role, Volume
 from assembler.errors import RequestError
 from assembler.filesystems.ext4.kind import EXT4
 from assembler.filesystems.fat.kind import FAT as VFAT
-from tests.boot.test_grub_words import words
+from tests.boot.test_grub_quoting import words
 from tests.support.boots import path_of, script_check
 
 ROOT = Volume(Role.ROOT, "6d3c1b0a-0f5e-4b7c-9f1d-2a3b4c5d6e7f", "nixos")

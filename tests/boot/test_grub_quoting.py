@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assembler.boot.grub.words import (
+from assembler.boot.grub.quoting import (
     escaped_words,
     kernel_words,
     quote,

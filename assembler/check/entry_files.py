@@ -14,9 +14,9 @@ from filecmp import cmp
 from pathlib import Path
 from typing import BinaryIO
 
+from assembler.binaries.decompress import PayloadError
 from assembler.binaries.kernel_files import check_initrd, check_kernel, check_whole_kernel
 from assembler.binaries.pe import PeError, read_pe
-from assembler.binaries.unpack import PayloadError
 from assembler.check.boot_chain import BootDisk, BrokenError, ForeignError, Trail
 from assembler.check.efi_code import check_program
 from assembler.check.grub_reader import GrubFileSystem, UnreadableError

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from assembler.errors import HostError, RequestError
-from assembler.root.target import UNFINISHED, target_problems, unfinished
+from assembler.root.root_directory import UNFINISHED, directory_problems, unfinished
 from tests.support.helpers import output, verify
 from tests.support.places import AsRoot
 from tests.support.systems import System, add_path, make_system, store_path
@@ -62,7 +62,7 @@ def make(root: Path, *names: str) -> None:
 )
 def test_what_may_be_filled(tmp_path: Path, names: list[str]) -> None:
     make(tmp_path, *names)
-    assert target_problems(tmp_path, force=False) == []
+    assert directory_problems(tmp_path, force=False) == []
 
 
 @pytest.mark.parametrize(
@@ -81,17 +81,17 @@ def test_what_may_be_filled(tmp_path: Path, names: list[str]) -> None:
 )
 def test_what_may_not(tmp_path: Path, names: list[str], stranger: str) -> None:
     make(tmp_path, *names)
-    [line] = target_problems(tmp_path, force=False)
+    [line] = directory_problems(tmp_path, force=False)
     assert line == (
         f"{tmp_path} is neither empty nor a prepared root: there is {tmp_path}/{stranger}; "
         "force fills it all the same"
     )
-    assert target_problems(tmp_path, force=True) == []
+    assert directory_problems(tmp_path, force=True) == []
 
 
 def test_a_directory_that_cannot_be_looked_into_counts_as_full(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0)
-    [line] = target_problems(tmp_path, force=False)
+    [line] = directory_problems(tmp_path, force=False)
     assert f"there is {tmp_path}/closed" in line
 
 
@@ -194,7 +194,7 @@ from assembler.cli.options import add_root_options
 from assembler.pipeline import prepare
 from assembler.host.progress import Progress
 from assembler.copying.sharing import CopyMode
-from assembler.root.target import target_problems
+from assembler.root.root_directory import directory_problems
 import argparse
 
 root, deadline, *argv = sys.argv[1:]
@@ -249,7 +249,7 @@ def test_killed_at_any_moment_it_can_be_completed(tmp_path: Path) -> None:
         killed = run(root, deadline)
         assert killed.returncode == 77, killed.stderr
         assert (root / UNFINISHED).exists() == (deadline > 1)
-        assert target_problems(root, force=False) == []
+        assert directory_problems(root, force=False) == []
         completed = prepare_root(root, *options)
         assert completed.returncode == 0, completed.stderr
         assert listing(root) == wanted

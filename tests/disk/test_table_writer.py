@@ -11,8 +11,8 @@ import parted
 import pytest
 
 from assembler.disk.layout import Layout, make_layout
+from assembler.disk.table_writer import problems, write_table
 from assembler.disk.tables import LayoutRules, Table
-from assembler.disk.writer import problems, write_table
 from assembler.errors import HostError
 from assembler.host.process import search_path
 from assembler.units import MIB
@@ -279,7 +279,7 @@ def test_a_file_that_cannot_be_written_is_the_hosts_fault(tmp_path: Path) -> Non
 
 def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert problems() == []
-    monkeypatch.setattr("assembler.disk.writer._SONAME", "libfdisk.so.99")
+    monkeypatch.setattr("assembler.disk.table_writer._SONAME", "libfdisk.so.99")
     [line] = problems()
     assert line.startswith("the library libfdisk.so.99 cannot be loaded (")
     assert "it is in the package libfdisk1 (Debian) or util-linux" in line

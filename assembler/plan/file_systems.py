@@ -6,7 +6,7 @@ from uuid import UUID
 
 from assembler.boot.mounts.boot_mounts import BootMounts
 from assembler.boot.mounts.devices import Tag
-from assembler.boot.mounts.names import DiskNames
+from assembler.boot.mounts.disk_names import DiskNames
 from assembler.boot.places import BOOT, Places
 from assembler.boot.protocol import BootData
 from assembler.boot.subvolumes import locate, subvolume_of
