@@ -18,7 +18,7 @@ from assembler.errors import Findings, Message, RequestError, Setting, word_prob
 from assembler.filesystems.fat.fat import boot_size_problems
 from assembler.filesystems.kind import RootKind
 from assembler.filesystems.protocol import WRITERS, Subvolume
-from assembler.filesystems.registry import DEFAULT, ROOT_KINDS, root_kind, writer_problems
+from assembler.filesystems.registry import DEFAULT, ROOT_KINDS, root_kind, use_problems
 from assembler.filesystems.subvolumes import subvolume_problems
 from assembler.formats.format import Format
 from assembler.formats.registry import output_format, sidecar_problems
@@ -272,9 +272,4 @@ class Spec:
         if not self.has_label_that_fits:
             label = Setting("label", repr(self.label))
             lines.append(Message(label, f" is not 1 to {kind.label_bytes} printable bytes"))
-        lines += writer_problems(kind, self.writer)
-        if self.subvolumes and not kind.has_subvolumes:
-            names = [one.name for one in ROOT_KINDS.values() if one.has_subvolumes]
-            able = Setting("file_system", " or ".join(names))
-            lines.append(Message(Setting("subvolumes"), " is for ", able, f", not {kind.name}"))
-        return lines
+        return lines + use_problems(kind, self.writer, self.subvolumes)

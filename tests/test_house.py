@@ -55,6 +55,28 @@ def test_classes_have_names_of_their_own() -> None:
     assert [name for name, count in names.items() if count > 1] == []
 
 
+# Names of files of which several rooms, or several variants, have one for the same purpose.
+ROLES = {"__init__.py", "kind.py", "loader.py", "protocol.py", "registry.py", "writer.py"}
+
+
+def test_files_have_names_of_their_own() -> None:
+    """Without this test a reader opens the wrong one of two files."""
+    names = Counter(file.name for file in FILES if file.name not in ROLES)
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_functions_have_names_of_their_own() -> None:
+    """But for those that are always called by the name of their module, too."""
+    imported: dict[str, set[str]] = {}
+    for file in FILES:
+        for node in ast.walk(parsed(file)):
+            if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+                for alias in node.names:
+                    if alias.name.islower() and node.module.startswith("assembler."):
+                        imported.setdefault(alias.name, set()).add(node.module)
+    assert {name: modules for name, modules in imported.items() if len(modules) > 1} == {}
+
+
 def test_each_file_of_tests_has_its_reason() -> None:
     """Without this test, nobody knows which tests may go when the program changes."""
     files = [*REPOSITORY.glob("tests/**/test_*.py"), *REPOSITORY.glob("vm-tests/test_*.py")]

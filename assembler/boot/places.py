@@ -2,34 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from assembler.boot.volumes import Volume
+from assembler.filesystems.kind import Kind
 
 BOOT = "/boot"
-
-
-class FileSystemKind(Protocol):
-    """A kind of file system as far as boot loaders depend on it; see `filesystems.kind.Kind`."""
-
-    @property
-    def name(self) -> str:
-        """What mount(8) calls it."""
-
-    @property
-    def grub_module(self) -> str:
-        """The module of GRUB that reads it."""
-
-    def label_fault(self, label: str) -> str:
-        """Why it cannot have a label, in words; empty where it can."""
-
-
-class RootFileSystemKind(FileSystemKind, Protocol):
-    """The kind of a root file system."""
-
-    @property
-    def has_subvolumes(self) -> bool:
-        """Whether it has them, as btrfs has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,4 +24,4 @@ class Places:
     store: Volume
     locate: Callable[[str], str]
     separate: bool
-    boot_kind: FileSystemKind
+    boot_kind: Kind

@@ -3,12 +3,12 @@
 import shlex
 from collections.abc import Sequence
 
-from assembler.boot.subvolumes import subvolume_of
 from assembler.errors import Message, Setting
 from assembler.filesystems.bounds import Bounds
 from assembler.filesystems.kind import RootKind
 from assembler.filesystems.limits import Limits
 from assembler.filesystems.protocol import RootFileSystem, Subvolume
+from assembler.filesystems.subvolumes import subvolume_of
 from assembler.tree.tree import Directory, Node, Tree, parts, show
 from assembler.units import KIB, MIB
 

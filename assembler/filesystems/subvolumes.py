@@ -1,4 +1,4 @@
-"""Which names and places subvolumes of a root can have."""
+"""Subvolumes of a root: which names and places they can have, and what lies in which."""
 
 import re
 from collections.abc import Sequence
@@ -33,3 +33,28 @@ def subvolume_problems(subvolumes: Sequence[Subvolume]) -> list[str]:
         for twice in sorted({one for one in names if names.count(one) > 1}):
             lines.append(Message(Setting("subvolumes"), f": the {what} {twice} is given twice"))
     return lines
+
+
+def path_from_top(path: str, subvolumes: Sequence[Subvolume]) -> str:
+    """The path from the top level of a file system, as GRUB reads it, for a path of the root."""
+    parts = _parts(path)
+    found = subvolume_of(path, subvolumes)
+    if found is not None:
+        name, place = found
+        parts = [name, *parts[len(_parts(place)) :]]
+    return "/" + "/".join(parts)
+
+
+def subvolume_of(path: str, subvolumes: Sequence[Subvolume]) -> Subvolume | None:
+    """The subvolume that a path of the root lies in; None for the top level."""
+    parts = _parts(path)
+    found: Subvolume | None = None
+    for name, place in subvolumes:
+        above = _parts(place)
+        if parts[: len(above)] == above and (found is None or len(above) > len(_parts(found[1]))):
+            found = name, place
+    return found
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part]

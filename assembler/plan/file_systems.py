@@ -9,11 +9,11 @@ from assembler.boot.mounts.devices import Tag
 from assembler.boot.mounts.disk_names import DiskNames
 from assembler.boot.places import BOOT, Places
 from assembler.boot.protocol import BootData
-from assembler.boot.subvolumes import locate, subvolume_of
 from assembler.boot.volumes import Role, Volume
 from assembler.disk.layout import Layout, shape
 from assembler.filesystems.fat.fat import Fat, fat_uuid
 from assembler.filesystems.fat.kind import FAT
+from assembler.filesystems.subvolumes import path_from_top, subvolume_of
 from assembler.plan.identity import Identity
 from assembler.spec import Spec
 from assembler.store.paths import STORE
@@ -48,7 +48,7 @@ def _uuid(role: Role, names: DiskNames, identity: Identity) -> str:
 def boot_places(spec: Spec, volumes: Mapping[Role, Volume], mounts: BootMounts) -> Places:
     """Where /boot and the store are."""
     root = volumes[Role.ROOT]
-    find = partial(locate, subvolumes=spec.subvolumes)
+    find = partial(path_from_top, subvolumes=spec.subvolumes)
     boot = volumes.get(Role.BOOT) or (volumes[Role.ESP] if mounts.boot_is_esp else None)
     if boot is not None:
         return Places(boot, "", root, find, separate=True, boot_kind=FAT)

@@ -16,8 +16,6 @@ from assembler.boot.volumes import Role
 from assembler.disk.layout import Layout, shape
 from assembler.disk.tables import ROOT_TYPES, Table, root_type
 from assembler.errors import Message, RequestError, Setting
-from assembler.filesystems.fat.kind import FAT
-from assembler.filesystems.registry import ROOT_KINDS
 from assembler.plan.resolve import Resolution
 from assembler.root.store_only import LABEL as STORE_LABEL
 from assembler.spec import Spec
@@ -65,9 +63,7 @@ def _claims(resolution: Resolution) -> Claims:
     spec, expected = resolution.spec, resolution.expected
     layout = shape(spec.table, root_type(resolution.architecture, spec.layout))
     places = expected.esp, expected.boot
-    claims = Claims(
-        TargetDisk(layout, spec.kind, FAT, [*ROOT_KINDS.values()], spec.subvolumes, *places)
-    )
+    claims = Claims(TargetDisk(layout, spec.kind, spec.subvolumes, *places))
     for role, name, setting in _asked_names(spec, layout):
         claims.add(role, name, Message(setting, f" is {name.value}"), setting)
     return claims

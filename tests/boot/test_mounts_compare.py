@@ -17,7 +17,6 @@ from assembler.boot.mounts.fstab import parameter_mounts, parse_fstab
 from assembler.boot.volumes import Role
 from assembler.disk.layout import shape
 from assembler.disk.tables import Table
-from assembler.filesystems.fat.kind import FAT
 from assembler.filesystems.registry import ROOT_KINDS
 from assembler.machines import Machine
 
@@ -39,7 +38,7 @@ def comparison(
     mounts += parameter_mounts([row for row in rows if row.startswith("root=")])
     return compare(
         mounts,
-        Claims(TargetDisk(layout, ROOT_KINDS[kind], FAT, [*ROOT_KINDS.values()], subvolumes)),
+        Claims(TargetDisk(layout, ROOT_KINDS[kind], subvolumes)),
     )
 
 

@@ -13,10 +13,9 @@ from assembler.boot.volumes import Role
 from assembler.disk.layout import shape
 from assembler.disk.tables import Table
 from assembler.filesystems.ext4.kind import EXT4
-from assembler.filesystems.fat.kind import FAT
 from tests.support.helpers import output
 
-DISK = TargetDisk(shape(Table.HYBRID), EXT4, FAT, [EXT4])
+DISK = TargetDisk(shape(Table.HYBRID), EXT4)
 ASCII = [chr(one) for one in range(0x20, 0x7F)]
 
 

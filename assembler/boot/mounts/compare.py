@@ -123,7 +123,7 @@ class _Comparing:
         if self._made_at(mount.place) and mount.is_on_disk:
             self._on_root(mount)
         else:
-            self._report(mount, messages.store_elsewhere(mount, self.disk))
+            self._report(mount, messages.store_elsewhere(mount))
 
     def _boot_without_partition(self, mount: Mount) -> None:
         """Compare a /boot that is no partition of this disk."""
@@ -200,7 +200,7 @@ class _Comparing:
         made, wanted = self._made_at(mount.place), mount.subvolume
         if not self.disk.kind.has_subvolumes:
             if wanted:
-                self._report(mount, messages.no_subvolumes(mount, self.disk))
+                self._report(mount, messages.no_subvolumes(mount))
         elif wanted is None:
             why = "subvolumes have other numbers on each disk: take subvol="
             self._report(mount, messages.fault_of(mount, why))

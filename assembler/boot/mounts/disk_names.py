@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from itertools import chain, count
 
 from assembler.boot.mounts.devices import NamedDevice, Tag
-from assembler.boot.places import FileSystemKind, RootFileSystemKind
 from assembler.boot.volumes import Role
 from assembler.disk.layout import Layout
 from assembler.disk.tables import Table
 from assembler.errors import Message, Setting
+from assembler.filesystems.fat.kind import FAT
+from assembler.filesystems.kind import Kind, RootKind
+from assembler.filesystems.protocol import Subvolume
 
 _NAME_UNITS = 36  # of UTF-16, in an entry of a GPT (UEFI specification 5.3.3)
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -33,22 +35,15 @@ class TargetDisk:
     """The facts about a disk on which its names depend; the sizes in `layout` do not matter."""
 
     layout: Layout
-    kind: RootFileSystemKind  # of the root file system
-    fat: FileSystemKind  # of the other partitions
-    kinds: Sequence[RootFileSystemKind]  # those of a root that could be made
-    subvolumes: Sequence[tuple[str, str]] = ()  # of the root file system: names and places
+    kind: RootKind  # of the root file system; the others are FATs
+    subvolumes: Sequence[Subvolume] = ()  # of the root file system
     # Where the boot loader's installer has the FATs mounted; empty: unknown.
     esp_place: str = ""
     boot_place: str = ""
 
-    def kind_of(self, role: Role) -> FileSystemKind:
+    def kind_of(self, role: Role) -> Kind:
         """The kind of a file system."""
-        return self.kind if role is Role.ROOT else self.fat
-
-    @property
-    def with_subvolumes(self) -> list[str]:
-        """The kinds of a root that have subvolumes."""
-        return [kind.name for kind in self.kinds if kind.has_subvolumes]
+        return self.kind if role is Role.ROOT else FAT
 
     @property
     def roles(self) -> list[Role]:

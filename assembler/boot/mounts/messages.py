@@ -7,6 +7,7 @@ from assembler.boot.volumes import Role
 from assembler.disk.layout import Partition
 from assembler.disk.tables import FOR_BOOT, FOR_EFI, Table
 from assembler.errors import Message, Setting
+from assembler.filesystems.registry import ROOT_KINDS, WITH_SUBVOLUMES
 
 
 def fault_of(mount: Mount, *why: str | Setting) -> Message:
@@ -35,13 +36,13 @@ def unseen_subvolume(name: str, place: str) -> Message:
     return Message(start, made, option)
 
 
-def store_elsewhere(mount: Mount, disk: TargetDisk) -> Message:
+def store_elsewhere(mount: Mount) -> Message:
     """The store is mounted from elsewhere than the root file system."""
     why = f"this disk has {mount.place} in its root file system: leave it out of fileSystems"
-    kinds, name = disk.with_subvolumes, mount.subvolume
-    if not mount.may_be(*kinds) or not mount.is_on_disk or "/" in (name or "/"):
+    name = mount.subvolume
+    if not mount.may_be(*WITH_SUBVOLUMES) or not mount.is_on_disk or "/" in (name or "/"):
         return fault_of(mount, why)
-    kind = Setting("file_system", " or ".join(kinds))
+    kind = Setting("file_system", " or ".join(WITH_SUBVOLUMES))
     subvolume = Setting("subvolumes", f"{name}={mount.place}")
     return fault_of(mount, f"{why}, or take ", kind, " ", subvolume)
 
@@ -81,7 +82,7 @@ def other_kind(mount: Mount, role: Role, disk: TargetDisk) -> Message:
     """A partition of the disk is mounted as another type of file system."""
     kind = disk.kind_of(role).name
     why = f"as {'/'.join(mount.kinds)}: the {role.words} of this disk is {kind}; "
-    if role is Role.ROOT and mount.kinds[0] in [one.name for one in disk.kinds]:
+    if role is Role.ROOT and mount.kinds[0] in ROOT_KINDS:
         return fault_of(mount, why, "take ", Setting("file_system", mount.kinds[0]))
     return fault_of(mount, f'{why}give fileSystems."{mount.place}" the fsType {kind}')
 
@@ -94,9 +95,9 @@ def other_number(role: Role, partition: Partition | None) -> str:
     return f"the {role.words} of this disk is {where}"
 
 
-def no_subvolumes(mount: Mount, disk: TargetDisk) -> Message:
+def no_subvolumes(mount: Mount) -> Message:
     """A subvolume is mounted from a file system that has none."""
-    kinds = " or ".join(disk.with_subvolumes)
+    kinds = " or ".join(WITH_SUBVOLUMES)
     why = f"subvol={mount.subvolume} is for {kinds}: take "
     return fault_of(mount, why, Setting("file_system", kinds))
 

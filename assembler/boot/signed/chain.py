@@ -15,9 +15,9 @@ from assembler.binaries.core_image import CoreImage, CoreImageError, read_efi_co
 from assembler.binaries.efi_program import EfiProgram, parse_program
 from assembler.binaries.pe import PeError
 from assembler.boot.boot_file import BootFile
-from assembler.boot.places import FileSystemKind
 from assembler.boot.signed.role import ProgramRole, role_of
 from assembler.errors import Findings, Message, RequestError, Setting, reason
+from assembler.filesystems.kind import Kind
 from assembler.host.regular import read_file
 from assembler.machines import Machine
 
@@ -40,7 +40,7 @@ class SignedChain:
     programs: Mapping[ProgramRole, EfiProgram]
     grub: CoreImage | None  # what its GRUB was built with
 
-    def problems(self, file_system: FileSystemKind) -> list[str]:
+    def problems(self, file_system: Kind) -> list[str]:
         """What its GRUB lacks to read `file_system` and the configuration there."""
         if self.grub is None:
             return []
@@ -105,7 +105,7 @@ class EfiPrograms:
     def _grubs(self) -> list[CoreImage]:
         return [chain.grub for chain in self.chains if chain.grub is not None]
 
-    def problems(self, file_system: FileSystemKind) -> list[str]:
+    def problems(self, file_system: Kind) -> list[str]:
         """One line for each GRUB that cannot read `file_system`, that of /boot."""
         return [line for chain in self.chains for line in chain.problems(file_system)]
 

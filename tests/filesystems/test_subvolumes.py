@@ -6,7 +6,7 @@ menu.
 
 import pytest
 
-from assembler.boot.subvolumes import locate
+from assembler.filesystems.subvolumes import path_from_top
 
 SUBVOLUMES = (("@", "/"), ("store", "/nix/store"), ("nix", "/nix"))
 
@@ -24,13 +24,13 @@ SUBVOLUMES = (("@", "/"), ("store", "/nix/store"), ("nix", "/nix"))
     ],
 )
 def test_the_innermost_subvolume_has_it(path: str, found: str) -> None:
-    assert locate(path, SUBVOLUMES) == found
+    assert path_from_top(path, SUBVOLUMES) == found
 
 
 @pytest.mark.parametrize("path", ["/", "/boot/grub", "/nix/store/x"])
 def test_without_subvolumes_nothing_changes(path: str) -> None:
-    assert locate(path, ()) == path
+    assert path_from_top(path, ()) == path
 
 
 def test_the_root_may_stay_in_the_top_level() -> None:
-    assert locate("/boot/grub", (("nix", "/nix"),)) == "/boot/grub"
+    assert path_from_top("/boot/grub", (("nix", "/nix"),)) == "/boot/grub"
