@@ -89,8 +89,20 @@ class HostError(AssembleError):
     """The environment's fault: a tool is missing or failed, a disk is full (exit status 1)."""
 
 
+class ProgramError(HostError):
+    """A program failed by itself, not by the host; it printed `complaint` first."""
+
+    def __init__(self, *lines: str, complaint: str) -> None:
+        self.complaint = complaint
+        super().__init__(*lines)
+
+
 class TooSlowError(HostError):
     """A program was stopped at its time limit."""
+
+
+class DamagedError(HostError):
+    """A file in an output format is damaged: its one line goes on after the name of the format."""
 
 
 class InternalError(AssembleError):

@@ -14,10 +14,10 @@ from assembler.check.kinds import not_a_file, not_raw, without_table
 from assembler.check.part import Part
 from assembler.check.partition_table import DiskTable, read_table
 from assembler.check.parts import check_part, has_file_system
-from assembler.check.unpack import unpack_image
+from assembler.check.unpack import UnpackedImage, unpack_image
 from assembler.disk.tables import PartitionType
 from assembler.errors import HostError, RequestError, TooSlowError, reason
-from assembler.formats.registry import RAW
+from assembler.formats.registry import FORMATS, RAW, promised
 from assembler.formats.target import Candidate, Start, Weight, findings
 from assembler.formats.targets import TARGETS, target_problems
 from assembler.host.room import require_some_room, temporary, watched
@@ -32,7 +32,7 @@ _NO_SIGNATURE = "boot sector: it has no signature 55 aa, without which there is 
 class Report:
     """What `check_image` found; `faults` is empty for a good image."""
 
-    size: int
+    size: int  # bytes of the disk; 0 where its format is damaged
     parts: tuple[Part, ...]
     faults: tuple[str, ...]
     chains: tuple[BootChain, ...] = ()  # none where a file system is damaged
@@ -82,11 +82,17 @@ def check_image(
     tmp = temporary(temporary_directory())
     with plain_name(image) as alias, scratch_directory() as scratch, watched(tmp):
         unpacked = unpack_image(alias, image, Path(scratch))
-        _refuse(unpacked.raw, image, not_raw)
-        found = _check(unpacked.raw, image, Path(scratch), bios=bios, efi=efi, boots=boots)
-        found = replace(found, formats=unpacked.formats)
-        of_target = [] if target is None else _target_faults(target, found, image)
-        found = replace(found, faults=(*unpacked.faults, *found.faults, *of_target))
+        found, of_target = Report(0, (), ()), list[str]()
+        if unpacked.raw is not None:
+            try:
+                _refuse(unpacked.raw, image, not_raw)
+                found = _check(unpacked.raw, image, Path(scratch), bios=bios, efi=efi, boots=boots)
+            except RequestError:
+                if not unpacked.faults:  # a damaged format may hold anything
+                    raise
+            of_target = _target_faults(target, found, unpacked, image) if target else []
+        faults = (*_name_faults(image, unpacked), *unpacked.faults, *found.faults, *of_target)
+        found = replace(found, formats=unpacked.formats, faults=faults)
         if found.faults:  # an incomplete copy looks like a damaged image
             require_some_room(tmp)
     # The tools name the file by its alias; the user knows it by its own name.
@@ -94,9 +100,21 @@ def check_image(
     return replace(found, faults=faults, image=str(image))
 
 
-def _target_faults(name: str, found: Report, file: Path) -> list[str]:
+def _name_faults(image: Path, unpacked: UnpackedImage) -> list[str]:
+    """Whether a file has another format than the one that its name promises.
+
+    Names of raw images promise nothing: many give them to QCOW2, too.
+    """
+    expected = promised(image.name)
+    found = FORMATS[next(iter(unpacked.formats), RAW.name)]
+    if not expected or RAW in expected or found in expected:
+        return []
+    return [f"the name is one for the format {expected[0].name}, and the format is {found.name}"]
+
+
+def _target_faults(name: str, found: Report, unpacked: UnpackedImage, file: Path) -> list[str]:
     """Where an image in a file is not as its target takes it."""
-    made = next(iter(found.formats), RAW.name)
+    made = next(iter(unpacked.formats), RAW.name)
     image = Candidate(
         format=made,
         file=(made, file.stat().st_size),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from assembler.errors import HostError, reason
+from assembler.errors import DamagedError, HostError, reason
 from assembler.formats.registry import recognised
 from assembler.host import programs
 
@@ -14,13 +14,15 @@ _DEEPEST = 3  # formats in one another, such as a compressed QCOW2
 class UnpackedImage:
     """A raw image, and the formats that it was in, the outermost first."""
 
-    raw: Path
+    raw: Path | None  # None where a format is damaged, so that its disk cannot be read
     formats: tuple[str, ...]
     faults: tuple[str, ...]  # of the formats
 
 
 def unpack_image(alias: Path, image: Path, scratch: Path) -> UnpackedImage:
     """Unpack `image`, which `alias` names, into `scratch`; raises HostError.
+
+    A damaged format is a fault, and what it holds is not looked at.
 
     A file that has no other format is taken as raw, whatever it is.
     """
@@ -30,12 +32,14 @@ def unpack_image(alias: Path, image: Path, scratch: Path) -> UnpackedImage:
             if missing := programs.require(*found.programs):
                 raise HostError(*missing)
             target = scratch / f"unpacked-{len(formats)}"
-            found.unpack(raw, target)
-            faults += found.faults(raw)
-            if formats:
+            formats.append(found.name)
+            faults += [f"{found.name}: {words}" for words in found.unpack(raw, target)]
+            if raw != alias:
                 raw.unlink()
             raw = target
-            formats.append(found.name)
+    except DamagedError as error:
+        damage = f"{formats[-1]}: {' '.join(str(error).split())}"
+        return UnpackedImage(None, tuple(formats), (*faults, damage))
     except FileNotFoundError:
         raise HostError(f"{image} went away while it was read") from None
     except OSError as error:

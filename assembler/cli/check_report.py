@@ -17,6 +17,8 @@ _CHECKED = (EXT4.name, FAT.title)  # file systems whose structure is checked
 
 def describe(report: Report) -> list[str]:
     """A report as lines for the user, without the verdict."""
+    if not report.size:
+        return [f"the disk in {report.formats[-1]} cannot be read"]
     count = len(report.parts)
     words = f"{count} {'partition' if count == 1 else 'partitions'}"
     if [part.number for part in report.parts] == [0]:
@@ -58,7 +60,7 @@ def facts(report: Report) -> dict[str, Any]:
     return {
         "path": report.image,
         "formats": [*report.formats],
-        "size": report.size,
+        "size": report.size or None,
         "sound": report.sound,
         "faults": [*report.faults],
         "partitions": [_of_part(part) for part in report.parts],

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from assembler.copying.sparse import write_sparse
-from assembler.formats.format import Disk, Format, unpacking_limit
+from assembler.formats.format import Disk, Format, foreign, unpacking_limit
 from assembler.host import process
 from assembler.host.output import Output
 from assembler.host.progress import Step
@@ -46,10 +46,11 @@ class Compressed(Format):
             )
             tick(0)
 
-    def unpack(self, file: Path, raw: Path) -> None:
+    def unpack(self, file: Path, raw: Path) -> list[str]:
         """Let the compressor write, and leave holes for zeros."""
         argv, limit = [self.argv[0], "-dc"], unpacking_limit(file, UNPACKED)
         with (
+            foreign(),
             file.open("rb") as packed,
             process.reading(
                 argv, what="unpacking the image", limit=limit, stdin=packed.fileno()
@@ -57,3 +58,4 @@ class Compressed(Format):
             raw.open("wb") as image,
         ):
             write_sparse(stream, image)
+        return []

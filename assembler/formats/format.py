@@ -2,12 +2,14 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 from uuid import UUID
 
+from assembler.errors import DamagedError, ProgramError, TooSlowError
 from assembler.host.output import Output
 from assembler.host.progress import Step
 from assembler.tree.linux import MAX_FILE
@@ -72,16 +74,25 @@ class Format(ABC):
                 for place, mark in self.marks
             )
 
-    def faults(self, file: Path) -> list[str]:
-        """What is wrong with the format of a file, as far as a tool knows; raises HostError."""
-        return []
-
     @abstractmethod
-    def unpack(self, file: Path, raw: Path) -> None:
+    def unpack(self, file: Path, raw: Path) -> list[str]:
         """Write the disk in `file`, holes staying holes, to the new file `raw`.
 
-        Raises HostError when a tool fails or `file` is damaged, and OSError.
+        Returns what is wrong with `file` though its disk can be read; each goes on after the name
+        of the format. Raises DamagedError when the disk cannot be read, HostError when a tool
+        fails for another reason, and OSError.
         """
+
+
+@contextmanager
+def foreign() -> Iterator[None]:
+    """A program that fails in the block finds fault with the file that it reads: DamagedError."""
+    try:
+        yield
+    except ProgramError as error:
+        raise DamagedError(error.complaint) from None
+    except TooSlowError as error:
+        raise DamagedError(str(error)) from None
 
 
 def unpacking_limit(file: Path, rate: int) -> float:

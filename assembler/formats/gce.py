@@ -4,14 +4,18 @@ Source: Google, "Manually import boot disks": the file is disk.raw, the tar has 
 and may be sparse, and the size of the disk is a whole number of GiB.
 """
 
+import tarfile
 import zlib
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
+from typing import BinaryIO
 
 from assembler.copying.sparse import write_sparse
+from assembler.errors import DamagedError
 from assembler.formats.bmap import data_of
 from assembler.formats.compressed import UNPACKED, threads
-from assembler.formats.format import Disk, Format, unpacking_limit
+from assembler.formats.format import Disk, Format, foreign, unpacking_limit
 from assembler.host import process
 from assembler.host.output import Output
 from assembler.host.progress import Step
@@ -19,7 +23,8 @@ from assembler.host.scratch import scratch_directory
 from assembler.units import GIB, KIB
 
 MEMBER = "disk.raw"
-_TAR_BLOCK = 512
+_TAR_BLOCK, _MAGIC = 512, slice(257, 265)
+_OLD_GNU = b"ustar  \0"
 _GZIP = 31  # for zlib: a header of gzip, and the largest window
 _START = 64 * KIB  # in which the first block is, however it is compressed
 
@@ -67,17 +72,41 @@ class Gce(Format):
             head = zlib.decompressobj(wbits=_GZIP).decompress(start, _TAR_BLOCK)
         except zlib.error:
             return False
-        return head.startswith(f"{MEMBER}\0".encode()) and head[257:262] == b"ustar"
+        return head.startswith(f"{MEMBER}\0".encode()) and head[_MAGIC].startswith(b"ustar")
 
-    def unpack(self, file: Path, raw: Path) -> None:
-        """Let GNU tar write the member, with its holes."""
-        argv = ["tar", "-x", "-z", "-O", "-f", str(file), MEMBER]
-        limit = unpacking_limit(file, UNPACKED)
+    def unpack(self, file: Path, raw: Path) -> list[str]:
+        """Write the first member; it must be the only one, in GNU's older format."""
+        argv, limit = ["pigz", "-dc"], unpacking_limit(file, UNPACKED)
         with (
-            process.reading(argv, what="unpacking the image", limit=limit) as stream,
+            foreign(),
+            file.open("rb") as packed,
+            process.reading(
+                argv, what="unpacking the image", limit=limit, stdin=packed.fileno()
+            ) as stream,
             raw.open("wb") as image,
         ):
-            write_sparse(stream, image)
+            try:
+                return _extract(stream, image)
+            except (tarfile.TarError, EOFError) as error:
+                for _ in iter(lambda: stream.read(_START), b""):  # the compressor has a say first
+                    pass
+                raise DamagedError(f"the tar in it is damaged: {error}") from None
+
+
+def _extract(stream: BufferedReader, image: BinaryIO) -> list[str]:
+    magic = stream.peek(_TAR_BLOCK)[_MAGIC]
+    faults = [] if magic == _OLD_GNU else ["the tar in it is not in the format oldgnu"]
+    with tarfile.open(fileobj=stream, mode="r|") as archive:
+        disk = archive.next()
+        data = None if disk is None else archive.extractfile(disk)
+        if data is None:
+            raise DamagedError(f"{MEMBER} is not a file in it")
+        write_sparse(data, image)
+        if archive.next() is not None:
+            faults.append(f"the tar in it has more than {MEMBER}")
+    for _ in iter(lambda: stream.read(_START), b""):  # else the compressor would be cut off
+        pass
+    return faults
 
 
 def _bytes_read(pid: int) -> int:

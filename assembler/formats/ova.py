@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 
 from assembler.errors import HostError
 from assembler.formats.format import Disk, Format
-from assembler.formats.qemu_img import convert_back
+from assembler.formats.ova_reader import unpack_ova
 from assembler.formats.vmdk_stream import StreamVmdk
 from assembler.host.output import Output, destination, working_image
 from assembler.host.progress import Step
@@ -130,18 +130,9 @@ class Ova(Format):
         name = head[:100].partition(b"\0")[0]
         return head[257:262] == b"ustar" and name.endswith(b".ovf")
 
-    def unpack(self, file: Path, raw: Path) -> None:
-        """Let qemu-img read the first VMDK where it lies in the file."""
-        try:
-            with tarfile.open(file, "r:") as archive:
-                disks = [one for one in archive if one.isreg() and one.name.endswith(".vmdk")]
-        except tarfile.TarError as error:
-            raise HostError(f"{file} is damaged: {error}") from None
-        if not disks:
-            raise HostError(f"{file} has no VMDK in it")
-        convert_back(
-            file, StreamVmdk.driver, raw, offset=disks[0].offset_data, length=disks[0].size
-        )
+    def unpack(self, file: Path, raw: Path) -> list[str]:
+        """Let qemu-img read the disk where it lies in the file; the three members must agree."""
+        return unpack_ova(file, raw)
 
 
 def envelope(disk: Disk, file_size: int) -> bytes:

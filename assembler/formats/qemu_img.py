@@ -6,16 +6,16 @@ import re
 import tempfile
 from abc import abstractmethod
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
-from assembler.errors import HostError
-from assembler.formats.format import Disk, Format, unpacking_limit
+from assembler.errors import DamagedError
+from assembler.formats.format import Disk, Format, foreign, unpacking_limit
 from assembler.host import process
 from assembler.host.output import Output
 from assembler.host.progress import Step
 from assembler.host.scratch import scratch_directory
 from assembler.host.temporary import temporary_directory
-from assembler.units import MIB
+from assembler.units import MIB, format_size
 
 _COROUTINES = 16  # requests that run at once
 _PERCENT = re.compile(rb"\(([0-9]+\.[0-9]+)/100%\)")
@@ -23,7 +23,9 @@ _READING = "reading the image"
 _RATE = MIB  # bytes a second of a file that is read
 # What qemu-img tells of a disk whose data is in another file.
 _ELSEWHERE = ("backing-filename", "data-file")
-_UNSOUND, _NO_CHECK = (2, 3), 63  # exit statuses of `qemu-img check`: errors, leaks; not supported
+# Exit statuses of `qemu-img check`: it ended early, errors, leaks only; not supported.
+_UNSOUND, _NO_CHECK = (1, 2, 3), 63
+_NAME = re.compile("^qemu-img: (?:Could not open '.*': )?")  # before what it complains of
 _TAIL = 64  # bytes, in which the last percentage is found
 
 
@@ -33,6 +35,7 @@ class QemuFormat(Format):
     programs = ("qemu-img",)
     options: ClassVar[tuple[str, ...]] = ()  # of `qemu-img convert`
     fixed_name: ClassVar[str] = "image"  # what the format may write down as the file's name
+    file_unit: ClassVar[int] = 1  # of the file's size, in bytes
 
     def write(self, disk: Disk, out: Output, step: Step) -> None:
         """Convert the image, and give the same values to what qemu-img draws at random."""
@@ -44,13 +47,14 @@ class QemuFormat(Format):
         with out.path.open("r+b") as file:
             self.fix(file, disk)
 
-    def unpack(self, file: Path, raw: Path) -> None:
-        """Convert the file back."""
-        convert_back(file, self.driver, raw)
-
-    def faults(self, file: Path) -> list[str]:
-        """What `qemu-img check` finds wrong."""
-        return faults(file, self.driver)
+    def unpack(self, file: Path, raw: Path) -> list[str]:
+        """Convert the file back, and let qemu-img check it."""
+        size = file.stat().st_size
+        if size % self.file_unit:
+            raise DamagedError(
+                f"it is cut: {size} bytes are not a whole number of {format_size(self.file_unit)}"
+            )
+        return convert_back(file, self.driver, raw)
 
     @abstractmethod
     def fix(self, file: BinaryIO, disk: Disk) -> None:
@@ -73,10 +77,13 @@ def convert(disk: Disk, target: Path, driver: str, options: tuple[str, ...], ste
         step.reach(disk.size)
 
 
-def convert_back(file: Path, driver: str, raw: Path, *, offset: int = 0, length: int = 0) -> None:
-    """Write the disk in `file`, or in a range of its bytes, to `raw`; raises HostError.
+def convert_back(
+    file: Path, driver: str, raw: Path, *, offset: int = 0, length: int = 0
+) -> list[str]:
+    """Write the disk in `file`, or in a range of its bytes, to `raw`, and check the format.
 
-    The file may be anybody's: one that names other files is not opened.
+    Returns and raises as `Format.unpack`. The file may be anybody's: one that names other files is
+    not opened.
     """
     whole = {"driver": "file", "filename": str(file)}
     described = {"driver": "raw", "offset": offset, "file": whole}
@@ -84,18 +91,37 @@ def convert_back(file: Path, driver: str, raw: Path, *, offset: int = 0, length:
         described["size"] = length
     source = f"json:{json.dumps({'driver': driver, 'file': described})}"
     limit = unpacking_limit(file, _RATE)
-    info = process.run(["qemu-img", "info", "--output=json", source], what=_READING, limit=limit)
-    if named := [key for key in _ELSEWHERE if f'"{key}":'.encode() in info.stdout]:
-        raise HostError(f"{file} has no disk of its own: it names another file ({named[0]})")
-    process.run(["qemu-img", "convert", "-O", "raw", source, raw], what=_READING, limit=limit)
+    try:
+        info = _ask("info", source, limit)
+        if named := [key for key in _ELSEWHERE if key in info]:
+            raise DamagedError(f"it has no disk of its own: it names another file ({named[0]})")
+        size = length or file.stat().st_size
+        extents = [one for one in _ask("map", source, limit) if one["data"] and "offset" in one]
+        end = max((one["offset"] + one["length"] for one in extents), default=0)
+        if end > size:
+            raise DamagedError(f"it is cut: it has {size} bytes, and its data ends at byte {end}")
+        faults = _check(source, limit)
+        with foreign():
+            argv = ["qemu-img", "convert", "-O", "raw", source, str(raw)]
+            process.run(argv, what=_READING, limit=limit)
+    except DamagedError as error:
+        raise DamagedError(_NAME.sub("", str(error))) from None
+    return faults
 
 
-def faults(file: Path, driver: str) -> list[str]:
-    """What `qemu-img check` finds wrong with a file; nothing where it knows no check."""
-    argv = ["qemu-img", "check", "-q", "-f", driver, str(file)]
-    limit = unpacking_limit(file, _RATE)
-    done = process.run(argv, what=_READING, ok=(0, *_UNSOUND, _NO_CHECK), limit=limit)
+def _ask(what: str, source: str, limit: float) -> Any:
+    """What qemu-img tells of a file, as JSON."""
+    with foreign():
+        argv = ["qemu-img", what, "--output=json", source]
+        return json.loads(process.run(argv, what=_READING, limit=limit).stdout)
+
+
+def _check(source: str, limit: float) -> list[str]:
+    """What `qemu-img check` finds wrong; nothing where it has no check for the format."""
+    argv = ["qemu-img", "check", "-q", source]
+    with foreign():
+        done = process.run(argv, what=_READING, ok=(0, *_UNSOUND, _NO_CHECK), limit=limit)
     if done.returncode not in _UNSOUND:
         return []
-    printed = (done.stdout + done.stderr).decode(errors="replace").strip()
-    return [f"{driver}: qemu-img check: {printed.splitlines()[0] if printed else 'it is damaged'}"]
+    first, _, _ = (done.stdout + done.stderr).decode(errors="replace").strip().partition("\n")
+    return [f"qemu-img check: {_NAME.sub('', first)}"]

@@ -25,6 +25,7 @@ class RawFormat(Format):
         if out.path is None:
             send_file(disk.image, out, step)
 
-    def unpack(self, file: Path, raw: Path) -> None:
+    def unpack(self, file: Path, raw: Path) -> list[str]:
         """Copy the file."""
         copy_sparse(file, raw, 0, file.stat().st_size)
+        return []

@@ -62,9 +62,9 @@ class Vhd(Format):
             grows = opened.read(len(COOKIE)) == COOKIE
         return not grows and super().is_in(file)
 
-    def unpack(self, file: Path, raw: Path) -> None:
+    def unpack(self, file: Path, raw: Path) -> list[str]:
         """Let qemu-img read it."""
-        convert_back(file, self.driver, raw)
+        return convert_back(file, self.driver, raw)
 
 
 def with_names(raw: bytes, disk: Disk) -> bytes:

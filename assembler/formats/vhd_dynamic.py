@@ -10,7 +10,7 @@ from typing import BinaryIO
 from assembler.formats.format import Disk
 from assembler.formats.qemu_img import QemuFormat
 from assembler.formats.vhd import COOKIE, ENDINGS, FOOTER, LARGEST, with_names
-from assembler.units import MIB
+from assembler.units import MIB, SECTOR
 
 
 class DynamicVhd(QemuFormat):
@@ -24,6 +24,7 @@ class DynamicVhd(QemuFormat):
     has_large_sectors = False
     unit = MIB
     largest = LARGEST
+    file_unit = SECTOR
     options = ("-o", "subformat=dynamic,force_size")  # not rounded to cylinders
 
     def fix(self, file: BinaryIO, disk: Disk) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from assembler.formats.format import Disk
 from assembler.formats.qemu_img import QemuFormat
-from assembler.units import KIB, TIB
+from assembler.units import KIB, MIB, TIB
 
 _HEADERS = (64 * KIB, 128 * KIB)  # 2.2
 _HEADER_SIZE = 4 * KIB
@@ -31,6 +31,7 @@ class Vhdx(QemuFormat):
     has_large_sectors = False
     options = ("-o", "subformat=dynamic,block_size=1M")
     largest = 64 * TIB
+    file_unit = MIB  # 2.1
 
     def fix(self, file: BinaryIO, disk: Disk) -> None:
         """Set what was drawn, and the headers' checksums anew; empty the log, which is not used."""

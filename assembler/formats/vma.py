@@ -11,10 +11,11 @@ from itertools import compress
 from pathlib import Path
 from typing import BinaryIO
 
-from assembler.errors import HostError
+from assembler.errors import DamagedError
 from assembler.formats.format import Disk, Format
 from assembler.host.output import Output
 from assembler.host.progress import Step
+from assembler.tree.linux import MAX_FILE
 
 _MAGIC, _VERSION = b"VMA\0", 1
 _EXTENT_MAGIC = b"VMAE"
@@ -53,13 +54,14 @@ class Vma(Format):
                 for _, data in extent:
                     archive.write(data)
 
-    def unpack(self, file: Path, raw: Path) -> None:
+    def unpack(self, file: Path, raw: Path) -> list[str]:
         """Write the first disk of a machine; the check sums must be right."""
         with file.open("rb") as archive, raw.open("wb") as image:
             try:
                 _unpack(archive, image)
-            except (struct.error, ValueError) as error:
-                raise HostError(f"{file} is damaged: {error}") from None
+            except struct.error:
+                raise DamagedError("it is cut") from None
+        return []
 
 
 def settings(disk: Disk) -> str:
@@ -132,28 +134,54 @@ def _extent_header(uuid: bytes, masks: list[int], end: int) -> bytes:
 
 
 def _unpack(archive: BinaryIO, image: BinaryIO) -> None:
-    """Write the first disk; raises ValueError and struct.error for a damaged archive."""
+    """Write the first disk; raises DamagedError, and struct.error for what is cut."""
     start = _HEADER.size
     head = archive.read(start + _DEVICE.size * _DEVICES)
-    length = _HEADER.unpack_from(head)[7]
+    fields = _HEADER.unpack_from(head)
+    uuid, length = fields[2], fields[7]
     archive.seek(0)
     _verify(archive.read(min(length, _LARGEST_HEADER)), slice(32, 48))
     devices = (_DEVICE.unpack_from(head, start + _DEVICE.size * one) for one in range(_DEVICES))
-    disk, size = next((number, one[2]) for number, one in enumerate(devices) if number and one[0])
+    disks = [(number, one[2]) for number, one in enumerate(devices) if number and one[0]]
+    if not disks or disks[0][1] > MAX_FILE:
+        raise DamagedError("it has no disk" if not disks else "its disk is too large for a file")
+    disk, size = disks[0]
     image.truncate(size)
+    clusters = 0
     while extent := archive.read(_EXTENT.size):
-        _verify(extent, slice(24, 40))
-        for info in _EXTENT.unpack(extent)[5:]:
-            mask, owner, cluster = info >> 48, info >> 32 & 0xFF, info & 0xFFFFFFFF
-            for block in range(mask.bit_length()):
-                if not mask >> block & 1:
-                    continue
-                data, place = archive.read(BLOCK), cluster * CLUSTER + block * BLOCK
-                if place + len(data) > size or len(data) < BLOCK:
-                    raise ValueError("data is missing, or beyond the end of the disk")
-                if owner == disk:
-                    image.seek(place)
-                    image.write(data)
+        clusters += _unpack_extent(archive, extent, uuid, (disk, size), image)
+    if clusters != -(-size // CLUSTER):
+        raise DamagedError(f"it has {clusters} clusters of the disk, not {-(-size // CLUSTER)}")
+
+
+def _unpack_extent(
+    archive: BinaryIO, extent: bytes, uuid: bytes, disk: tuple[int, int], image: BinaryIO
+) -> int:
+    """Write the data of an extent that belongs to `disk`, a number and a size in bytes.
+
+    Returns how many clusters of the disk there were.
+    """
+    magic, _, _, owner_uuid, _, *infos = _EXTENT.unpack(extent)
+    if magic != _EXTENT_MAGIC or owner_uuid != uuid:
+        raise DamagedError("an extent of another archive is in it")
+    _verify(extent, slice(24, 40))
+    number, size = disk
+    clusters = 0
+    for info in infos:
+        mask, owner, cluster = info >> 48, info >> 32 & 0xFF, info & 0xFFFFFFFF
+        clusters += owner == number
+        for block in range(mask.bit_length()):
+            if not mask >> block & 1:
+                continue
+            data, place = archive.read(BLOCK), cluster * CLUSTER + block * BLOCK
+            if len(data) < BLOCK:
+                raise DamagedError("it is cut")
+            if owner == number and place + BLOCK > -(-size // BLOCK) * BLOCK:
+                raise DamagedError("it has data beyond the end of the disk")
+            if owner == number:
+                image.seek(place)
+                image.write(data[: size - place])
+    return clusters
 
 
 def _verify(header: bytes, digest: slice) -> None:
@@ -161,4 +189,4 @@ def _verify(header: bytes, digest: slice) -> None:
     without = bytearray(header)
     without[digest] = bytes(16)
     if hashlib.md5(without, usedforsecurity=False).digest() != header[digest]:
-        raise ValueError("the check sum of a header is wrong")
+        raise DamagedError("the check sum of a header is wrong")

@@ -10,7 +10,7 @@ from typing import BinaryIO, ClassVar
 
 from assembler.formats.format import Disk
 from assembler.formats.qemu_img import QemuFormat
-from assembler.units import KIB
+from assembler.units import KIB, SECTOR
 
 _HEAD = 64 * KIB  # bytes, which hold the descriptor, and zeros after it
 _MARK = b"# Disk DescriptorFile"
@@ -28,6 +28,7 @@ class Vmdk(QemuFormat):
     driver = "vmdk"
     marks = ((0, b"KDMV"),)
     has_large_sectors = False
+    file_unit = SECTOR
     options = ("-o", "subformat=monolithicSparse")
     fixed_name = "disk.vmdk"
     is_stream: ClassVar[bool] = False  # whether it is read from start to end

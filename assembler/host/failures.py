@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from assembler.errors import HostError, ProgramError
+
 _TAIL_LINES = 12  # of what a program printed
 
 _LIMIT = "the limit of processes is reached (ulimit -u, or pids.max of the container): raise it"
@@ -69,29 +71,31 @@ def failure(
     command: str,
     ok: Sequence[int],
     remedy: str,
-) -> list[str]:
-    """Return the message for a failed program: what it did, how it failed, and what it printed.
+) -> HostError | None:
+    """Return the error for a failed program: what it did, how it failed, and what it printed.
 
-    `what` names the job, `command` is the line that shows how the program was started. It is one
-    line if the host is at fault. Empty for an exit status in `ok`, unless the program complains of
-    the host.
+    `what` names the job, `command` is the line that shows how the program was started. It has one
+    line if the host is at fault, and is a ProgramError otherwise. None for an exit status in `ok`,
+    unless the program complains of the host.
     """
     status = done.returncode
     if status == 0:
-        return []
+        return None
     head = f"{what}: {Path(program).name}"
     if fault := _host_fault(done.stderr):
-        return [f"{head} {fault}"]
+        return HostError(f"{head} {fault}")
     how = f"failed with status {status}"
     if status < 0:
         how = f"was killed by signal {_signal(-status)}"
         if -status in _KILLED:
-            return [f"{head} {how}{_KILLED[-status]}"]
+            return HostError(f"{head} {how}{_KILLED[-status]}")
     if status in ok:
-        return []
+        return None
     printed = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()
     lines = [f"{head} {how}", command, *(f"  {one}" for one in printed[-_TAIL_LINES:])]
-    return [*lines, remedy] if remedy else lines
+    lines += [remedy] if remedy else []
+    complaint = done.stderr.decode(errors="replace").strip().partition("\n")[0]
+    return ProgramError(*lines, complaint=complaint or how)
 
 
 def _signal(number: int) -> str:

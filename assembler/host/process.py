@@ -96,8 +96,9 @@ def run(
         ) from None
     except OSError as error:
         raise HostError(f"{what}: {unstartable(program, error)}") from None
-    if lines := failure(program, done, what=what, command=command, ok=ok, remedy=remedy):
-        raise HostError(*lines)
+    fault = failure(program, done, what=what, command=command, ok=ok, remedy=remedy)
+    if fault is not None:
+        raise fault
     return done
 
 
@@ -195,9 +196,18 @@ class _Bounded(RawIOBase):
 
 
 @contextmanager
+def _killed_on_error(running: Running) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        kill_group(running)
+        raise
+
+
+@contextmanager
 def reading(
     argv: Sequence[Arg], *, what: str, limit: float, stdin: int = DEVNULL
-) -> Iterator[IO[bytes]]:
+) -> Iterator[BufferedReader]:
     """Give what a program writes, to be read to its end; raises as `run`.
 
     `stdin` is an open file. A program that runs for `limit` seconds, or writes nothing for a
@@ -210,7 +220,7 @@ def reading(
         assert running.stdout is not None
         bounded = _Bounded(running.stdout, limit)
         try:
-            with running.stdout:
+            with running.stdout, _killed_on_error(running):  # before its output is closed
                 yield BufferedReader(bounded)
             running.wait(bounded.left)
         except subprocess.TimeoutExpired:
@@ -230,8 +240,9 @@ def _raise_if_failed(argv: Sequence[Arg], status: int, errors: IO[bytes], what: 
     errors.seek(0)
     done = Done(argv, status, b"", errors.read())
     program, command = os.fsdecode(argv[0]), f"  command: {command_line(argv)}"
-    if lines := failure(program, done, what=what, command=command, ok=(0,), remedy=""):
-        raise HostError(*lines)
+    fault = failure(program, done, what=what, command=command, ok=(0,), remedy="")
+    if fault is not None:
+        raise fault
 
 
 def kill_group(running: Running) -> None:

@@ -1,0 +1,98 @@
+"""Read an OVA, which anybody may have made. Source: as `ova.py`, clauses 5.1, 7.1 and 7.2."""
+
+import hashlib
+import re
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+from xml.etree import ElementTree
+
+from assembler.errors import DamagedError
+from assembler.formats.qemu_img import convert_back
+from assembler.formats.vmdk_stream import StreamVmdk
+from assembler.units import MIB, SECTOR
+
+_OVF = "{http://schemas.dmtf.org/ovf/envelope/1}"
+_LARGEST = MIB  # bytes of the description and of the manifest
+_DIGEST = re.compile(r"(SHA1|SHA256|SHA512) ?\((.+)\) ?= ?([0-9a-fA-F]+)")
+_UNITS = re.compile(r"byte \* 2\^([0-9]{1,2})")
+
+
+def unpack_ova(file: Path, raw: Path) -> list[str]:
+    """As `Format.unpack`."""
+    if file.stat().st_size % SECTOR:
+        raise DamagedError("it is cut: a tar is a whole number of blocks")
+    try:
+        with tarfile.open(file, "r:") as archive:
+            members = {one.name: one for one in archive.getmembers() if one.isreg()}
+            description = _text(archive, members, ".ovf")
+            faults = [*_wrong_digests(archive, members)]
+    except tarfile.TarError as error:
+        raise DamagedError(f"it is no whole tar: {error}") from None
+    href, size, capacity = _first_disk(description)
+    disk = members.get(href)
+    if disk is None:
+        raise DamagedError(f"it has no {href}, which its description names")
+    if disk.size % SECTOR:
+        raise DamagedError(f"{href} is cut: {disk.size} bytes are not a whole number of sectors")
+    faults += convert_back(file, StreamVmdk.driver, raw, offset=disk.offset_data, length=disk.size)
+    if size not in (None, disk.size):
+        faults.append(f"its description says that {href} has {size} bytes, and it has {disk.size}")
+    if capacity not in (None, raw.stat().st_size):
+        real = raw.stat().st_size
+        faults.append(f"its description has a disk of {capacity} bytes, and it holds one of {real}")
+    return faults
+
+
+def _text(archive: tarfile.TarFile, members: dict[str, tarfile.TarInfo], ending: str) -> bytes:
+    """The content of the first member with such a name."""
+    found = next((one for name, one in members.items() if name.endswith(ending)), None)
+    data = None if found is None or found.size > _LARGEST else archive.extractfile(found)
+    if data is None:
+        raise DamagedError(f"it has no member {ending}, or a very large one")
+    return data.read()
+
+
+def _wrong_digests(archive: tarfile.TarFile, members: dict[str, tarfile.TarInfo]) -> Iterator[str]:
+    """What the manifest, if there is one, has another digest for."""
+    if not any(name.endswith(".mf") for name in members):
+        return
+    for line in _text(archive, members, ".mf").decode(errors="replace").splitlines():
+        found = _DIGEST.fullmatch(line.strip())
+        member = members.get(found[2]) if found else None
+        data = None if member is None else archive.extractfile(member)
+        if found is None or data is None:
+            yield f"its manifest has a line that nothing in it answers: {line!r}"
+        elif _digest(data, found[1]) != found[3].lower():
+            yield f"{found[2]} has another digest than the manifest"
+
+
+def _digest(data: IO[bytes], algorithm: str) -> str:
+    state = hashlib.new(algorithm)
+    for piece in iter(lambda: data.read(MIB), b""):
+        state.update(piece)
+    return state.hexdigest()
+
+
+def _first_disk(description: bytes) -> tuple[str, int | None, int | None]:
+    """The member with the first disk, the bytes of that member, and those of the disk."""
+    try:
+        root = ElementTree.fromstring(description)
+    except ElementTree.ParseError as error:
+        raise DamagedError(f"its description is no XML: {error}") from None
+    files = {one.get(f"{_OVF}id"): one for one in root.iter(f"{_OVF}File")}
+    disk = next(root.iter(f"{_OVF}Disk"), None)
+    file = None if disk is None else files.get(disk.get(f"{_OVF}fileRef"))
+    if disk is None or file is None:
+        raise DamagedError("its description has no disk with a file")
+    units = disk.get(f"{_OVF}capacityAllocationUnits", "byte * 2^0").strip()
+    scale = _UNITS.fullmatch("byte * 2^0" if units == "byte" else units)
+    capacity = _number(disk.get(f"{_OVF}capacity"))
+    if capacity is not None:
+        capacity = None if scale is None else capacity << int(scale[1])
+    return file.get(f"{_OVF}href", ""), _number(file.get(f"{_OVF}size")), capacity
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isascii() and text.isdigit() else None
