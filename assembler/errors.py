@@ -124,18 +124,30 @@ class Findings:
         """Go on after the block, whatever it raised."""
         try:
             yield
-        except RequestError as error:
+        except (RequestError, HostError) as error:
+            self._add(error)
+
+    def with_error(self, error: RequestError | HostError) -> RequestError | HostError:
+        """One error for all that was found, `error` among it."""
+        self._add(error)
+        return self._joined()
+
+    def raise_any(self) -> None:
+        """Raise what was found, if anything."""
+        if self.problems or self._failures:
+            raise self._joined()
+
+    def _add(self, error: RequestError | HostError) -> None:
+        if isinstance(error, RequestError):
             self.problems += error.problems
-        except HostError as error:
+        else:
             self._failures.append(error)
 
-    def tell(self) -> None:
-        """Raise what was found, if anything."""
-        if self.problems:
-            failures = [line for failure in self._failures for line in failure.lines]
-            raise RequestError([*dict.fromkeys(self.problems), *failures])
-        if self._failures:
-            raise self._failures[0]
+    def _joined(self) -> RequestError | HostError:
+        if not self.problems:
+            return self._failures[0]
+        failures = [line for failure in self._failures for line in failure.lines]
+        return RequestError([*dict.fromkeys(self.problems), *failures])
 
 
 def reason(error: OSError) -> str:

@@ -16,7 +16,7 @@ from assembler.boot.places import Places
 from assembler.boot.protocol import BootLoader, BootTarget
 from assembler.boot.volumes import Role, Volume
 from assembler.disk.layout import shape
-from assembler.errors import Findings, Message, RequestError, Setting
+from assembler.errors import Findings, HostError, Message, RequestError, Setting
 from assembler.filesystems.registry import ROOT_KINDS
 from assembler.plan.file_systems import boot_places, make_volumes
 from assembler.plan.host_problems import (
@@ -108,35 +108,48 @@ def read_request(spec: Spec, scratch: Path) -> Request:
         with found.gather():
             attempts(spec.accelerator)
     files = ClosureFiles(StoreRoot(spec.root.store), scratch)
-    closure, names, loader, mounts = None, DiskNames(), None, BootMounts()
-    resolution: Resolution | None = None
-    if not root_problems(spec.root):
+    try:
+        closure, resolution = _read_system(spec, files)
+    except (RequestError, HostError) as error:
         with found.gather():
-            closure = read_root(spec.root, files)
-            resolution = resolve(spec, files, read_architecture(files, spec.root.system))
-            spec = resolution.spec
-            resolution.warn()
+            _read_rows(spec, files, None)
+        raise found.with_error(error) from None
+    spec = resolution.spec
     rows: list[Row] = []
     with found.gather():
         rows = _read_rows(spec, files, closure)
-    if closure is not None and resolution is not None:
-        with found.gather():
-            if problems := resolution.problems():
-                found.problems += problems
-            else:
-                target = _boot_target(resolution, closure, files, rows)
-                mounts = target.mounts
-                loader = spec.loader_type.find(target)
-        with found.gather():
-            if spec.file_system in ROOT_KINDS:
-                names = decide_names(resolution, files)
-    found.tell()
-    assert closure is not None
-    assert resolution is not None
-    assert loader is not None
+    names = DiskNames()
+    with found.gather():
+        if spec.file_system in ROOT_KINDS:
+            names = decide_names(resolution, files)
+    try:
+        loader, mounts = _find_loader(resolution, closure, files, rows)
+    except (RequestError, HostError) as error:
+        raise found.with_error(error) from None
+    found.raise_any()
     return _request(
         resolution, closure, files=files, loader=loader, names=names, mounts=mounts, rows=rows
     )
+
+
+def _read_system(spec: Spec, files: ClosureFiles) -> tuple[Closure, Resolution]:
+    """The closure, and what the system in it decides; raises RequestError, or HostError."""
+    if problems := root_problems(spec.root):
+        raise RequestError(problems)
+    closure = read_root(spec.root, files)
+    resolution = resolve(spec, files, read_architecture(files, spec.root.system))
+    resolution.warn()
+    return closure, resolution
+
+
+def _find_loader(
+    resolution: Resolution, closure: Closure, files: ClosureFiles, rows: Sequence[Row]
+) -> tuple[BootLoader, BootMounts]:
+    """The boot loader, and where the system mounts the FATs; raises as `BootLoader.find`."""
+    if problems := resolution.problems():
+        raise RequestError(problems)
+    target = _boot_target(resolution, closure, files, rows)
+    return resolution.spec.loader_type.find(target), target.mounts
 
 
 def _request(

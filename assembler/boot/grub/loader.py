@@ -88,7 +88,7 @@ class GrubLoader(BootLoader):
         grubs = find_grubs(
             target.store, places, found, table=target.table, main=main, without=without
         )
-        found.tell()
+        found.raise_any()
         return cls(
             store=target.store,
             system=target.system,

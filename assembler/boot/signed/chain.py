@@ -154,7 +154,7 @@ def read_efi_programs(paths: Sequence[Path]) -> EfiPrograms:
             findings.problems += _chain_problems(machine, paths_by_role)
         with findings.gather():
             chains.append(_make_chain(machine, programs))
-    findings.tell()
+    findings.raise_any()
     return EfiPrograms(tuple(chains))
 
 

@@ -96,7 +96,7 @@ class SystemdBoot(BootLoader):
                 target.store, target.programs, machine, first=settings.systemd
             )
             programs = systemd_boot_programs(program, machine)
-        found.tell()
+        found.raise_any()
         return cls(
             store=target.store,
             table=target.table,
