@@ -2,10 +2,16 @@
 {
   lib,
   python3Packages,
+  versionCheckHook,
+
+  coreutils,
   dosfstools,
   e2fsprogs,
+  findutils,
+  gnutar,
   grub2,
   grub2_efi,
+  gzip,
   mtools,
   nix,
   pigz,
@@ -13,9 +19,15 @@
   util-linux,
   xz,
   zstd,
+
+  # whether it can start libguestfs's appliance: for btrfs, XFS and F2FS, and for boot loaders that
+  # the system's own installer installs
+  withGuestfs ? false,
+  libguestfs-appliance,
 }:
 let
   inherit (lib.importTOML ../pyproject.toml) project;
+  librariesOf = package: "${lib.getLib package}/lib";
 in
 python3Packages.buildPythonApplication {
   pname = project.name;
@@ -33,26 +45,47 @@ python3Packages.buildPythonApplication {
       builtins.match "LICENSE|README\\.md|pyproject\\.toml|setup\\.py|assemble_start\\.py|assembler(/.*)?" name != null
       && builtins.match ".*__pycache__.*" name == null;
   };
-  # Man pages and completions are part of the wheel, and so come to share/ of the output.
+
+  # The libraries that are opened at run time.
+  postPatch = ''
+    substituteInPlace assembler/host/shared_objects.py \
+      --replace-fail libcom_err.so ${librariesOf e2fsprogs}/libcom_err.so \
+      --replace-fail libext2fs.so ${librariesOf e2fsprogs}/libext2fs.so \
+      --replace-fail libfdisk.so ${librariesOf util-linux}/libfdisk.so \
+      --replace-fail libzstd.so ${librariesOf zstd}/libzstd.so
+  '';
+
+  # Man pages and completions are part of the wheel, and so come to share/ of the output. They are
+  # made from the commands' parsers, which import cffi.
   build-system = with python3Packages; [
     argparse-manpage
+    cffi
     setuptools
     shtab
   ];
-  dependencies = with python3Packages; [
-    cffi
-    pyparted
-    tqdm
-  ];
+  dependencies =
+    with python3Packages;
+    [
+      cffi
+      pyparted
+      tqdm
+    ]
+    ++ lib.optionals withGuestfs [ guestfs ];
+
+  # Every program that is run: nothing need be on the PATH of the caller.
   makeWrapperArgs = [
     "--prefix"
     "PATH"
     ":"
     (lib.makeBinPath [
+      coreutils
       dosfstools
       e2fsprogs
+      findutils
+      gnutar
       grub2
       grub2_efi
+      gzip
       mtools
       nix
       pigz
@@ -61,18 +94,24 @@ python3Packages.buildPythonApplication {
       xz
       zstd
     ])
-    "--prefix"
-    "LD_LIBRARY_PATH"
-    ":"
-    (lib.makeLibraryPath [
-      e2fsprogs
-      util-linux
-    ]) # libext2fs and libfdisk, which are opened at run time
+  ]
+  ++ lib.optionals withGuestfs [
+    "--set-default"
+    "LIBGUESTFS_PATH"
+    libguestfs-appliance
   ];
+
+  # The tests need Debian and a store of their own: scripts/run-tests.
+  nativeCheckInputs = [ versionCheckHook ];
+  pythonImportsCheck = [ "assembler" ];
+
   meta = {
     inherit (project) description;
     license = lib.licenses.mit;
     mainProgram = "assemble";
-    platforms = lib.platforms.linux;
+    platforms = [
+      "x86_64-linux"
+      "aarch64-linux"
+    ];
   };
 }

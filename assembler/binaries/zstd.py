@@ -6,7 +6,8 @@ Source: zstd.h of Zstandard 1.4 and later, "Streaming decompression".
 from functools import cache
 from typing import Any
 
-from cffi import FFI
+from assembler.errors import HostError
+from assembler.host.shared_objects import LIBZSTD, load_library
 
 _DECLARATIONS = """
 typedef struct { const void *src; size_t size; size_t pos; } ZSTD_inBuffer;
@@ -17,7 +18,6 @@ size_t ZSTD_decompressStream(void *, ZSTD_outBuffer *, ZSTD_inBuffer *);
 unsigned ZSTD_isError(size_t);
 const char *ZSTD_getErrorName(size_t);
 """
-_SONAME = "libzstd.so.1"
 
 
 class ZstdError(ValueError):
@@ -65,9 +65,7 @@ def is_available() -> bool:
 
 @cache
 def _library() -> Any:
-    ffi = FFI()
-    ffi.cdef(_DECLARATIONS)
     try:
-        return ffi, ffi.dlopen(_SONAME)
-    except OSError:
+        return load_library(LIBZSTD, _DECLARATIONS)
+    except HostError:
         return None

@@ -14,7 +14,7 @@ from typing import Any
 from assembler.disk.layout import Layout, Partition
 from assembler.errors import HostError
 from assembler.host.scratch import scratch_directory
-from assembler.host.shared_objects import load_library
+from assembler.host.shared_objects import LIBFDISK, load_library
 
 _DECLARATIONS = """
 struct fdisk_context *fdisk_new_context(void);
@@ -30,7 +30,6 @@ int fdisk_apply_script(struct fdisk_context *, struct fdisk_script *);
 int fdisk_toggle_partition_flag(struct fdisk_context *, size_t, unsigned long);
 int fdisk_write_disklabel(struct fdisk_context *);
 """
-_SONAME = "libfdisk.so.1"
 _ACTIVE = 1  # DOS_FLAG_ACTIVE
 # Partition types in an MBR; that of the FAT is the one that parted sets, as nixpkgs does.
 _LINUX, _FAT32 = "83", "c"
@@ -87,7 +86,7 @@ def problems() -> list[str]:
 
 
 def _load() -> Any:
-    _, library = load_library(_DECLARATIONS, _SONAME, debian="libfdisk1", nixpkgs="util-linux")
+    _, library = load_library(LIBFDISK, _DECLARATIONS)
     return library
 
 

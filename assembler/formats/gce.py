@@ -35,7 +35,7 @@ class Gce(Format):
     name = "gce"
     title = "Google's disk.raw in a tar, compressed with gzip"
     endings = ("tar.gz", "tgz")
-    programs = ("tar", "pigz")
+    programs = ("tar", "pigz", "gzip")  # tar starts gzip to read
     unit = GIB
     has_large_sectors = False
     streams = True

@@ -9,7 +9,6 @@ _ADMIN_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 # The Debian package of a program, and its name in nixpkgs.
 PACKAGES = {
     "chmod": ("coreutils", "coreutils"),
-    "cp": ("coreutils", "coreutils"),
     "e2fsck": ("e2fsprogs", "e2fsprogs"),
     "fdisk": ("fdisk", "util-linux"),
     "find": ("findutils", "findutils"),
@@ -17,6 +16,7 @@ PACKAGES = {
     "grub-fstest": ("grub-common", "grub2"),
     "grub-mkimage": ("grub-common", "grub2"),
     "grub-script-check": ("grub-common", "grub2"),
+    "gzip": ("gzip", "gzip"),
     "mcopy": ("mtools", "mtools"),
     "mke2fs": ("e2fsprogs", "e2fsprogs"),
     "mkfs.fat": ("dosfstools", "dosfstools"),
@@ -28,7 +28,6 @@ PACKAGES = {
     "rm": ("coreutils", "coreutils"),
     "sfdisk": ("fdisk", "util-linux"),
     "tar": ("tar", "gnutar"),
-    "xargs": ("findutils", "findutils"),
     "xz": ("xz-utils", "xz"),
     "zstd": ("zstd", "zstd"),
 }

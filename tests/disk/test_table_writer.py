@@ -4,6 +4,7 @@ Without these tests, the firmware or the kernel can see other partitions than we
 """
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from assembler.disk.table_writer import problems, write_table
 from assembler.disk.tables import LayoutRules, Table
 from assembler.errors import HostError
 from assembler.host.process import search_path
+from assembler.host.shared_objects import LIBFDISK
 from assembler.units import MIB
 from tests.support.places import AsRoot
 
@@ -279,7 +281,8 @@ def test_a_file_that_cannot_be_written_is_the_hosts_fault(tmp_path: Path) -> Non
 
 def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert problems() == []
-    monkeypatch.setattr("assembler.disk.table_writer._SONAME", "libfdisk.so.99")
+    absent = replace(LIBFDISK, name="libfdisk.so.99")
+    monkeypatch.setattr("assembler.disk.table_writer.LIBFDISK", absent)
     [line] = problems()
     assert line.startswith("the library libfdisk.so.99 cannot be loaded (")
     assert "it is in the package libfdisk1 (Debian) or util-linux" in line

@@ -9,7 +9,7 @@ import pytest
 from assembler.disk import table_writer
 from assembler.errors import HostError
 from assembler.filesystems.ext4 import libext2fs
-from assembler.host.shared_objects import load_library
+from assembler.host.shared_objects import SharedLibrary, load_library
 
 
 def test_what_is_installed_is_loaded() -> None:
@@ -19,7 +19,7 @@ def test_what_is_installed_is_loaded() -> None:
 
 def test_a_library_that_is_absent_is_told_with_its_packages() -> None:
     with pytest.raises(HostError) as caught:
-        load_library("", "libabsent.so.7", debian="libabsent7", nixpkgs="absent")
+        load_library(SharedLibrary("libabsent.so.7", "libabsent7", "absent"), "")
     assert str(caught.value) == (
         "the library libabsent.so.7 cannot be loaded (cannot open shared object file: No such file "
         "or directory): it is in the package libabsent7 (Debian) or absent (nixpkgs), where "

@@ -8,7 +8,7 @@ Only two structures are declared: `struct ext2_inode_large`, an on-disk format, 
 from typing import Any
 
 from assembler.errors import HostError
-from assembler.host.shared_objects import load_library
+from assembler.host.shared_objects import LIBCOM_ERR, LIBEXT2FS, load_library
 
 _DECLARATIONS = """
 typedef struct struct_ext2_filsys *ext2_filsys;
@@ -72,12 +72,8 @@ def load() -> tuple[Any, Any, Any]:
 
     Raises HostError where they are not installed.
     """
-    ffi, library = load_library(
-        _DECLARATIONS, "libext2fs.so.2", debian="libext2fs2", nixpkgs="e2fsprogs"
-    )
-    _, errors = load_library(
-        _ERROR_DECLARATIONS, "libcom_err.so.2", debian="libcom-err2", nixpkgs="e2fsprogs"
-    )
+    ffi, library = load_library(LIBEXT2FS, _DECLARATIONS)
+    _, errors = load_library(LIBCOM_ERR, _ERROR_DECLARATIONS)
     library.initialize_ext2_error_table()  # else its errors are numbers
     return ffi, library, errors
 
