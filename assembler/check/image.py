@@ -23,6 +23,7 @@ from assembler.formats.targets import TARGETS, target_problems
 from assembler.host.room import require_some_room, temporary, watched
 from assembler.host.scratch import plain_name, scratch_directory
 from assembler.host.temporary import temporary_directory
+from assembler.machines import DEFAULT, Machine
 from assembler.units import SECTOR
 
 _NO_SIGNATURE = "boot sector: it has no signature 55 aa, without which there is no partition table"
@@ -39,6 +40,7 @@ class Report:
     image: str = ""  # its name, as the caller has it
     sector_size: int = SECTOR  # bytes
     formats: tuple[str, ...] = ()  # in which the raw image is, the outermost first
+    warnings: tuple[str, ...] = ()  # what its target takes, with something to know about it
 
     @property
     def sound(self) -> bool:
@@ -50,6 +52,23 @@ class Report:
         """What starts the disk: firmware whose chain is whole, or a GRUB from outside."""
         walked = [chain.firmware for chain in self.chains if not chain.fault]
         return {start for start in Start for one in walked if one.startswith(start)}
+
+    @property
+    def platform(self) -> str | None:
+        """The platform of the system that the disk starts, as Nix calls it; None if none starts."""
+        whole = [chain.firmware for chain in self.chains if not chain.fault]
+        named = [machine for one in whole for machine in Machine if machine.facts.words in one]
+        machines = [one for one in named if one.facts.has_systems]
+        if len(named) < len(whole):  # the usual machine is not named
+            machines = [DEFAULT]
+        return machines[0].facts.nix if machines else None
+
+    @property
+    def kernel_params(self) -> list[str] | None:
+        """The kernel's parameters in the entries that start by themselves; None without one."""
+        started = [entry for chain in self.chains for entry in chain.entries if entry.default]
+        kernels = [load for entry in started for load, _ in entry.files if load.is_kernel]
+        return [word for load in kernels for word in load.arguments] if kernels else None
 
 
 def check_image(
@@ -82,7 +101,7 @@ def check_image(
     tmp = temporary(temporary_directory())
     with plain_name(image) as alias, scratch_directory() as scratch, watched(tmp):
         unpacked = unpack_image(alias, image, Path(scratch))
-        found, of_target = Report(0, (), ()), list[str]()
+        found = Report(0, (), ())
         if unpacked.raw is not None:
             try:
                 _refuse(unpacked.raw, image, not_raw)
@@ -90,9 +109,10 @@ def check_image(
             except RequestError:
                 if not unpacked.faults:  # a damaged format may hold anything
                     raise
-            of_target = _target_faults(target, found, unpacked, image) if target else []
-        faults = (*_name_faults(image, unpacked), *unpacked.faults, *found.faults, *of_target)
+        faults = (*_name_faults(image, unpacked), *unpacked.faults, *found.faults)
         found = replace(found, formats=unpacked.formats, faults=faults)
+        if target is not None and unpacked.raw is not None:
+            found = _for_target(target, found, image)
         if found.faults:  # an incomplete copy looks like a damaged image
             require_some_room(tmp)
     # The tools name the file by its alias; the user knows it by its own name.
@@ -112,18 +132,22 @@ def _name_faults(image: Path, unpacked: UnpackedImage) -> list[str]:
     return [f"the name is one for the format {expected[0].name}, and the format is {found.name}"]
 
 
-def _target_faults(name: str, found: Report, unpacked: UnpackedImage, file: Path) -> list[str]:
-    """Where an image in a file is not as its target takes it."""
-    made = next(iter(unpacked.formats), RAW.name)
+def _for_target(name: str, found: Report, file: Path) -> Report:
+    """What was found, and where it is not as a target takes it."""
+    made = next(iter(found.formats), RAW.name)
     image = Candidate(
         format=made,
         file=(made, file.stat().st_size),
         size=found.size,
         sector_size=found.sector_size,
+        platform=found.platform,
         starts=found.starts or None,
+        kernel_params=found.kernel_params,
     )
-    found_out = findings(TARGETS[name], image)
-    return [f"{name} {one.words}" for one in found_out if one.weight is not Weight.HINT]
+    hints, asked = list[str](), list[str]()
+    for one in findings(TARGETS[name], image):
+        (hints if one.weight is Weight.HINT else asked).append(f"{name} {one.words}")
+    return replace(found, faults=(*found.faults, *asked), warnings=tuple(hints))
 
 
 def _refuse(file: Path, image: Path, look: Callable[[Path], str]) -> None:

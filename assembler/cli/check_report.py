@@ -35,6 +35,7 @@ def describe(report: Report) -> list[str]:
         lines.append(f"{part.number}  {place}  {what}{free}")
     for chain in report.chains:
         lines += chain_lines(chain)
+    lines += [f"warning: {words}" for words in report.warnings]
     return [printable(line) for line in lines]
 
 
@@ -63,6 +64,7 @@ def facts(report: Report) -> dict[str, Any]:
         "size": report.size or None,
         "sound": report.sound,
         "faults": [*report.faults],
+        "warnings": [*report.warnings],
         "partitions": [_of_part(part) for part in report.parts],
         "chains": [_of_chain(chain) for chain in report.chains if chain.firmware],
     }
@@ -71,7 +73,7 @@ def facts(report: Report) -> dict[str, Any]:
 def facts_of_no_image(path: str, faults: Sequence[str]) -> dict[str, Any]:
     """The same for a file that could not be checked."""
     none = {"path": path, "formats": [], "size": None, "sound": None, "faults": [*faults]}
-    return {**none, "partitions": [], "chains": []}
+    return {**none, "warnings": [], "partitions": [], "chains": []}
 
 
 def _of_part(part: Part) -> dict[str, Any]:

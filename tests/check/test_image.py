@@ -315,3 +315,18 @@ def test_the_command_takes_several_files(image: Path, tmp_path: Path) -> None:
     done = run("-q", image)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert run(image, tmp_path / "absent").returncode == 2
+
+
+def test_all_rules_of_a_target_are_applied(good: Path) -> None:
+    """Format, size, firmware, machine and console come from what was read back."""
+    azure = check_image(good, target="azure")
+    assert azure.faults == ("azure takes vhd, not raw",)
+    [size] = check_image(good, target="google-compute").faults[1:]
+    assert size.startswith("google-compute takes disks of a whole number of 1.0 GiB, not ")
+    linode = check_image(good, target="linode")
+    [hint] = linode.warnings
+    assert hint.startswith("linode starts a disk for BIOS only if ")
+    assert f"warning: {hint}" in describe(linode)
+    assert azure.platform == "x86_64-linux"
+    assert azure.kernel_params is not None
+    assert "console=ttyS0,115200" in azure.kernel_params
