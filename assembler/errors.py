@@ -17,7 +17,7 @@ text before a message with `Message(f"generation {number}: ", problem)`, not wit
 
 import errno
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -55,10 +55,12 @@ class Message(str):
 
 def word_problems(field: str, value: object, words: Collection[object]) -> list[str]:
     """One line for a value of `field` that is none of `words`, of which None is not shown."""
-    if value in words:
-        return []
-    known = ", ".join(str(word) for word in words if word is not None)
-    return [Message(Setting(field, repr(value)), f" is none of {known}")]
+    return [] if value in words else [Message(Setting(field, repr(value)), none_of(words))]
+
+
+def none_of(words: Iterable[object]) -> str:
+    """The end of a line that begins with a wrong word, with the right ones but for None."""
+    return f" is none of {', '.join(str(word) for word in words if word is not None)}"
 
 
 class AssembleError(Exception):

@@ -14,15 +14,15 @@ from assembler.boot.no_loader import NoLoader
 from assembler.boot.protocol import BootLoader
 from assembler.disk.layout import PartitionGuid, gpt_problems
 from assembler.disk.tables import FOR_EFI, FOR_EFI_ALONE, LayoutRules, Table
-from assembler.errors import Findings, Message, RequestError, Setting, word_problems
+from assembler.errors import Message, RequestError, Setting, word_problems
 from assembler.filesystems.fat.fat import boot_size_problems
 from assembler.filesystems.kind import RootKind
 from assembler.filesystems.protocol import WRITERS, Subvolume
-from assembler.filesystems.registry import DEFAULT, ROOT_KINDS, root_kind, use_problems
+from assembler.filesystems.registry import DEFAULT, ROOT_KINDS, root_kind_problems, use_problems
 from assembler.filesystems.subvolumes import subvolume_problems
 from assembler.formats.format import Format
-from assembler.formats.registry import output_format, sidecar_problems
-from assembler.formats.targets import TARGETS, target_problems
+from assembler.formats.registry import FORMATS, output_format, sidecar_problems
+from assembler.formats.targets import TARGETS
 from assembler.root.skeleton import ProfileGeneration, generation_problems, generation_setting
 from assembler.root.store_only import store_only_problems
 from assembler.store.sources import STANDARD_INPUT
@@ -120,6 +120,9 @@ class Spec:
         """
         object.__setattr__(self, "out", Path(self.out))
         lines = [
+            *word_problems("target", self.target, [*TARGETS, None]),
+            *word_problems("format", self.format, [*FORMATS, None]),
+            *root_kind_problems(self.file_system),
             *word_problems("partition_table", self.partition_table, [*Table, None]),
             *word_problems("sector_size", self.sector_size, SECTOR_SIZES),
             *word_problems("layout", self.layout, [*LayoutRules]),
@@ -127,8 +130,6 @@ class Spec:
             *word_problems("boot_loader", self.boot_loader, [*LOADERS, None]),
             *word_problems("accelerator", self.accelerator, [*Accelerator]),
         ]
-        if self.additional_space < 0:
-            lines.append(Message(Setting("additional_space"), " is less than 0"))
         if lines:
             raise RequestError(lines)
         object.__setattr__(self, "accelerator", Accelerator(self.accelerator))
@@ -140,8 +141,9 @@ class Spec:
 
     def with_target(self) -> "Spec":
         """Return the request with what its target gives for what was left open."""
-        if self.target is None or (target := TARGETS.get(self.target)) is None:
+        if self.target is None:
             return self
+        target = TARGETS[self.target]
         by_table = target.table is not None and self.partition_table is None
         return replace(
             self,
@@ -191,23 +193,21 @@ class Spec:
 
     @property
     def kind(self) -> RootKind:
-        """The kind of the root file system; raises RequestError for one that cannot be made."""
-        return root_kind(self.file_system)
+        """The kind of the root file system."""
+        return ROOT_KINDS[self.file_system]
 
     @property
     def has_label_that_fits(self) -> bool:
         """Whether the label, if one is given, is one that the root file system can have."""
         if self.label is None:
             return True
-        fits = self.file_system not in ROOT_KINDS or not self.kind.label_fault(self.label)
+        fits = not self.kind.label_fault(self.label)
         return fits and self.label != "" and self.label.isprintable()
 
     @property
     def writes_in_appliance(self) -> bool:
         """Whether the guestfs writer makes the root file system."""
-        kind = ROOT_KINDS.get(self.file_system)
-        is_direct = kind is not None and kind.direct is not None
-        return self.writer == "guestfs" or (self.writer == "auto" and not is_direct)
+        return self.writer == "guestfs" or (self.writer == "auto" and self.kind.direct is None)
 
     @property
     def needs_appliance(self) -> bool:
@@ -217,6 +217,8 @@ class Spec:
     def problems(self) -> list[str]:
         """Return one line for each value that cannot be right on any host, the root's included."""
         lines = self.root.problems() + self._file_system_problems() + self.boot_problems()
+        if self.additional_space < 0:
+            lines.append(Message(Setting("additional_space"), " is less than 0"))
         lines += boot_size_problems(self.boot_size, self.layout)
         if self.size is not None and (self.size % MIB or self.size < MIB):
             lines.append(Message(Setting("size", self.size), " is not a whole number of MiB"))
@@ -228,7 +230,6 @@ class Spec:
             exact = Setting("size", f"{format_size(self.size)} ({self.size} bytes)")
             lines.append(Message(exact, whole, by, " takes"))
         asked = [name for name, one in (("bmap", self.bmap), ("checksum", self.checksum)) if one]
-        lines += target_problems(self.target)
         lines += sidecar_problems(asked, self.output_format, self.out)
         if self.sector_size != SECTOR and not self.output_format.has_large_sectors:
             sectors, made = Setting("sector_size", self.sector_size), self.output_format.name
@@ -251,10 +252,7 @@ class Spec:
         return lines
 
     def _file_system_problems(self) -> list[str]:
-        found = Findings()
-        lines = found.problems
-        with found.gather():
-            lines += self._kind_problems(self.kind)
+        lines = self._kind_problems(self.kind)
         lines += gpt_problems(self.table, self.disk_guid, self.partition_guids)
         if self.store_only:
             lines += store_only_problems(self.root, self.contents, self.subvolumes, self.loader)

@@ -50,8 +50,8 @@ def test_problems_name_fields_and_nothing_is_printed(
         ("accelerator", "kvm2", "accelerator 'kvm2' is none of auto, kvm, tcg"),
         ("additional_space", -5, "additional_space is less than 0"),
         ("file_system", "zfs", "file_system "),
-        ("format", "iso", "format iso "),
-        ("target", "moon", "target moon "),
+        ("format", "iso", "format 'iso' "),
+        ("target", "moon", "target 'moon' "),
     ],
 )
 def test_a_value_that_no_field_takes_is_refused(

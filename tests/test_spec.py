@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assembler.disk.tables import Table
+from assembler.errors import RequestError
 from assembler.spec import RootSpec, Spec
 from tests.support.systems import store_path
 
@@ -164,9 +165,16 @@ def test_a_file_system_and_a_writer_that_do_not_go_together() -> None:
     ]
 
 
-def test_a_file_system_that_nobody_makes() -> None:
-    assert disk(file_system="ntfs").problems() == [
-        "file_system ntfs cannot be made: there are ext4, and with writer guestfs btrfs, xfs, f2fs"
+def test_words_that_there_are_not() -> None:
+    """All at once, before anything else is looked at."""
+    with pytest.raises(RequestError) as caught:
+        disk(target="nowhere", format="qed", file_system="ntfs", writer="me", size=-1)
+    target, format, *others = caught.value.problems
+    assert target.startswith("target 'nowhere' is none of amazon, azure, ")
+    assert format.startswith("format 'qed' is none of raw, qcow2, ")
+    assert others == [
+        "file_system ntfs cannot be made: there are ext4, and with writer guestfs btrfs, xfs, f2fs",
+        "writer 'me' is none of auto, direct, guestfs",
     ]
 
 

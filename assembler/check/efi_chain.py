@@ -6,7 +6,9 @@ Names: UEFI specification, 3.5.1.1. shim starts the file beside itself that its 
 (shim, README.md).
 """
 
+from collections.abc import Iterable
 from contextlib import suppress
+from enum import Enum
 
 from assembler.binaries.core_image import CoreImageError, read_efi_core
 from assembler.binaries.pe import PeError
@@ -35,47 +37,68 @@ def system_partition(disk: BootDisk) -> Part | None:
     return next((part for part in disk.partitions if part.type_guid in _ESP_TYPES), None)
 
 
-def walk_efi(disk: BootDisk, esp: Part, *, needed: bool, required: bool) -> list[BootChain]:
+class EfiNeed(Enum):
+    """How a disk must boot by UEFI."""
+
+    NO = "it need not: something else boots it, or nothing"
+    BY_ENTRY = "nothing else boots it, and the firmware may have a boot entry"
+    BY_ITSELF = "any firmware must start it, and finds nothing but the programs in /EFI/BOOT"
+
+
+def walk_efi(disk: BootDisk, esp: Part, need: EfiNeed) -> list[BootChain]:
     """Walk along the boot chains for UEFI, one for each machine that there is a program for.
 
-    `required`: the disk must have a program that any firmware starts, one in /EFI/BOOT.
-    `needed`: nothing else boots the disk, so that one of its programs must. Programs in other
-    directories count, too: a firmware starts them by a boot entry.
-    An empty /EFI/BOOT is a fault on every disk that has no other program.
+    Programs for boot entries count if there is none in /EFI/BOOT. They may be broken unless the
+    disk needs one of them. An empty /EFI/BOOT is a fault on every disk without other programs.
     """
-    there = {name.upper(): name for name in disk.reader.names(esp.number, _DIRECTORY)}
-    found = [
+    walked = _walk_all(disk, esp, _removable(disk, esp))
+    if not walked and need is not EfiNeed.BY_ITSELF:
+        remark = "it needs a boot entry in the firmware"
+        walked = _walk_all(disk, esp, _installed(disk, esp), remark)
+        broken = [trail for _, trail in walked if trail.fault]
+        is_needed = need is EfiNeed.BY_ENTRY and len(broken) == len(walked)
+        for trail in [] if is_needed else broken:
+            trail.excuse(f"broken: {trail.fault}")
+    if not walked and (need is not EfiNeed.NO or _has_directory(disk, esp)):
+        return [_without_programs(disk, esp)]
+    return [trail.chain for _, trail in walked]
+
+
+def _walk_all(
+    disk: BootDisk, esp: Part, programs: Iterable[tuple[str, Machine]], *remarks: str
+) -> list[tuple[Machine, Trail]]:
+    """The chains that begin with programs; `remarks` are about each."""
+    walked = []
+    for path, machine in programs:
+        trail = Trail("UEFI" if machine is DEFAULT else f"UEFI ({machine.facts.words})")
+        with trail.walked():
+            _walk(trail, disk, esp, path, machine)
+        trail.remarks += remarks
+        walked.append((machine, trail))
+    _judge(walked)
+    return walked
+
+
+def _without_programs(disk: BootDisk, esp: Part) -> BootChain:
+    """The chain of a disk that firmware finds no program on."""
+    trail = Trail("UEFI")
+    with trail.walked():
+        raise BrokenError(
+            f"{esp.where}: it has no {DEFAULT.boot_program}, nor a program for another machine"
+            if disk.reader.file_system(esp.number)
+            else f"{esp.where}: it has no file system that GRUB knows"
+        )
+    return trail.chain
+
+
+def _removable(disk: BootDisk, esp: Part) -> list[tuple[str, Machine]]:
+    """Programs that any firmware starts, by path and machine."""
+    there = {name.upper() for name in disk.reader.names(esp.number, _DIRECTORY)}
+    return [
         (f"/{machine.boot_program}", machine)
         for machine in Machine
         if machine.boot_program.rpartition("/")[2] in there
     ]
-    by_itself = bool(found)
-    if not by_itself and not required:
-        found = _installed(disk, esp)
-    walked = []
-    for path, machine in found:
-        trail = Trail("UEFI" if machine is DEFAULT else f"UEFI ({machine.facts.words})")
-        with trail.walked():
-            _walk(trail, disk, esp, path, machine)
-        if not by_itself:
-            trail.remarks.append("it needs a boot entry in the firmware")
-        walked.append((machine, trail))
-    _judge(walked)
-    trails = [trail for _, trail in walked]
-    if not by_itself and not (needed and all(trail.fault for trail in trails)):
-        for trail in trails:
-            if trail.fault:
-                trail.excuse(f"broken: {trail.fault}")
-    if not trails and (needed or required or _has_directory(disk, esp)):
-        trail = Trail("UEFI")
-        with trail.walked():
-            raise BrokenError(
-                f"{esp.where}: it has no {DEFAULT.boot_program}, nor a program for another machine"
-                if disk.reader.file_system(esp.number)
-                else f"{esp.where}: it has no file system that GRUB knows"
-            )
-        trails.append(trail)
-    return [trail.chain for trail in trails]
 
 
 def _has_directory(disk: BootDisk, esp: Part) -> bool:

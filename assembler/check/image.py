@@ -7,7 +7,7 @@ from pathlib import Path
 
 from assembler.check.bios_chain import has_boot_code, has_core_image, lacks_signature, walk_bios
 from assembler.check.boot_chain import BootChain, BootDisk
-from assembler.check.efi_chain import is_empty, system_partition, walk_efi
+from assembler.check.efi_chain import EfiNeed, is_empty, system_partition, walk_efi
 from assembler.check.grub_chain import walk_bare
 from assembler.check.grub_reader import GrubReader, Span
 from assembler.check.kinds import not_a_file, not_raw, without_table
@@ -16,10 +16,10 @@ from assembler.check.partition_table import DiskTable, read_table
 from assembler.check.parts import check_part, has_file_system
 from assembler.check.unpack import UnpackedImage, unpack_image
 from assembler.disk.tables import PartitionType
-from assembler.errors import HostError, RequestError, TooSlowError, reason
+from assembler.errors import HostError, RequestError, TooSlowError, reason, word_problems
 from assembler.formats.registry import FORMATS, RAW, promised
 from assembler.formats.target import Candidate, Start, Weight, findings
-from assembler.formats.targets import TARGETS, target_problems
+from assembler.formats.targets import TARGETS
 from assembler.host.room import require_some_room, temporary, watched
 from assembler.host.scratch import plain_name, scratch_directory
 from assembler.host.temporary import temporary_directory
@@ -95,7 +95,7 @@ def check_image(
     into. Raises RequestError for what is no raw disk image, saying what it is; HostError when it
     cannot be read, a tool is missing, or TMPDIR has `?` or `@` in it.
     """
-    if problems := target_problems(target):
+    if problems := word_problems("target", target, [*TARGETS, None]):
         raise RequestError(problems)
     _refuse(image, image, not_a_file)
     tmp = temporary(temporary_directory())
@@ -206,8 +206,10 @@ def _walk(
     if bios or has_boot_code(disk) or has_core_image(disk):
         chains.append(walk_bios(disk))
     esp = system_partition(disk)
+    is_last = boots and not chains
+    need = EfiNeed.BY_ITSELF if efi else EfiNeed.BY_ENTRY if is_last else EfiNeed.NO
     if esp is not None and (efi or not is_empty(disk, esp)):
-        chains += walk_efi(disk, esp, needed=efi or (boots and not chains), required=efi)
+        chains += walk_efi(disk, esp, need)
     elif efi:
         chains.append(BootChain("UEFI", (), (), "UEFI: there is no EFI system partition"))
     if not chains and boots:

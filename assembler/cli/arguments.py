@@ -13,7 +13,7 @@ from uuid import UUID
 
 from assembler.disk.layout import PartitionGuid
 from assembler.disk.tables import Table
-from assembler.errors import RequestError
+from assembler.errors import RequestError, none_of
 from assembler.filesystems.protocol import Subvolume
 from assembler.root.skeleton import ProfileGeneration
 from assembler.units import SECTOR_SIZES, parse_size
@@ -166,7 +166,7 @@ class OneOf:
     def __call__(self, text: str) -> Any:
         """Read an argument; argparse prints the error."""
         if text not in self.words:
-            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(self.words)}")
+            raise argparse.ArgumentTypeError(f"{text!r}{none_of(self.words)}")
         return self._make(text)
 
 

@@ -9,7 +9,7 @@ from assembler.check.image import Report
 from assembler.cli.check_report import describe, facts
 from assembler.cli.trial import command_lines, disk_fault, qemu_words
 from assembler.disk.layout import Layout, Partition
-from assembler.filesystems.registry import root_kind
+from assembler.filesystems.registry import ROOT_KINDS
 from assembler.formats.registry import RAW
 from assembler.host.output import STANDARD_OUTPUT, destination
 from assembler.host.progress import Progress
@@ -87,7 +87,7 @@ def plan_lines(facts: Mapping[str, Any]) -> list[str]:
         f"{one['files']} {'file' if one['files'] == 1 else 'files'}"
         for one in facts["bootFileSystems"]
     ]
-    fixed = root_kind(root["fileSystem"]).has_fixed_inodes
+    fixed = ROOT_KINDS[root["fileSystem"]].has_fixed_inodes
     of_all = f" of {root['inodes']:,}" if fixed else ""
     lines.append(
         f"root: {root['fileSystem']} {root['label']} ({root['uuid']}), "

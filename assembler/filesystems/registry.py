@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from assembler.errors import Message, RequestError, Setting
+from assembler.errors import Message, Setting
 from assembler.filesystems.btrfs import BTRFS
 from assembler.filesystems.ext4.kind import EXT4
 from assembler.filesystems.f2fs import F2FS
@@ -39,14 +39,12 @@ def use_problems(kind: RootKind, writer: str, subvolumes: Sequence[Subvolume]) -
     return lines
 
 
-def root_kind(name: str) -> RootKind:
-    """The kind of root file system with a name; raises RequestError where there is none."""
-    if name not in ROOT_KINDS:
-        direct = [one.name for one in ROOT_KINDS.values() if one.direct is not None]
-        others = [one.name for one in ROOT_KINDS.values() if one.direct is None]
-        there = f" cannot be made: there are {', '.join(direct)}, and with "
-        guestfs = Setting("writer", "guestfs")
-        raise RequestError(
-            [Message(Setting("file_system", name), there, guestfs, f" {', '.join(others)}")]
-        )
-    return ROOT_KINDS[name]
+def root_kind_problems(name: str) -> list[str]:
+    """One line if there is no kind of root file system with a name."""
+    if name in ROOT_KINDS:
+        return []
+    direct = [one.name for one in ROOT_KINDS.values() if one.direct is not None]
+    others = [one.name for one in ROOT_KINDS.values() if one.direct is None]
+    there = f" cannot be made: there are {', '.join(direct)}, and with "
+    guestfs = Setting("writer", "guestfs")
+    return [Message(Setting("file_system", name), there, guestfs, f" {', '.join(others)}")]

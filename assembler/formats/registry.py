@@ -76,9 +76,9 @@ def foreign_ending(name: str) -> str:
 
 
 def output_format(name: str | None, out: Path) -> Format:
-    """The format called `name`, or the one that the name of `out` promises."""
+    """The format called `name`, one of FORMATS, or the one that the name of `out` promises."""
     if name is not None:
-        return FORMATS.get(name, RAW)  # `format_problems` tells of others
+        return FORMATS[name]
     return next(iter(promised(out.name)), RAW)
 
 
@@ -88,9 +88,7 @@ def recognised(file: Path) -> Format | None:
 
 
 def format_problems(name: str | None, out: Path) -> list[str]:
-    """One line for each fault of a format that is asked for, and of the name of its file."""
-    if name is not None and name not in FORMATS:
-        return [Message(Setting("format", name), f" is none of {', '.join(FORMATS)}")]
+    """One line if a format that is asked for does not go with the name of its file."""
     made = output_format(name, out)
     if out == STANDARD_OUTPUT:
         if made.streams:

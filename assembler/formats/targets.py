@@ -7,7 +7,6 @@ made. docs/targets.md has the sources of the facts.
 from collections.abc import Mapping
 
 from assembler.disk.tables import Table
-from assembler.errors import Message, Setting
 from assembler.formats.target import MadeImage, Sidecar, Start, Target
 from assembler.machines import Machine
 from assembler.units import GIB, MIB, TIB
@@ -126,10 +125,3 @@ TARGETS: Mapping[str, Target] = {
         formats=(*_QCOW2, "raw"), machines=_SERIAL, starts=_FIRMWARE, has_large_sectors=True
     ),
 }
-
-
-def target_problems(name: str | None) -> list[str]:
-    """One line for a target that there is not."""
-    if name is None or name in TARGETS:
-        return []
-    return [Message(Setting("target", name), f" is none of {', '.join(TARGETS)}")]

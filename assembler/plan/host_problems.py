@@ -72,8 +72,7 @@ def _writer_problems(spec: Spec) -> list[str]:
     if not spec.writes_in_appliance:
         direct = [kind.direct for kind in ROOT_KINDS.values() if kind.direct is not None]
         return [line for writer in direct for line in writer.problems()]
-    kind = ROOT_KINDS.get(spec.file_system)
-    return [] if kind is None else GuestfsWriter(kind).problems()
+    return GuestfsWriter(spec.kind).problems()
 
 
 def _path_problems(spec: RootSpec) -> list[str]:

@@ -17,7 +17,6 @@ from assembler.boot.protocol import BootLoader, BootTarget
 from assembler.boot.volumes import Role, Volume
 from assembler.disk.layout import shape
 from assembler.errors import Findings, HostError, Message, RequestError, Setting
-from assembler.filesystems.registry import ROOT_KINDS
 from assembler.plan.file_systems import boot_places, make_volumes
 from assembler.plan.host_problems import (
     has_export,
@@ -120,8 +119,7 @@ def read_request(spec: Spec, scratch: Path) -> Request:
         rows = _read_rows(spec, files, closure)
     names = DiskNames()
     with found.gather():
-        if spec.file_system in ROOT_KINDS:
-            names = decide_names(resolution, files)
+        names = decide_names(resolution, files)
     try:
         loader, mounts = _find_loader(resolution, closure, files, rows)
     except (RequestError, HostError) as error:
@@ -249,9 +247,9 @@ def _read_rows(spec: Spec, files: ClosureFiles, closure: Closure | None) -> list
 
 def _xattr_problems(spec: Spec, rows: Sequence[Row]) -> list[str]:
     """One line for each reason why files of the root cannot have the xattrs of a row."""
-    if (kind := ROOT_KINDS.get(spec.file_system)) is None:
-        return []
     numbered = {row.number: row for row in rows}  # a pattern makes several rows of one
     return [
-        row.message(why) for row in numbered.values() for why in kind.xattr_problems(row.xattrs)
+        row.message(why)
+        for row in numbered.values()
+        for why in spec.kind.xattr_problems(row.xattrs)
     ]

@@ -61,7 +61,7 @@ def warn_of_file(spec: Spec, size: int) -> None:
 def _problems(spec: Spec, image: Candidate) -> list[str]:
     """One line for what the target never takes; it warns of the rest, where an option won."""
     lines = list[str]()
-    if (target := TARGETS.get(spec.target or "")) is None:  # an unknown one is refused elsewhere
+    if (target := TARGETS.get(spec.target or "")) is None:
         return lines
     for finding in findings(target, image):
         remedy = Message(": ", finding.remedy) if finding.remedy else ""

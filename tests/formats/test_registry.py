@@ -101,8 +101,3 @@ def test_names_of_what_is_not_made_here(tmp_path: Path, name: str, ending: str) 
         f"out {tmp_path / name}: {ending} is no output format: name the file .raw, .img, .qcow2, "
         ".vhd, .vpc, .vhdx, .vmdk, .vdi, .tar.gz, .tgz, .zst, .zstd, .gz, .xz, .ova or .vma"
     )
-
-
-def test_a_format_that_there_is_not() -> None:
-    [line] = format_problems("qed", Path("disk"))
-    assert line.startswith("format qed is none of raw, qcow2, ")

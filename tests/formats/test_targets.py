@@ -91,8 +91,6 @@ def test_googles_disk_has_whole_gib(system: System, tmp_path: Path) -> None:
             {"format": "vdi", "sector_size": 4096},
             "format vdi is for disks with sectors of 512 bytes, not sector_size 4096",
         ),
-        ({"target": "nowhere"}, "target nowhere is none of amazon, azure, "),
-        ({"format": "qed"}, "format qed is none of raw, qcow2, "),
     ],
 )
 def test_what_cannot_be_is_refused(
@@ -216,5 +214,5 @@ def test_a_vhd_whose_footer_is_not_at_the_end(vhd: Path, tmp_path: Path) -> None
 
 
 def test_a_target_that_there_is_not(vhd: Path) -> None:
-    with pytest.raises(RequestError, match="target nowhere is none of amazon, "):
+    with pytest.raises(RequestError, match="target 'nowhere' is none of amazon, "):
         check_image(vhd, target="nowhere")
