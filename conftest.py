@@ -117,7 +117,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell how long boots took, which tests record as the property "boot"."""
+    """Print how long boots took, which tests record as the property "boot"."""
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             if name == "boot":

@@ -1,7 +1,7 @@
 """Errors by whose fault they are, and the messages that they carry.
 
-A message of the library speaks of settings, which are the attributes of `Spec` and `RootSpec`; it
-knows no command-line flags. To name a setting, make a `Message` of parts:
+A message of the library names settings, which are the attributes of `Spec` and `RootSpec`, and no
+flags of the command line. To name a setting, make a `Message` of parts:
 
     grub = Setting("boot_loader", "grub")
     Message(Setting("partition_table", table), " is for BIOS: take ", grub)

@@ -226,7 +226,7 @@ def test_generations_channel_and_configuration_arrive(tmp_path: Path) -> None:
 
 
 def link_facts(image: Path, link: str) -> str:
-    """What debugfs tells of a symlink: its target is in the inode, or in a block of its own."""
+    """What debugfs prints for a symlink: its target is in the inode, or in a block of its own."""
     return debugfs(image, f"stat {link}") + debugfs(image, f"cat {link}")
 
 

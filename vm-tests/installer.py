@@ -1,7 +1,7 @@
-"""What tests ask of the system's own boot loader installer, and of what it leaves.
+"""What tests run of the system's own boot loader installer, and of what it leaves.
 
 The demo's installer behaves as NixOS's: it writes the menu at every change of generation, and
-installs GRUB anew only when something differs from what was installed, or when INSTALL asks for it.
+installs GRUB anew only when something differs from what was installed, or when INSTALL is set.
 """
 
 import shlex
@@ -14,7 +14,7 @@ GRUB_EFI = "installing the GRUB 2 boot loader into {}..."
 
 
 def installed(table: str) -> str:
-    """A command that tells what is installed, as opposed to what is configured.
+    """A command that prints what is installed, as opposed to what is configured.
 
     That is boot sector and core image, which lie before the root or are in the second MiB, and the
     programs on the ESP.
@@ -28,7 +28,7 @@ def installed(table: str) -> str:
 
 
 def announced(printed: str) -> list[str]:
-    """What an installer says that it installs."""
+    """What an installer prints when it installs."""
     return [line for line in printed.splitlines() if line.startswith("installing")]
 
 

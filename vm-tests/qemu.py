@@ -223,7 +223,7 @@ class Machine:
         return printed
 
     def _read(self, deadline: float) -> bool:
-        """Adds to the log what the console says next; False at the deadline or at its end."""
+        """Adds to the log what the console prints next; False at the deadline or at its end."""
         assert self._qemu.stdout is not None
         left = deadline - time.monotonic()
         if left <= 0 or not select.select([self._qemu.stdout], [], [], left)[0]:

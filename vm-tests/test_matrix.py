@@ -238,7 +238,7 @@ def check(machine: Machine, made: Made, firmware: Firmware) -> None:
 def check_installer(machine: Machine, made: Made) -> None:
     """The system's own installer has nothing to install, and writes what is there already."""
     listing = "find /boot /efi -type f ! -name grub.cfg -exec stat -c '%n %s %a %Y' {} + | sort"
-    if made.disk.mounts:  # a FAT tells times in steps of two seconds
+    if made.disk.mounts:  # a FAT has times in steps of two seconds
         listing += "; find /boot/loader /efi/loader -type f -exec sha256sum {} + | sort"
     listing = f"{{ {listing}; }} 2>/dev/null"
     systemd_boot = made.disk.boot_loader == "systemd-boot"

@@ -211,7 +211,7 @@ def test_the_configuration_gives_the_very_same_system(
 
 @pytest.fixture(scope="module")
 def rebuilt(machine: Machine) -> list[str]:
-    """What nix-build says of a changed configuration; the new toplevel comes last."""
+    """What nix-build prints for a changed configuration; the new toplevel comes last."""
     command = f"nix-build --no-out-link /etc/nixos {CHANGES}"
     return machine.run(command, timeout=BUILD_SECONDS).splitlines()
 

@@ -87,7 +87,7 @@ def test_nix_in_the_machine_finds_what_it_was_given(
     assert status == "0", log
     profiles = "/nix/var/nix/profiles"
     channels = f"{profiles}/per-user/root/channels"
-    # Newer releases of Nix tell where the links lead.
+    # Newer releases of Nix print where the links lead.
     assert printed("nixpkgs") in ([f"{channels}/nixos"], [f"{channel}/nixos"])
     assert printed("resolved") == [f"{channel}/nixos"]
     assert printed("available") == ["nixos.tool tool-1.0"]

@@ -111,7 +111,7 @@ class RequestLoop:
         handle.set_cachedir(cache)
         if not os.access(handle.get_hv(), os.X_OK):
             raise OSError(f"QEMU is absent: {handle.get_hv()}")
-        handle.add_drive_scratch(1 << 20)  # libguestfs wants one that it attaches itself
+        handle.add_drive_scratch(1 << 20)  # libguestfs needs one that it attaches itself
         for options in disks:
             # libguestfs hands these on in the opposite order: the device first, then its drive.
             for option, value in zip(("-device", "-drive"), options, strict=True):

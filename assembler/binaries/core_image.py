@@ -30,7 +30,7 @@ _MAX_WORK = 64 << 20  # bytes to decompress in search of the compressed part
 _MAX_OBJECTS = 10_000  # behind the kernel; GRUB has some 300 modules
 _MAX_MARKS = 10_000  # places that look like the list of these
 
-# The header of an .lzma file, as Python wants it; lc=3, lp=0, pb=2 and the dictionary are
+# The header of an .lzma file, as Python takes it; lc=3, lp=0, pb=2 and the dictionary are
 # those of compress_kernel_lzma in util/mkimage.c.
 _LZMA_HEADER = struct.Struct("<BIQ")
 _LZMA_PROPERTIES = (2 * 5 + 0) * 9 + 3

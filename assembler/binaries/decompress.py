@@ -53,7 +53,7 @@ Unpack = Callable[[BinaryIO, int, int], Unpacked]
 def unpacker(magic: bytes) -> Unpack | None:
     """What unpacks data that begins with `magic`, of 8 bytes: from a place on, in a file of a size.
 
-    None where it begins in no way that Linux's kernel knows. It raises PayloadError.
+    None for a beginning that Linux's kernel does not support. It raises PayloadError.
     """
     if magic.startswith(GZIP):
         return _unpack_gzip
@@ -124,7 +124,7 @@ def _unpack_zstd(file: BinaryIO, at: int, size: int) -> Unpacked:
 
 
 def _zstd_end(file: BinaryIO, at: int, size: int) -> Unpacked:
-    """The end of a zstd frame (3.1.1), by the sizes that its blocks tell."""
+    """The end of a zstd frame (3.1.1), by the sizes of its blocks."""
     file.seek(at + 4)
     descriptor = file.read(1)
     if not descriptor:

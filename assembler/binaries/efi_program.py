@@ -24,7 +24,7 @@ class EfiProgram:
 
     path: Path
     machine: Machine
-    is_signed: bool  # whether it carries a signature; firmware alone knows whose it accepts
+    is_signed: bool  # whether it carries a signature; the firmware decides whose it accepts
 
 
 def read_program(path: Path) -> EfiProgram:

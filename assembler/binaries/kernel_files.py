@@ -25,7 +25,7 @@ _IMAGES = {one.facts.image_magic: one.facts.linux for one in Machine if one.fact
 _DEVICETREE = b"\xd0\x0d\xfe\xed"
 _DEVICETREE_HEADER = 40  # bytes
 
-_MAGIC = 8  # bytes that tell an archive
+_MAGIC = 8  # bytes by which an archive is recognised
 _CPIO = (b"070701", b"070702")
 _CPIO_HEADER = 110
 _CPIO_END = b"TRAILER!!!\0"
@@ -125,7 +125,7 @@ def check_whole_kernel(file: BinaryIO) -> None:
 
 
 def _check_compressed(file: BinaryIO, start: int, length: int, *, tail: bool) -> None:
-    """Unpack what a kernel holds; in a bzImage the last four bytes tell how much it is."""
+    """Unpack what a kernel holds; in a bzImage the last four bytes are its size."""
     size, end = file.seek(0, 2), start + length
     if not length or end > size:
         raise PayloadError(f"it is cut short: {size} bytes of {end}")
@@ -144,7 +144,7 @@ def _check_compressed(file: BinaryIO, start: int, length: int, *, tail: bool) ->
 
 
 def _has_checksum(file: BinaryIO, header: bytes) -> bool:
-    """Whether a bzImage tells of itself that it is of a release that has a checksum."""
+    """Whether a bzImage is of a release that has a checksum, by the release in its header."""
     at = int.from_bytes(header[0x20E:0x210], "little")
     if not at:
         return False

@@ -12,7 +12,7 @@ from assembler.units import SECTOR
 
 
 class BrokenError(Exception):
-    """A link of a chain is broken; the message says which one and why."""
+    """A link of a chain is broken; the message has which one and why."""
 
 
 class ForeignError(BrokenError):

@@ -21,7 +21,7 @@ class Program:
 
     data: bytes
     pe: Pe
-    signed: bool  # with a signature; only firmware knows which signers it accepts
+    signed: bool  # with a signature; the firmware decides whose it accepts
 
 
 def check_program(program: bytes, *, loader: bool) -> Program:

@@ -52,9 +52,9 @@ def check_ext4(image: Path, part: Part) -> Part:
     if done.returncode or totals is None:
         return replace(part, fault=f"e2fsck: {complaint.strip() or _silent(done.returncode)}")
     inodes, _all_inodes, blocks, all_blocks = (int(number) for number in totals.groups())
-    # Linux knows no larger blocks than 64 KiB.
+    # Linux supports no larger blocks than 64 KiB.
     block_size = 1024 << min(struct.unpack_from("<I", superblock, _BLOCK_SIZE_AT)[0], 6)
-    # For an ext4 that is cut off, e2fsck only asks whether to go on, and reports no fault.
+    # For an ext4 that is cut off, e2fsck prints a question whether to go on, and no fault.
     if (over := all_blocks * block_size - part.size) > 0:
         return replace(part, fault=f"the ext4 goes {over} bytes beyond its end")
     if complaint:

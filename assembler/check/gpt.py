@@ -49,7 +49,7 @@ class _Header:
 
 
 class _DamagedError(ValueError):
-    """A header cannot be used; the message says why in a few words."""
+    """A header cannot be used; the message is the reason in a few words."""
 
 
 def gpt_faults(image: Path, sector_size: int) -> list[str]:

@@ -92,7 +92,7 @@ def check_image(
     With `target`, one of TARGETS, what that asks of an image must hold, too.
 
     Nothing is written to it; its name may be any. Partitions of other kinds are not looked
-    into. Raises RequestError for what is no raw disk image, saying what it is; HostError when it
+    into. Raises RequestError, with what it is, for what is no raw disk image; HostError when it
     cannot be read, a tool is missing, or TMPDIR has `?` or `@` in it.
     """
     if problems := word_problems("target", target, [*TARGETS, None]):
@@ -151,7 +151,7 @@ def _for_target(name: str, found: Report, file: Path) -> Report:
 
 
 def _refuse(file: Path, image: Path, look: Callable[[Path], str]) -> None:
-    """Raise RequestError if `look` says that a file, called `image`, is no raw image."""
+    """Raise RequestError with the words of `look` for a file, called `image`, that is not raw."""
     try:
         words = look(file)
     except FileNotFoundError:

@@ -31,7 +31,7 @@ def problems() -> list[str]:
 def table_faults(image: Path, kind: str, parts: Sequence[Part]) -> list[str]:
     """One line if libparted reads another table than one of `kind`, gpt or dos, with `parts`.
 
-    Only for sectors of 512 bytes: in a file, libparted knows no others. Raises HostError.
+    Only for sectors of 512 bytes: in a file, libparted supports no others. Raises HostError.
     """
     found = importlib.util.find_spec(_BINDING)
     if found is None or found.origin is None:

@@ -35,7 +35,7 @@ class DiskTable:
 
 
 def read_table(image: Path) -> DiskTable | None:
-    """The table of an image, None if it has none that the tools know."""
+    """The table of an image, None if it has none that the tools read."""
     table, end = _read(image), _end_of_gpt(image)
     missing = table is not None and table.kind == "dos" and _speaks_of_gpt(table)
     if table is not None and missing:

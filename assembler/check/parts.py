@@ -22,7 +22,7 @@ def check_part(image: Path, part: Part, scratch: Path) -> Part:
 
 
 def has_file_system(image: Path) -> bool:
-    """Whether an image without a partition table begins with a file system that we know."""
+    """Whether an image without a partition table begins with a file system of KINDS."""
     return any(_begins(image, 0, kind) for kind in ROOT_KINDS.values())
 
 

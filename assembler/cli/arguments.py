@@ -57,7 +57,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(
         self, command: str, usage: str, description: str, examples: str, *, makes: bool = True
     ) -> None:
-        """`makes` says that the command makes something, with sizes and times to choose."""
+        """`makes`: whether the command makes something, with sizes and times to choose."""
         self.summary = _COMMANDS[command]
         self.notes = {
             "exit status": [*(_MAKES if makes else _CHECKS).splitlines(), _ENDED],

@@ -10,8 +10,8 @@ from assembler.units import KIB, MIB
 
 
 def _make(target: RootFileSystem, device: str) -> list[str]:
-    # GRUB 2.06 does not read large extent counts; releases of mkfs.xfs that do not know them
-    # either do not know the option.
+    # GRUB 2.06 does not read large extent counts; releases of mkfs.xfs that do not make them do
+    # not have the option.
     make = f"mkfs.xfs -q -f -K -L {shlex.quote(target.label)} -m uuid={target.uuid}"
     return [f"{make} -i nrext64=0 {device} 2>/dev/null || {make} {device}"]
 

@@ -22,7 +22,7 @@ _LONG = 4  # bytes: a shorter mark is also found by chance
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """A complete and checked raw image, and what a format may want to know of its machine."""
+    """A complete and checked raw image, and what a format may contain about its machine."""
 
     image: Path  # a name without characters that a tool could misread
     size: int  # bytes

@@ -88,7 +88,7 @@ class Gce(Format):
             try:
                 return _extract(stream, image)
             except (tarfile.TarError, EOFError) as error:
-                for _ in iter(lambda: stream.read(_START), b""):  # the compressor has a say first
+                for _ in iter(lambda: stream.read(_START), b""):  # gzip's fault comes first
                     pass
                 raise DamagedError(f"the tar in it is damaged: {error}") from None
 

@@ -1,4 +1,4 @@
-"""QCOW2 whose clusters are compressed with zlib, which every reader of the format knows."""
+"""QCOW2 whose clusters are compressed with zlib, which every reader of the format supports."""
 
 from assembler.formats.qcow2 import Qcow2
 

@@ -21,11 +21,11 @@ _COROUTINES = 16  # requests that run at once
 _PERCENT = re.compile(rb"\(([0-9]+\.[0-9]+)/100%\)")
 _READING = "reading the image"
 _RATE = MIB  # bytes a second of a file that is read
-# What qemu-img tells of a disk whose data is in another file.
+# What qemu-img prints only for a disk whose data is in another file.
 _ELSEWHERE = ("backing-filename", "data-file")
 # Exit statuses of `qemu-img check`: it ended early, errors, leaks only; not supported.
 _UNSOUND, _NO_CHECK = (1, 2, 3), 63
-_NAME = re.compile("^qemu-img: (?:Could not open '.*': )?")  # before what it complains of
+_NAME = re.compile("^qemu-img: (?:Could not open '.*': )?")  # before the reason
 _TAIL = 64  # bytes, in which the last percentage is found
 
 
@@ -110,7 +110,7 @@ def convert_back(
 
 
 def _ask(what: str, source: str, limit: float) -> Any:
-    """What qemu-img tells of a file, as JSON."""
+    """What qemu-img prints about a file, from JSON."""
     with foreign():
         argv = ["qemu-img", what, "--output=json", source]
         return json.loads(process.run(argv, what=_READING, limit=limit).stdout)

@@ -35,7 +35,7 @@ _DRIVE = "drive-virtio0"
 
 
 class Vma(Format):
-    """One machine with one disk. What Proxmox asks of its settings are those of nixpkgs' image."""
+    """One machine with one disk. The settings that Proxmox needs are those of nixpkgs' image."""
 
     name = "vma"
     title = "Proxmox's VMA"

@@ -76,7 +76,7 @@ def failure(
 
     `what` names the job, `command` is the line that shows how the program was started. It has one
     line if the host is at fault, and is a ProgramError otherwise. None for an exit status in `ok`,
-    unless the program complains of the host.
+    unless what the program printed shows a fault of the host.
     """
     status = done.returncode
     if status == 0:

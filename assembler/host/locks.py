@@ -1,4 +1,4 @@
-"""Locks (flock(2)) by which a run knows what another run still uses, and what a killed one left."""
+"""Locks (flock(2)) that show what another run still uses, and what a killed one left."""
 
 import fcntl
 import os

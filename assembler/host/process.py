@@ -180,7 +180,7 @@ class _Bounded(RawIOBase):
         self._poll.register(self._handle, select.POLLIN)
 
     def readable(self) -> bool:
-        """Say so to BufferedReader."""
+        """True: BufferedReader asks for it."""
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int:

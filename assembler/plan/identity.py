@@ -36,12 +36,12 @@ class Identity:
         system or its subvolumes, the partition table, the rules of its layout, the size of a
         sector, the boot loader, or the seed. Nor does an image of the store alone share them.
 
-        Everything else leaves them as they are: the hashes of store paths, which some sources tell
+        Everything else leaves them as they are: the hashes of store paths, which some sources have
         only when everything is read; contents and configuration, so that a changed file does not
         make another disk of it; names that are asked for; and who writes the image.
 
         A group of facts that is as in an image without options is left out. So images keep their
-        identifiers when a later release knows of one more fact.
+        identifiers when a later release adds one more fact.
         """
         sizes = [spec.size, spec.additional_space, spec.boot_size]
         no_rows: list[object] = []  # contents were here once; without it all UUIDs would change

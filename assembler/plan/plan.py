@@ -51,7 +51,7 @@ def make_plan(request: Request, staged: StagedRoot, boot: BootData) -> Plan:
     """Decide all sizes and places for a complete tree; `boot` is what `complete_tree` returned.
 
     Raises RequestError for what the root file system cannot hold, when the image would be too
-    small, saying by how much, and for a boot loader that its partitions cannot hold.
+    small, with what is missing, and for a boot loader that its partitions cannot hold.
     """
     spec, tree = request.spec, staged.tree
     demand = measure(tree)

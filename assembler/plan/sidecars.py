@@ -1,4 +1,4 @@
-"""Files beside an image: its block map, its check sum, and what upload tools want to know."""
+"""Files beside an image: its block map, its check sum, and what upload tools need."""
 
 import hashlib
 import json

@@ -52,7 +52,7 @@ def size_problems(
 def warn_of_file(spec: Spec, size: int) -> None:
     """Warn if a finished file is larger, in bytes, than its target takes.
 
-    How well data can be compressed nobody knows before.
+    How well data can be compressed is seen only then.
     """
     for problem in _problems(spec, Candidate(file=(spec.output_format.name, size))):
         log.warning("%s", problem)

@@ -76,8 +76,8 @@ def _find_other(root: Path) -> Path | None:
 def unfinished(root: Path) -> Iterator[bool]:
     """Mark `root` as unfinished until the block has ended well; yields whether it was so before.
 
-    The mark is made first and removed last, so that after a run was killed, the next one knows
-    that it may go on. A new mark is removed, too, if the block fails before anything else was made.
+    The mark is made first and removed last, so that after a run was killed, the next one may
+    go on. A new mark is removed, too, if the block fails before anything else was made.
     Raises HostError.
     """
     mark = root / UNFINISHED

@@ -87,7 +87,7 @@ def some_directories(*, roots: bool, channel: bool, configuration: bool) -> list
 # Directories that exist only where the boot loader puts files into them.
 BOOT_DIRECTORIES = (Place("/boot/grub", 0o700),)
 
-# Path → the file's content. Tools know NixOS by this file, though it is empty.
+# Path → the file's content. Tools recognise NixOS by this file, though it is empty.
 FILES = {"/etc/NIXOS": b""}
 
 

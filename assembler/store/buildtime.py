@@ -23,8 +23,7 @@ def complete(
     `infos` are the store paths that are known already; if they have all of these, with the
     derivations in `files`, Nix is not asked. Logs a warning about outputs that the store lacks:
     the inputs of what a binary cache built were never here, and some are not needed again.
-    Raises RequestError when the store does not know the derivation or no longer has it, HostError
-    when Nix fails.
+    Raises RequestError when the derivation is not registered, or gone, HostError when Nix fails.
     """
     known = {info.path for info in infos}
     outputs = _outputs(known, files)

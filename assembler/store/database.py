@@ -17,7 +17,7 @@ from assembler.store.registration import PathInfo, format_registration
 SCHEMA = "10"  # nix/var/nix/db/schema, the same from Nix 2.0 to this day
 
 _Record = tuple[object, ...]
-# Everything in the database about a closure. Derivers are left out: only some sources know them.
+# Everything in the database about a closure. Derivers are left out: only some sources have them.
 _PATHS = """select path, hash, narSize, registrationTime, coalesce(deriver, '')
     from ValidPaths order by path"""
 _REFERENCES = """select p.path, r.path from Refs left join ValidPaths p on p.id = referrer

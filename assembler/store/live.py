@@ -1,4 +1,4 @@
-"""Ask Nix: the one place that runs `nix-store`."""
+"""Query Nix: the one place that runs `nix-store`."""
 
 import os
 from collections.abc import Sequence
@@ -50,8 +50,8 @@ def query(
     """The registration of the closure of `paths`.
 
     With `include_outputs` the closure has the valid outputs of every derivation, too, with
-    everything to which they refer. Raises RequestError when the store has no database or does not
-    know a path, HostError when Nix fails.
+    everything to which they refer. Raises RequestError when the store has no database or lacks a
+    path, HostError when Nix fails.
     """
     _require_database(store)
     question = ["--requisites", *(["--include-outputs"] if include_outputs else []), *paths]
@@ -71,7 +71,7 @@ def query(
 
 
 def deriver(store: StoreRoot, path: str) -> str | None:
-    """The derivation that built a store path, if the store knows it; it may be gone.
+    """The derivation that built a store path, if it is registered; it may be gone.
 
     Raises as `query`.
     """

@@ -129,7 +129,7 @@ class StoreRoot(Store):
 
 
 def resolve_in_store(store: Store, path: str) -> str:
-    """Follow every symlink of an absolute `path` in the store paths that `store` knows.
+    """Follow every symlink of an absolute `path` in the store paths that `store` may read.
 
     Raises as `Store.resolve`.
     """

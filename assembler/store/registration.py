@@ -1,4 +1,4 @@
-"""A closure's registration: what the Nix database needs to know of every store path."""
+"""A closure's registration: what the Nix database has of every store path."""
 
 import base64
 import re
@@ -17,8 +17,8 @@ _MAX_NUMBER = (1 << 63) - 1  # an integer column of SQLite
 class PathInfo(NamedTuple):
     """One valid store path, as the table ValidPaths has it.
 
-    The deriver is left out: only some sources know it, and one closure must give one image. Some
-    sources know neither hash nor size: they are None until the files are read.
+    The deriver is left out: only some sources have it, and one closure must give one image. Some
+    sources have neither hash nor size: they are None until the files are read.
     """
 
     path: str

@@ -25,7 +25,7 @@ _NIX32 = "0123456789abcdfghijklmnpqrsvwxyz"
 _KERNEL, _INITRD = 12 * MIB, 16 * MIB  # bytes, as NixOS has them; less in a small closure
 _REFERENCES = 6  # other paths that a store path refers to, at most
 _SYSTEM = "x86_64-linux"
-# The least that tells what they are: Linux, Documentation/arch/x86/boot.rst and lib/decompress.c.
+# The least that identifies them: Linux, Documentation/arch/x86/boot.rst and lib/decompress.c.
 _BZIMAGE = b"".join([bytes(0x1F1), b"\1", bytes(12), b"\x55\xaa", bytes(2), b"HdrS", b"\6\2"])
 _ARCHIVE = b"\x89LZO\0\r\n\x1a\n"  # of which nothing more is looked at
 
@@ -177,7 +177,7 @@ def _nar_size(path: Path | os.DirEntry[str]) -> int:
 
 
 def _register(root: Path, system: str, infos: Sequence[PathInfo]) -> Load:
-    """Tell Nix of the paths, and count what there is. Raises HostError."""
+    """Register the paths with Nix, and count what there is. Raises HostError."""
     registration = format_registration(infos)
     live.nix_store(
         StoreRoot(root), ["--load-db"], what="registering the closure", input=registration

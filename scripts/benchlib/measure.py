@@ -1,4 +1,4 @@
-"""Run a program and say how long it took and how much memory it and its children held."""
+"""Run a program, and measure how long it took and how much memory it and its children held."""
 
 import os
 import subprocess
@@ -71,7 +71,7 @@ def run(argv: Sequence[process.Arg], env: Mapping[str, str] | None = None) -> Fi
 
 
 def _end(child: "subprocess.Popen[str]") -> None:
-    """Ask a program to end, and make it."""
+    """End a program: first with SIGTERM, then with SIGKILL."""
     with child:
         child.terminate()
         try:
@@ -81,7 +81,7 @@ def _end(child: "subprocess.Popen[str]") -> None:
 
 
 class Elsewhere:
-    """Tells how busy all other processes kept the processors since it was made.
+    """Measures how busy all other processes kept the processors since it was made.
 
     Their work makes figures worse, those of several processes more than those of one.
     """

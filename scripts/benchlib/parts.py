@@ -161,7 +161,7 @@ def reflinks(shape: Shape, directory: Path | None) -> list[Limit]:
 
 
 def _shared_bytes(image: Path) -> int:
-    """Bytes of a file that it shares with others, as FIEMAP tells."""
+    """Bytes of a file that it shares with others, by FIEMAP."""
     done = process.run(["filefrag", "-v", image], what="asking for shared extents")
     text = done.stdout.decode()
     block = re.search(r"blocks? of (\d+) bytes", text)

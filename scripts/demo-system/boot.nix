@@ -50,7 +50,7 @@ let
   line = label: place: options: "/dev/disk/by-label/${label} ${place} ${options}\n";
   fat = "vfat umask=0077,nofail 0 2";
 
-  # The attributes that nixpkgs' grub.nix writes, with NixOS's defaults unless told otherwise.
+  # The attributes that nixpkgs' grub.nix writes, with NixOS's defaults for what is left open.
   grubConfig = run "grub-config.xml" {
     text = builtins.toXML {
       splashImage = "";

@@ -34,7 +34,7 @@
     terminal_input serial console
     terminal_output serial console
   '',
-  # The name of a specialisation, which the kernel is told; "" for none.
+  # The name of a specialisation, which becomes a kernel parameter; "" for none.
   specialisation ? "",
 }:
 let
@@ -168,7 +168,7 @@ let
     ln -sfn ${bash} $out/bin/sh
     ln -s mawk $out/bin/awk
     ln -s bin $out/sbin
-    # where kmod looks for what the kernel that runs asks for
+    # where kmod looks for the modules of the running kernel
     ln -s /run/booted-system/kernel-modules/lib/modules $out/lib/modules
   '';
 

@@ -146,7 +146,7 @@ menu() {
   lines "}"
 }
 
-# What tells of an installed GRUB: lines to which new ones may be added.
+# The record of an installed GRUB: lines to which new ones may be added.
 state() {
   local arguments=() paths="\"grub\":\"${setting[grub]}\",\"grubEfi\":\"${setting[grubEfi]}\""
   mapfile -t arguments < <(printf %s "${setting[extraGrubInstallArgs]}")

@@ -1,5 +1,5 @@
 #!@busybox@ sh
-# Process 1 of the demo system: mounts what a system needs, activates it, says so, and then
+# Process 1 of the demo system: mounts what a system needs, activates it, prints a line, and then
 # hands the serial console to root's shell or to the script on the second disk. When that ends the
 # machine is turned off, or rebooted if there is a file /run/reboot.
 
@@ -39,7 +39,7 @@ blkid -s LABEL | sed -n 's/^\(.*\): LABEL="\([^" /]*\)".*/\1 \2/p' | while read 
 done
 
 # The file systems of fstab besides the root; one that is not there shall not stop the boot. The
-# mount is that of util-linux, which knows all options.
+# mount is that of util-linux, which has all options.
 while read -r device place type options _; do
   case $device:$place in '#'* | *: | *:/) continue ;; esac
   mkdir -p "$place"

@@ -1,6 +1,6 @@
 """What goes wrong with an appliance: one line with cause and remedy, and nothing left behind.
 
-Without these tests, a failed appliance can leave QEMU running, or say nothing of use.
+Without these tests, a failed appliance can leave QEMU running, or end without a reason.
 """
 
 import json
@@ -84,7 +84,7 @@ class Run:
         shutil.rmtree(self.top)
 
     def fails(self, *options: str, **variables: str) -> str:
-        """The one line that says why it failed; asserts that nothing is left."""
+        """The one line with the reason why it failed; asserts that nothing is left."""
         child = self.start(*options, **variables)
         return self.failed(child.communicate(timeout=200)[1], child.returncode)
 

@@ -141,7 +141,7 @@ def bomb() -> str:
 
 
 def start(data: bytes) -> str:
-    """What the first 4096 bytes tell."""
+    """What the first 4096 bytes show."""
     try:
         check_initrd_start(data[:4096], len(data))
     except PayloadError as error:

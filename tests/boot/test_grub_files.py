@@ -118,7 +118,7 @@ def test_without_settings_the_state_tells_what_was_installed(
         (BIOS, "", (BIOS, EFI), "2.12", "no"),
         ("", EFI, (None, EFI), "2.12", "only"),
         (BIOS, EFI, (BIOS, EFI), "2.12", "both"),
-        # Of another GRUB the next rebuild has to know, to install its own.
+        # The state has another GRUB, so that the next rebuild installs its own.
         (BIOS, EFI, (BIOS, None), "2.06", "both"),
         (BIOS, EFI, (BIOS, BIOS), "2.06", "both"),
         (BIOS, "", ("", None), "2.06", "no"),

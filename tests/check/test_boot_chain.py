@@ -422,7 +422,7 @@ def test_a_configuration_that_searches_in_vain(image: Path) -> None:
 
 
 def test_a_configuration_that_reads_an_absent_one(image: Path) -> None:
-    """GRUB says so and goes on, so only a menu without entries is at fault."""
+    """GRUB prints an error and goes on, so only a menu without entries is at fault."""
     write(image, 3, "/boot/grub/grub.cfg", f"source /absent\n{menu()}".encode())
     assert check_image(image).faults == ()
     write(image, 3, "/boot/grub/grub.cfg", b"source /absent\n")

@@ -40,7 +40,7 @@ ARM64, I386 = 0xAA64, 0x014C
 
 
 def for_machine(program: bytes, machine: int) -> bytes:
-    """A program that says that it is for another machine."""
+    """A program whose header has another machine."""
     at = struct.unpack_from("<I", program, 0x3C)[0] + 4
     magic = struct.pack("<H", 0x10B if machine == I386 else 0x20B)  # PE32, PE32+
     return (

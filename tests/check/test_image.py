@@ -181,7 +181,7 @@ def test_a_damaged_fat(image: Path) -> None:
 
 
 def test_a_fat_whose_copies_differ(image: Path) -> None:
-    """fsck.fat is given a copy, of which the user need not know."""
+    """fsck.fat is given a copy, whose name the user does not see."""
     damage(image, start(image, 1) + 32 * 512 + 100, b"\1\2\3\4")
     fault = only_fault(check_image(image))
     assert fault.startswith("partition 1 (ESP): fsck.fat: FATs differ")

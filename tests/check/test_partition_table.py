@@ -145,7 +145,7 @@ def test_a_host_without_libparted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_whether_libparted_or_the_table_is_at_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
-    """One that dies when it is loaded tells nothing about the image."""
+    """One that dies when it is loaded shows nothing about the image."""
     dying = "import os\nDisk = device_get = lambda *_: os.abort()\n"
     (tmp_path / "_ped.py").write_text(f"{dying}{code}\n")
     monkeypatch.syspath_prepend(tmp_path)

@@ -68,7 +68,7 @@ def test_good_ones(image: Path, tmp_path: Path, made: dict[str, bytes]) -> None:
 
 
 def test_a_group_descriptor_whose_checksum_is_wrong(image: Path, made: dict[str, bytes]) -> None:
-    """e2fsck says so and exits with 0; Linux mounts it read-only, if at all."""
+    """e2fsck prints it and exits with 0; Linux mounts it read-only, if at all."""
     data = made["ext4"]
     block = 1024 << struct.unpack_from("<I", data, START + 1024 + 0x18)[0]
     descriptors = max(block, 2048)

@@ -149,7 +149,7 @@ def test_a_hash_that_does_not_match(
         assert target.is_untouched()
     else:
         assert not (target.path / "nix/var/nix/db/db.sqlite").exists()
-    # Whoever says so gets what is registered; and what was left is completed.
+    # With the option it becomes what is registered; and what was left is completed.
     done = target.run(system, *store, "--closure", registration, "--no-check-hashes")
     assert done.returncode == 0, done.stderr
 

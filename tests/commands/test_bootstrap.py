@@ -19,7 +19,7 @@ PACKAGES = re.findall(
     r"^([\w.+-]+)", (REPOSITORY / "scripts/apt-packages").read_text(), re.MULTILINE
 )
 KERNEL = "linux-image-cloud-amd64"
-USER = output("id", "-un").decode().strip()  # not what the environment tells
+USER = output("id", "-un").decode().strip()  # not the one of the environment
 
 
 class Host:

@@ -55,7 +55,7 @@ def files(load: Load, room: Path) -> Iterator[Path]:
 
 
 def arguments(load: Load, files: Path, source: str) -> list[str | Path]:
-    """What tells a command where the closure is; the pipe is process substitution of bash's."""
+    """The options for where the closure is; the pipe is process substitution of bash's."""
     store: list[str | Path] = ["--system", load.system, "--quiet", "--store", load.root]
     match source:
         case "live":

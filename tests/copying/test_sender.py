@@ -32,7 +32,7 @@ A, B, C = (store_path(number, name) for number, name in enumerate("abc", 1))
 
 
 def nar_hash(path: Path) -> str:
-    """What Nix says."""
+    """The hash that Nix computes."""
     return hashlib.sha256(output("nix-store", "--dump", path)).hexdigest()
 
 

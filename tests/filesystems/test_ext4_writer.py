@@ -123,7 +123,7 @@ def test_same_tree_same_bytes_at_another_time(tmp_path: Path) -> None:
 
 
 def test_the_hosts_e2fsck_conf_changes_nothing(tmp_path: Path, as_root: AsRoot) -> None:
-    """Written in a mount namespace where /etc/e2fsck.conf asks for loosely packed directories."""
+    """Written in a mount namespace where /etc/e2fsck.conf sets loosely packed directories."""
     tree = every_kind(tmp_path)
     write_image(tmp_path / "one", tree)
     etc = tmp_path / "etc"

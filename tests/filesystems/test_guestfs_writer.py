@@ -78,7 +78,7 @@ def write(
 def read(
     as_root: AsRoot, image: Path, mounts: list[tuple[str, str]]
 ) -> tuple[dict[str, Any], list[set[str]]]:
-    """What this host's kernel shows in an image that is mounted as (place, options) ask."""
+    """What this host's kernel shows in an image that is mounted by (place, options)."""
     top = image.with_suffix(".mount")
     top.mkdir()
     commands = [f"mount -o loop,ro,{options} {image} {top}{place}" for place, options in mounts]

@@ -1,4 +1,4 @@
-"""Files in output formats that are cut, damaged, or not what they say, as check-image takes them.
+"""check-image takes files in output formats that are cut, damaged, or misnamed.
 
 Without these tests, half of an image could pass for a whole one, or a bad one end in a traceback.
 """

@@ -359,7 +359,7 @@ def test_dissect_reads_a_vma(raw: Path, tmp_path: Path) -> None:
 
 
 def test_an_ova_is_a_description_and_a_vmdk(raw: Path, tmp_path: Path) -> None:
-    """The order of the members, what the manifest says of them, and the disk."""
+    """The order of the members, their sums in the manifest, and the disk."""
     out = make(raw, tmp_path / "out.ova", FORMATS["ova"])
     names = output("tar", "-tf", out).decode().split()
     assert names == ["nixos.ovf", "nixos.mf", "nixos-disk1.vmdk"]

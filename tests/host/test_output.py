@@ -24,7 +24,7 @@ from assembler.units import NAME_MAX
 OLD = b"what was there"
 NAMES = [b"a?b", b"a@@b", b"with space", b"new\nline", b"\xff\xfe", b"-rf", b"x" * 255, b"a'\"$b"]
 
-# Enters the block for the file named on its command line, says so, and stays there.
+# Enters the block for the file named on its command line, prints a line, and stays there.
 HOLDER = """
 import sys, time
 from pathlib import Path

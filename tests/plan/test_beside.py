@@ -1,4 +1,4 @@
-"""Places where no file can be beside an image are told before the image is made.
+"""Places where no file can be beside an image are refused before the image is made.
 
 Without these tests, a run of many minutes can lose its image in the end, for want of a block map.
 """
@@ -62,7 +62,7 @@ def test_an_image_in_the_place_of_a_file_beside_it(tmp_path: Path) -> None:
 
 
 def test_files_that_a_sticky_directory_protects(tmp_path: Path, as_root: AsRoot) -> None:
-    """An old block map is told in any case, since nobody must take it for that of the new image."""
+    """An old block map is refused in any case: it could be taken for that of the new image."""
     shared = tmp_path / "shared"
     as_root("install", "-d", "-m", "1777", shared)
     names = ["disk.raw.bmap", "SHA256SUMS"]

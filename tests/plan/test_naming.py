@@ -26,7 +26,7 @@ NUMBER = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709"
 
 
 def system(store: StoreRoot, digit: str, fstab: str, *params: str, **inner: str) -> str:
-    """A system that mounts what an fstab says; `inner` are its specialisations."""
+    """A system that mounts what is in an fstab; `inner` are its specialisations."""
     top = add_system(store, digit, params, inner)
     put(store, f"{top}/etc/fstab", fstab)
     return top

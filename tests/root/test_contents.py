@@ -410,7 +410,7 @@ def test_the_row_that_names_a_directory_wins(tmp_path: Path, forwards: bool) -> 
 
 
 def test_a_directory_of_the_system_keeps_its_mode_where_none_is_given(tmp_path: Path) -> None:
-    """A source in the store has 0555: that says nothing of /tmp or /root."""
+    """A source in the store has 0555: that is no mode for /tmp or /root."""
     tree = Tree()
     tree.add(b"/tmp", Directory(0o1777))
     tree.add(b"/root", Directory(0o700))

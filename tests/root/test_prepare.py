@@ -210,7 +210,7 @@ def test_a_second_run_with_less_takes_nothing_away(
     configuration: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What a machine has beyond the request stays, and a warning says what that means."""
+    """What a machine has beyond the request stays, with a warning of what that means."""
     root = prepare_fully(tmp_path / "root", full_system, configuration)
     before = files_and_links(root)
     assert caplog.messages == []

@@ -1,4 +1,4 @@
-"""Asking Nix, against what nix-store itself says.
+"""What is read from Nix, against what nix-store itself prints.
 
 Without these tests, a closure out of the live store can be incomplete, or have wrong hashes.
 """

@@ -79,7 +79,7 @@ def read_file(path: Path) -> Directory | Node:
 
 
 def facts(node: Directory | Node, data: Callable[[Node], bytes]) -> object:
-    """What a NAR says of a node."""
+    """What a NAR has of a node."""
     if isinstance(node, Directory):
         return {name: facts(child, data) for name, child in node.children.items()}
     return node.kind, node.mode, node.size, data(node)

@@ -33,7 +33,7 @@ PATHS = st.builds("/nix/store/{}-{}".format, st.text(NIX32, min_size=32, max_siz
 
 @st.composite
 def registrations(draw: st.DrawFn) -> list[PathInfo]:
-    """Paths that refer to themselves and to those before them, as Nix wants it."""
+    """Paths that refer to themselves and to those before them, as Nix takes it."""
     paths = draw(st.lists(PATHS, min_size=1, max_size=6, unique=True))
     infos = []
     for index, path in enumerate(paths):

@@ -45,7 +45,7 @@ def test_a_registration_has_hashes_and_a_graph_has_none(tmp_path: Path) -> None:
 
 
 def test_a_name_means_nothing(tmp_path: Path) -> None:
-    """Only what is in a file tells what it is."""
+    """A source is recognised by its content alone."""
     (tmp_path / "closure.json").write_bytes(format_registration(KNOWN))
     (tmp_path / "registration").write_text(
         " \n" * 50

@@ -46,7 +46,7 @@ def by_pipe(content: bytes, at_once: int = 1 << 20) -> Iterator[Stream]:
                 left = content[start : start + at_once]
                 while left:
                     left = left[os.write(writing, left) :]
-        except BrokenPipeError:  # nobody wanted all
+        except BrokenPipeError:  # the reader did not read all
             pass
         finally:
             os.close(writing)

@@ -1,7 +1,7 @@
 """The builder of a Nix derivation: programs of this Debian machine as one store path.
 
 Like programs in nixpkgs, these need no file outside of the store: each has its loader and its
-libraries in the same store path, patched in by patchelf. The environment tells what to copy:
+libraries in the same store path, patched in by patchelf. What to copy is in the environment:
 `programs` and `libraries` by name, `python` packages by path, `trees` of data as pairs of a source
 and the place in the output, and which programs are `converting` characters: the C library has the
 place of its tables compiled in, so these get a variable that names it.

@@ -1,6 +1,6 @@
 """Become a nix-daemon whose socket exists before it runs, so that no client has to wait for it.
 
-Run as a program with the path of the socket. A line on standard output tells that clients can
+Run as a program with the path of the socket. It prints a line when clients can
 connect; from then on this process is the daemon. It gets the socket as systemd passes one:
 sd_listen_fds(3), and daemonLoop in Nix's src/nix-daemon/nix-daemon.cc.
 """

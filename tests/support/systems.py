@@ -26,7 +26,7 @@ class System:
 
     @property
     def options(self) -> list[str]:
-        """What tells `assemble` or `prepare-root` to use it."""
+        """The options with which `assemble` or `prepare-root` uses it."""
         return [
             "--store", str(self.root), "--closure", str(self.registration),
             "--system", self.toplevel,
@@ -87,7 +87,7 @@ def make_system(
 
 
 def made_up_kernel(size: int, *, stub: bool = False, randbytes: RandBytes = os.urandom) -> bytes:
-    """Random bytes that say of themselves that they are a Linux kernel (boot.rst), and whole.
+    """Random bytes with the header of a Linux kernel (boot.rst) that is whole.
 
     With a `stub` for EFI it is a program in Microsoft's PE format as well, of one section.
     """
@@ -106,7 +106,7 @@ def made_up_kernel(size: int, *, stub: bool = False, randbytes: RandBytes = os.u
     setup[0x1F1] = 1  # sectors after the first
     setup[0x1F4:0x1F8] = ((size - len(setup)) // 16).to_bytes(4, "little")
     setup[0x1FE:0x200] = b"\x55\xaa"
-    setup[0x202:0x208] = b"HdrS\0\2"  # of a protocol before anything tells what is compressed
+    setup[0x202:0x208] = b"HdrS\0\2"  # of a protocol without fields for what is compressed
     setup[0x20E:0x210] = bytes(2)  # of no release
     return bytes(setup) + randbytes(size - len(setup))
 

@@ -213,7 +213,7 @@ def test_exports_that_share_a_path_must_agree(
 def test_what_an_export_holds_is_hashed_whatever_else_knows_it(
     system: System, tmp_path: Path, others: tuple[Path, Path, str, str]
 ) -> None:
-    """Neither the live store nor a pipe says anything about bytes that are read elsewhere."""
+    """Hashes of the live store or a pipe do not hold for bytes that are read elsewhere."""
     _, two, right, wrong = others
     shell = system.paths[2]
     # The toplevel refers to the shell, which comes with it out of the live store.

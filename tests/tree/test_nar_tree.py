@@ -94,7 +94,7 @@ def test_an_export_of_60000_files_is_indexed_at_once(tmp_path: Path) -> None:
 
 
 def test_hard_links_are_files_of_their_own(tmp_path: Path) -> None:
-    """An export has no inodes, so that it does not tell of them."""
+    """A NAR has no inodes."""
     top = store_path(1, "a")
     host = tmp_path / top[1:]
     host.mkdir(parents=True)

@@ -23,7 +23,7 @@ _PARTITIONS = slice(0x1B8, 0x1FE)
 _KERNEL_SECTOR = struct.Struct("<Q")  # LBA of the core image
 KERNEL_SECTOR_AT = 0x5C
 _BOOT_DRIVE_AT = 0x64
-_BOOT_DRIVE_OF_BIOS = 0xFF  # the drive that the BIOS says it booted from
+_BOOT_DRIVE_OF_BIOS = 0xFF  # the drive whose number the BIOS passes
 _DRIVE_CHECK = slice(0x66, 0x68)  # a jump, needed for floppies alone
 _NOPS = b"\x90\x90"
 
@@ -98,7 +98,7 @@ def embed(
     boot[_DRIVE_CHECK] = _NOPS
 
     core = bytearray(core_img)
-    # grub-mkimage counts the sectors, but does not know where they will lie.
+    # grub-mkimage counts the sectors, but their place is decided only here.
     BLOCKLIST.pack_into(core, _BLOCKLIST_AT, core_lba + 1, sectors - 1, CORE_SEGMENT)
     return bytes(boot), bytes(core).ljust(sectors * SECTOR, b"\0")
 

@@ -81,7 +81,7 @@ def default_generation(generations: Sequence[Generation], system: str) -> Genera
 
 
 def grub_state(config: GrubConfig, installed: InstalledGrub) -> bytes:
-    """/boot/grub/state, by which NixOS's installer knows whether GRUB has to be installed anew.
+    """/boot/grub/state, by which NixOS's installer decides whether to install GRUB anew.
 
     The installer compares this file with its settings: today's the store paths of GRUB, older ones
     the name and version. So all values are those of the settings, unless another GRUB is on the

@@ -84,7 +84,7 @@ class SignedChain:
         parts = [part for part in parts if part not in ("", ".")]
         if not parts or ".." in parts:
             return _OWN_DIRECTORY
-        upper = [part.upper() for part in parts]  # FAT knows one name in all its spellings
+        upper = [part.upper() for part in parts]  # on a FAT, upper and lower case are one name
         if upper == _OWN_DIRECTORY.split("/"):
             return _OWN_DIRECTORY
         return "/".join(["EFI" if upper[0] == "EFI" else parts[0], *parts[1:]])

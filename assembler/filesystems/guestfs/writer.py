@@ -27,8 +27,8 @@ from assembler.host.temporary import temporary_directory
 from assembler.tree.tree import Tree
 from assembler.units import KIB, MIB
 
-# GNU tar: a symlink is made at once, wherever it leads; times may lie in any year, and tar need not
-# know the keyword hdrcharset in pax headers. tar only warns when it cannot set an xattr, so any
+# GNU tar: a symlink is made at once, wherever it leads; times may lie in any year, and the keyword
+# hdrcharset in pax headers may be unknown. tar only warns when it cannot set an xattr, so any
 # output is treated as failure.
 _UNPACK = (
     "errors=/run/assemble/tar-errors",
