@@ -141,7 +141,6 @@ BY_NAME = DemoImage(
     root="/dev/disk/by-partlabel/disk-main-root",
     params=("root=PARTLABEL=disk-main-root",),
     installing=(GRUB_EFI.format("/boot"),),
-    starts_second=True,
 )
 SYSTEMD_BOOT = DemoImage(
     "efi",

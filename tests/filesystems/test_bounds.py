@@ -24,7 +24,7 @@ from assembler.tree.tree import Directory, Tree, regular
 from assembler.units import BLOCK, MIB
 from tests.support.trees import SEED, host_file
 
-pytestmark = pytest.mark.emulated
+pytestmark = [pytest.mark.emulated, pytest.mark.slow]
 
 FREE = 128 * MIB
 
@@ -51,7 +51,7 @@ def much_data(scratch: Path) -> Tree:
     return tree
 
 
-@pytest.mark.parametrize("content", [pytest.param(many_inodes, marks=pytest.mark.slow), much_data])
+@pytest.mark.parametrize("content", [many_inodes, much_data])
 @pytest.mark.parametrize("kind", [BTRFS, XFS], ids=attrgetter("name"))
 def test_what_is_left_free(kind: RootKind, content: Callable[[Path], Tree], tmp_path: Path) -> None:
     tree = content(tmp_path)
