@@ -427,6 +427,7 @@ def test_a_fixed_appliance_without_home_or_var_tmp(run: Run, as_root: AsRoot) ->
     """As in the Nix build sandbox."""
     # As libguestfs-make-fixed-appliance makes it, without a start of the appliance.
     fixed = run.top / "cache" / "fixed"
+    fixed.parent.mkdir()
     parts = "/usr/lib/x86_64-linux-gnu/guestfs/supermin.d"
     output("supermin", "--build", "--copy-kernel", "-f", "ext2", "--host-cpu", "x86_64",
         "-o", fixed, parts,
