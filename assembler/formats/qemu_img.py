@@ -93,7 +93,7 @@ def convert_back(
     limit = unpacking_limit(file, _RATE)
     try:
         info = _ask("info", source, limit)
-        if named := [key for key in _ELSEWHERE if key in info]:
+        if named := [key for key in _ELSEWHERE if f'"{key}":' in json.dumps(info)]:  # at any depth
             raise DamagedError(f"it has no disk of its own: it names another file ({named[0]})")
         size = length or file.stat().st_size
         extents = [one for one in _ask("map", source, limit) if one["data"] and "offset" in one]

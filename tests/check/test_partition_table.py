@@ -4,6 +4,7 @@ Without these tests, a table that firmware reads in another way would pass for a
 """
 
 import os
+import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -149,6 +150,7 @@ def test_whether_libparted_or_the_table_is_at_fault(
     dying = "import os\nDisk = device_get = lambda *_: os.abort()\n"
     (tmp_path / "_ped.py").write_text(f"{dying}{code}\n")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "_ped", raising=False)  # another test may have loaded it
     (tmp_path / "disk").write_bytes(b"")
     with pytest.raises(HostError, match="libparted cannot be loaded") if code else nullcontext():
         assert libparted.table_faults(tmp_path / "disk", "gpt", []) == [
