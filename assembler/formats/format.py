@@ -1,6 +1,7 @@
 """What every output format offers."""
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from assembler.tree.linux import MAX_FILE
 _SIGNATURE = 510, b"\x55\xaa"  # of a boot sector
 _SECONDS = 300
 _STAT_BLOCK = 512  # bytes (stat(2))
+# How zstd, gzip, xz and pigz name the file that they complain of.
+_STANDARD_INPUT = re.compile(r"^(?:\w+: )*(?:/\*stdin\*\\|stdin|\(stdin\)|<stdin>) ?: ")
 _LONG = 4  # bytes: a shorter mark is also found by chance
 
 
@@ -90,7 +93,7 @@ def foreign() -> Iterator[None]:
     try:
         yield
     except ProgramError as error:
-        raise DamagedError(error.complaint) from None
+        raise DamagedError(_STANDARD_INPUT.sub("", error.complaint)) from None
     except TooSlowError as error:
         raise DamagedError(str(error)) from None
 

@@ -7,6 +7,7 @@ import bz2
 import gzip
 import lzma
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Callable
@@ -133,4 +134,4 @@ def test_a_damaged_format(tmp_path: Path) -> None:
     image = tmp_path / "image.zst"
     image.write_bytes(b"\x28\xb5\x2f\xfd" + DATA)
     [fault] = check_image(image).faults
-    assert fault.startswith("raw.zst: zstd: ")
+    assert re.match(r"raw\.zst: (Decoding|Data|Read) error", fault)
