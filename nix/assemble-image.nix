@@ -3,17 +3,43 @@
 #   (import ./nix/assemble-image.nix { inherit pkgs; }) { toplevel = config.system.build.toplevel; }
 #
 # is a derivation whose output holds disk.raw. Its arguments have the names that they have in nixpkgs'
-# make-disk-image. See docs/nix.md.
+# make-disk-image, for which make-disk-image.nix stands in. See docs/nix.md.
 {
   # nixpkgs: the default of each of the following arguments comes from it
   pkgs ? null,
   # the command itself
-  assemble ? "${pkgs.callPackage ./package.nix { }}/bin/assemble",
-  # the shell that runs the build, and the directory of mkdir
-  bash ? "${pkgs.bash}/bin/bash",
-  searchPath ? "${pkgs.coreutils}/bin",
+  assemble ? "${pkgs.buildPackages.callPackage ./package.nix { }}/bin/assemble",
+  # the shell that runs the build, and the directory of mkdir and tee
+  bash ? "${pkgs.buildPackages.bash}/bin/bash",
+  searchPath ? "${pkgs.buildPackages.coreutils}/bin",
   # the platform of the builder
-  system ? pkgs.stdenv.hostPlatform.system,
+  system ? pkgs.stdenv.buildPlatform.system,
+  # makes a derivation of a name, attributes and a script, as nixpkgs' runCommand does
+  runCommand ? (
+    name: attributes: script:
+    derivation (
+      attributes
+      // {
+        inherit name system searchPath;
+        builder = bash;
+        outputs = [ "out" ];
+        args = [
+          "-euc"
+          (
+            ''
+              # Nix 2.8 gives the names that these two files have outside of the sandbox.
+              [ -e "''${NIX_ATTRS_SH_FILE:-}" ] || NIX_ATTRS_SH_FILE=.attrs.sh
+              [ -e "''${NIX_ATTRS_JSON_FILE:-}" ] || NIX_ATTRS_JSON_FILE=.attrs.json
+              source "$NIX_ATTRS_SH_FILE"
+              export PATH=$searchPath
+              out=''${outputs[out]}
+            ''
+            + script
+          )
+        ];
+      }
+    )
+  ),
 }:
 {
   # the system to boot: a derivation, or a store path with its context (builtins.storePath)
@@ -45,71 +71,103 @@
   configFile ? null,
   # other options of the command
   extraArgs ? [ ],
+  # of the image in the output; its ending chooses the format
+  fileName ? "disk.raw",
+  # shell code that runs in the same build afterwards, with the image's path in $diskImage
+  postBuild ? "",
+  # whether Nix may forget the store paths that the output names; files of postBuild may need them
+  discardReferences ? postBuild == "",
+  # which arguments the options of the command are, for messages
+  argumentNames ? { },
 }:
 let
   size = value: if builtins.isInt value then "${toString value}M" else value;
   optional = option: value: if value == null then [ ] else [ option "${value}" ];
   profiles = map (number: generations.${number}) (builtins.attrNames generations);
 in
-derivation (
-  {
-    inherit name system assemble searchPath;
-    builder = bash;
-    args = [
-      "-euc"
-      ''
-        # Nix 2.8 gives the names that these two files have outside of the sandbox.
-        [ -e "''${NIX_ATTRS_SH_FILE:-}" ] || NIX_ATTRS_SH_FILE=.attrs.sh
-        [ -e "''${NIX_ATTRS_JSON_FILE:-}" ] || NIX_ATTRS_JSON_FILE=.attrs.json
-        source "$NIX_ATTRS_SH_FILE"
-        export PATH=$searchPath
-        mkdir "''${outputs[out]}"
-        printf %s "$contents" > contents.json
-        "$assemble" --out "''${outputs[out]}/disk.raw" --contents contents.json \
-          --closure "$NIX_ATTRS_JSON_FILE" "''${arguments[@]}"
-      ''
-    ];
+runCommand name
+  (
+    {
+      inherit assemble fileName;
 
-    # The closure comes as JSON, with the hashes that Nix has of it.
-    __structuredAttrs = true;
-    outputs = [ "out" ];
-    exportReferencesGraph.closure =
-      [ toplevel ] ++ additionalPaths ++ profiles ++ (if channel == null then [ ] else [ channel ]);
+      # The closure comes as JSON, with the hashes that Nix has of it.
+      __structuredAttrs = true;
+      exportReferencesGraph.closure =
+        [ toplevel ] ++ additionalPaths ++ profiles ++ (if channel == null then [ ] else [ channel ]);
 
-    contents = builtins.toJSON contents;
-    arguments = [
-      "--system"
-      "${toplevel}"
-      "--size"
-      (size diskSize)
-      "--additional-space"
-      (size additionalSpace)
-      "--boot-size"
-      (size bootSize)
-    ]
-    ++ optional "--label" label
-    ++ optional "--partition-table" partitionTableType
-    ++ optional "--boot-loader" bootLoader
-    ++ [
-      "--sector-size"
-      (toString sectorSize)
-    ]
-    ++ builtins.concatMap (optional "--efi-binary") efiBinaries
-    ++ builtins.concatMap (optional "--additional-path") additionalPaths
-    ++ builtins.concatMap (number: [
-      "--generation"
-      "${number}=${generations.${number}}"
-    ]) (builtins.attrNames generations)
-    ++ optional "--channel" channel
-    ++ optional "--configuration" configFile
-    ++ extraArgs;
-  }
-  # The image holds its own store, so it needs none of these paths. Nix 2.14 to 2.17
-  # refuse this without an experimental feature.
-  // (
-    if builtins.compareVersions builtins.nixVersion "2.18" < 0 then
-      { }
-    else
-      { unsafeDiscardReferences.out = true; }
+      argumentNames = {
+        "--additional-path" = "additionalPaths";
+        "--additional-space" = "additionalSpace";
+        "--boot-loader" = "bootLoader";
+        "--boot-size" = "bootSize";
+        "--channel" = "channel";
+        "--configuration" = "configFile";
+        "--contents" = "contents";
+        "--efi-binary" = "efiBinaries";
+        "--generation" = "generations";
+        "--label" = "label";
+        "--partition-table" = "partitionTableType";
+        "--sector-size" = "sectorSize";
+        "--size" = "diskSize";
+        "--system" = "toplevel";
+      }
+      // argumentNames;
+      contents = builtins.toJSON contents;
+      arguments = [
+        "--system"
+        "${toplevel}"
+        "--size"
+        (size diskSize)
+        "--additional-space"
+        (size additionalSpace)
+        "--boot-size"
+        (size bootSize)
+      ]
+      ++ optional "--label" label
+      ++ optional "--partition-table" partitionTableType
+      ++ optional "--boot-loader" bootLoader
+      ++ [
+        "--sector-size"
+        (toString sectorSize)
+      ]
+      ++ builtins.concatMap (optional "--efi-binary") efiBinaries
+      ++ builtins.concatMap (optional "--additional-path") additionalPaths
+      ++ builtins.concatMap (number: [
+        "--generation"
+        "${number}=${generations.${number}}"
+      ]) (builtins.attrNames generations)
+      ++ optional "--channel" channel
+      ++ optional "--configuration" configFile
+      ++ extraArgs;
+    }
+    # The image holds its own store, so it needs none of these paths. Nix 2.14 to 2.17
+    # refuse this without an experimental feature.
+    // (
+      if !discardReferences || builtins.compareVersions builtins.nixVersion "2.18" < 0 then
+        { }
+      else
+        { unsafeDiscardReferences.out = true; }
+    )
   )
-)
+  (
+    ''
+      mkdir "$out"
+      diskImage=$out/$fileName
+      if [ "$contents" != "[]" ]; then
+        printf %s "$contents" > contents.json
+        arguments+=(--contents contents.json)
+      fi
+      set -o pipefail
+      "$assemble" --out "$diskImage" --closure "$NIX_ATTRS_JSON_FILE" "''${arguments[@]}" 2>&1 |
+        tee assemble.log || {
+        log=$(< assemble.log)
+        for option in "''${!argumentNames[@]}"; do
+          if [[ $log =~ (^|[^a-z-])"$option"([^a-z-]|$) ]]; then
+            echo "$option is the argument ''${argumentNames[$option]}" >&2
+          fi
+        done
+        exit 1
+      }
+    ''
+    + postBuild
+  )

@@ -75,7 +75,7 @@ let
     };
     vpc = {
       ending = "vhd";
-      name = "vhd";
+      name = "vhd-dynamic";
     };
   };
   made = formats.${format};
@@ -293,7 +293,7 @@ let
           inHex() {
             local n
             for ((n = 0; n < ''${#1}; n++)); do
-              printf '%02x00' "'''''${1:n:1}"
+              printf %02x00 \'"''${1:n:1}"
             done
           }
           virtFwVars=${pkgs.buildPackages.python3Packages.virt-firmware}/bin/virt-fw-vars
@@ -316,7 +316,6 @@ let
         inherit
           toplevel
           name
-          diskSize
           additionalSpace
           bootSize
           partitionTableType
@@ -325,6 +324,7 @@ let
           contents
           configFile
           ;
+        diskSize = if diskSize == "auto" then diskSize else "${toString diskSize}M";
         channel = if copyChannel && !onlyNixStore then channel else null;
         additionalPaths =
           lib.subtractLists ([ toplevel ] ++ channels) additionalPaths

@@ -26,7 +26,7 @@ let
       builder = "/usr/bin/python3";
       args = [ ./debian_tools.py ];
       programs = ''
-        bash cat chmod cp id ln ls mkdir mktemp mv rm sha256sum sort touch
+        bash cat chmod cp id ln ls mkdir mktemp mv rm sha256sum sort tee touch
         find grep gzip sed tar
         debugfs dumpe2fs e2fsck mke2fs
         mcopy mmd fsck.fat mkfs.fat

@@ -1,5 +1,5 @@
 # A stand-in for nixpkgs, of the shape that nix/ and scripts/check-nixpkgs expect of the real one. Its
-# packages are names. Tests evaluate with it, and build nothing.
+# packages are names. What runCommand makes can be built, with the programs of a Debian machine.
 {
   system ? "x86_64-linux",
   ...
@@ -21,15 +21,21 @@ let
       "dosfstools"
       "e2fsprogs"
       "findutils"
+      "gptfdisk"
       "gnutar"
       "grub2"
       "grub2_efi"
       "gzip"
       "libguestfs-appliance"
+      "lkl"
       "mtools"
       "nix"
+      "nixos-enter"
+      "parted"
       "pigz"
       "qemu-utils"
+      "rsync"
+      "systemdMinimal"
       "util-linux"
       "versionCheckHook"
       "xz"
@@ -39,10 +45,38 @@ let
       inherit lib pkgs;
       path = ./.;
       stdenv = {
-        hostPlatform = { inherit system; };
+        hostPlatform = {
+          inherit system;
+          efiArch = "x64";
+        };
         buildPlatform = { inherit system; };
       };
       buildPackages = pkgs;
+      # In a build, a structured attribute is a variable of the shell, as with nixpkgs' stdenv.
+      runCommand =
+        name: attributes: script:
+        derivation (
+          {
+            inherit name system;
+            builder = "/bin/bash";
+            outputs = [ "out" ];
+            PATH = "/usr/sbin:/usr/bin:/sbin:/bin";
+            args = [
+              "-ec"
+              (
+                ''
+                  if [ -e "''${NIX_ATTRS_SH_FILE:-}" ]; then
+                    source "$NIX_ATTRS_SH_FILE"
+                    export out=''${outputs[out]} PATH
+                  fi
+                  set -o pipefail
+                ''
+                + script
+              )
+            ];
+          }
+          // attributes
+        );
       callPackage =
         file: more:
         import file (builtins.intersectAttrs (builtins.functionArgs (import file)) (pkgs // more));
@@ -55,6 +89,7 @@ let
           "setuptools"
           "shtab"
           "tqdm"
+          "virt-firmware"
         ]
         // {
           buildPythonApplication = about: package "${about.pname}-${about.version}" // about;

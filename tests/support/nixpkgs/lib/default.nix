@@ -1,6 +1,41 @@
 # The functions of nixpkgs' lib that nix/ uses, made here.
 let
+  letters = builtins.genList (n: builtins.substring n 1 "abcdefghijklmnopqrstuvwxyz") 26;
+  capitals = builtins.genList (n: builtins.substring n 1 "ABCDEFGHIJKLMNOPQRSTUVWXYZ") 26;
   lib = {
+    cleanSource = path: {
+      outPath = builtins.path {
+        inherit path;
+        name = "source";
+      };
+    };
+    imap1 =
+      function: list:
+      builtins.genList (n: function (n + 1) (builtins.elemAt list n)) (builtins.length list);
+    subtractLists = less: builtins.filter (one: !builtins.elem one less);
+    toUpper = builtins.replaceStrings letters capitals;
+    # How many letters must be changed, added or left out to get from one word to another.
+    strings.levenshtein =
+      one: other:
+      let
+        letter = text: n: builtins.substring (n - 1) 1 text;
+        least = builtins.foldl' (a: b: if a < b then a else b) 99;
+        rows = builtins.genList (
+          m: builtins.genList (n: distance m n) (builtins.stringLength other + 1)
+        ) (builtins.stringLength one + 1);
+        known = m: n: builtins.elemAt (builtins.elemAt rows m) n;
+        distance =
+          m: n:
+          if m == 0 || n == 0 then
+            m + n
+          else
+            least [
+              (known (m - 1) n + 1)
+              (known m (n - 1) + 1)
+              (known (m - 1) (n - 1) + (if letter one m == letter other n then 0 else 1))
+            ];
+      in
+      known (builtins.stringLength one) (builtins.stringLength other);
     removePrefix =
       prefix: text:
       builtins.substring (builtins.stringLength prefix) (builtins.stringLength text) text;
