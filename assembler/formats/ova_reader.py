@@ -26,6 +26,8 @@ def unpack_ova(file: Path, raw: Path) -> list[str]:
     try:
         with tarfile.open(file, "r:") as archive:
             members = {one.name: one for one in archive.getmembers() if one.isreg()}
+            if len(members) < len(archive.getmembers()):
+                raise DamagedError("it has two members of one name, or one that is no file")
             description = _text(archive, members, ".ovf")
             faults = [*_wrong_digests(archive, members)]
     except tarfile.TarError as error:
@@ -58,14 +60,19 @@ def _wrong_digests(archive: tarfile.TarFile, members: dict[str, tarfile.TarInfo]
     """What the manifest, if there is one, has another digest for."""
     if not any(name.endswith(".mf") for name in members):
         return
+    listed = set[str]()
     for line in _text(archive, members, ".mf").decode(errors="replace").splitlines():
         found = _DIGEST.fullmatch(line.strip())
         member = members.get(found[2]) if found else None
         data = None if member is None else archive.extractfile(member)
+        listed |= {found[2]} if found else set()
         if found is None or data is None:
             yield f"its manifest has a line that nothing in it answers: {line!r}"
         elif _digest(data, found[1]) != found[3].lower():
             yield f"{found[2]} has another digest than the manifest"
+    for name in sorted(members.keys() - listed):
+        if name.endswith((".ovf", ".vmdk")):
+            yield f"its manifest does not list {name}"
 
 
 def _digest(data: IO[bytes], algorithm: str) -> str:

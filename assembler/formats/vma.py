@@ -6,7 +6,7 @@ of blobs.
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import compress
 from pathlib import Path
 from typing import BinaryIO
@@ -147,29 +147,38 @@ def _unpack(archive: BinaryIO, image: BinaryIO) -> None:
         raise DamagedError("it has no disk" if not disks else "its disk is too large for a file")
     disk, size = disks[0]
     image.truncate(size)
-    clusters = 0
+    count = -(-size // CLUSTER)
+    seen = bytearray(count // 8 + 1)  # a bit for each cluster
     while extent := archive.read(_EXTENT.size):
-        clusters += _unpack_extent(archive, extent, uuid, (disk, size), image)
-    if clusters != -(-size // CLUSTER):
-        raise DamagedError(f"it has {clusters} clusters of the disk, not {-(-size // CLUSTER)}")
+        magic, _, _, owner_uuid, _, *infos = _EXTENT.unpack(extent)
+        if magic != _EXTENT_MAGIC or owner_uuid != uuid:
+            raise DamagedError("an extent of another archive is in it")
+        _verify(extent, slice(24, 40))
+        _unpack_extent(archive, infos, (disk, size), image, seen)
+    if (found := int.from_bytes(seen).bit_count()) != count:
+        raise DamagedError(f"it has {found} clusters of the disk, not {count}")
 
 
 def _unpack_extent(
-    archive: BinaryIO, extent: bytes, uuid: bytes, disk: tuple[int, int], image: BinaryIO
-) -> int:
-    """Write the data of an extent that belongs to `disk`, a number and a size in bytes.
+    archive: BinaryIO,
+    infos: Sequence[int],
+    disk: tuple[int, int],
+    image: BinaryIO,
+    seen: bytearray,
+) -> None:
+    """Write what an extent has of `disk`, a number and a size in bytes; `infos` are its clusters.
 
-    Returns how many clusters of the disk there were.
+    `seen` has a bit for each cluster of the disk that was there, and may not be again.
     """
-    magic, _, _, owner_uuid, _, *infos = _EXTENT.unpack(extent)
-    if magic != _EXTENT_MAGIC or owner_uuid != uuid:
-        raise DamagedError("an extent of another archive is in it")
-    _verify(extent, slice(24, 40))
     number, size = disk
-    clusters = 0
     for info in infos:
         mask, owner, cluster = info >> 48, info >> 32 & 0xFF, info & 0xFFFFFFFF
-        clusters += owner == number
+        if owner == number and cluster * CLUSTER >= size:
+            raise DamagedError("it has data beyond the end of the disk")
+        if owner == number:
+            if seen[cluster // 8] >> cluster % 8 & 1:
+                raise DamagedError(f"it has cluster {cluster} of the disk twice")
+            seen[cluster // 8] |= 1 << cluster % 8
         for block in range(mask.bit_length()):
             if not mask >> block & 1:
                 continue
@@ -181,7 +190,6 @@ def _unpack_extent(
             if owner == number:
                 image.seek(place)
                 image.write(data[: size - place])
-    return clusters
 
 
 def _verify(header: bytes, digest: slice) -> None:

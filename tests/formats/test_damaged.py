@@ -111,6 +111,7 @@ def test_what_google_does_not_take(tmp_path: Path) -> None:
             "nixos-disk1.vmdk has another",
         ),
         (b"SHA256(nixos-disk1.vmdk)= ", b"MD4(nixos-disk1.vmdk)= ", "its manifest has a line that"),
+        (b"SHA256(nixos.ovf)= ", b"SHA256(nixos.mf)= ", "its manifest does not list nixos.ovf"),
     ],
 )
 def test_an_ova_whose_members_contradict_one_another(
@@ -137,6 +138,7 @@ def test_an_ova_whose_members_contradict_one_another(
         ("too large", "vma: its disk is too large for a file"),
         ("another archive", "vma: an extent of another archive is in it"),
         ("no clusters", "vma: it has 0 clusters of the disk, not "),
+        ("a cluster twice", "vma: it has cluster 0 of the disk twice"),
     ],
 )
 def test_a_vma_that_anybody_made(whole: Whole, tmp_path: Path, change: str, fault: str) -> None:
@@ -150,6 +152,10 @@ def test_a_vma_that_anybody_made(whole: Whole, tmp_path: Path, change: str, faul
         struct.pack_into(">Q", data, device + 8, (1 << 64) - 1)
     elif change == "another archive":
         data[8] ^= 1
+    elif change == "a cluster twice":  # in place of the next one; the extent's own digest is right
+        extents[40 + 8 + 4 : 40 + 8 + 8] = bytes(4)
+        extents[24:40] = bytes(16)
+        extents[24:40] = md5(extents[:512])
     data[32:48] = bytes(16)
     data[32:48] = md5(data[:length])
     file = tmp_path / "vma"
