@@ -5,7 +5,6 @@ from pathlib import Path
 
 from assembler.errors import DamagedError, HostError, reason
 from assembler.formats.registry import recognised
-from assembler.host import programs
 
 _DEEPEST = 3  # formats in one another, such as a compressed QCOW2
 
@@ -29,8 +28,6 @@ def unpack_image(alias: Path, image: Path, scratch: Path) -> UnpackedImage:
     raw, formats, faults = alias, list[str](), list[str]()
     try:
         while len(formats) < _DEEPEST and (found := recognised(raw)) is not None:
-            if missing := programs.require(*found.programs):
-                raise HostError(*missing)
             target = scratch / f"unpacked-{len(formats)}"
             formats.append(found.name)
             faults += [f"{found.name}: {words}" for words in found.unpack(raw, target)]

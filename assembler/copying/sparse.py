@@ -1,9 +1,11 @@
 """Copy an image, or a part of one, so that holes and zeros take no room."""
 
 import os
+import sys
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
+from assembler.copying.sharing import clone
 from assembler.errors import HostError
 from assembler.host.holes import data_ranges
 
@@ -11,16 +13,40 @@ _CHUNK = 64 << 10  # bytes
 _ZEROS = bytes(_CHUNK)
 
 
-def write_sparse(stream: IO[bytes], target: IO[bytes]) -> None:
-    """Write all of a stream to a new file, chunks of zeros as holes; raises OSError."""
-    size = 0
-    while chunk := stream.read(_CHUNK):
+class Readable(Protocol):
+    """Whatever gives its next bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes, none at the end."""
+        ...
+
+
+def write_sparse(stream: Readable, target: IO[bytes], length: int | None = None) -> None:
+    """Write a stream, or its next `length` bytes, at the end of a new file; raises OSError.
+
+    Chunks of zeros become holes.
+    """
+    left = sys.maxsize if length is None else length
+    while chunk := stream.read(min(_CHUNK, left)):
         if chunk == _ZEROS[: len(chunk)]:
             target.seek(len(chunk), os.SEEK_CUR)
         else:
             target.write(chunk)
-        size += len(chunk)
-    target.truncate(size)
+        left -= len(chunk)
+    target.truncate(target.tell())
+
+
+def can_clone(source: Path, target: Path) -> bool:
+    """Make the new file `target`, which shares all data of `source` where the system can do that.
+
+    Otherwise it is empty. Raises OSError.
+    """
+    with source.open("rb") as reader, target.open("wb") as writer:
+        try:
+            clone(reader.fileno(), writer.fileno())
+        except OSError:
+            return False
+    return True
 
 
 def copy_sparse(source: Path, target: Path, start: int, length: int) -> None:

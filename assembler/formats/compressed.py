@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from assembler.copying.sparse import write_sparse
-from assembler.formats.format import Disk, Format, foreign, unpacking_limit
+from assembler.formats.format import Disk, Format, foreign, require_scratch, unpacking_limit
 from assembler.host import process
 from assembler.host.output import Output
 from assembler.host.progress import Step
 from assembler.units import KIB
 
 # Bytes a second of a compressed file; where the disk is empty, one becomes thousands.
-UNPACKED = 64 * KIB
+_UNPACKED = 64 * KIB
 
 
 def threads() -> int:
@@ -48,7 +48,8 @@ class Compressed(Format):
 
     def unpack(self, file: Path, raw: Path) -> list[str]:
         """Let the compressor write, and leave holes for zeros."""
-        argv, limit = [self.argv[0], "-dc"], unpacking_limit(file, UNPACKED)
+        argv, limit = [self.argv[0], "-dc"], unpacking_limit(file, _UNPACKED)
+        require_scratch(file.stat().st_size)
         with (
             foreign(),
             file.open("rb") as packed,

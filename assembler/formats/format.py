@@ -1,5 +1,6 @@
 """What every output format offers."""
 
+import errno
 import os
 import re
 from abc import ABC, abstractmethod
@@ -10,10 +11,14 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar
 from uuid import UUID
 
-from assembler.errors import DamagedError, ProgramError, TooSlowError
+from assembler.errors import DamagedError, HostError, ProgramError, TooSlowError
+from assembler.host.holes import data_ranges
 from assembler.host.output import Output
 from assembler.host.progress import Step
+from assembler.host.room import require_room, temporary
+from assembler.host.temporary import temporary_directory
 from assembler.tree.linux import MAX_FILE
+from assembler.units import MIB, format_size
 
 _SIGNATURE = 510, b"\x55\xaa"  # of a boot sector
 _SECONDS = 300
@@ -106,6 +111,41 @@ def unpacking_limit(file: Path, rate: int) -> float:
     """
     found = file.stat()
     return _SECONDS + (found.st_blocks * _STAT_BLOCK or found.st_size) / rate
+
+
+def require_scratch(size: int) -> None:
+    """Raise HostError unless TMPDIR has room for `size` bytes of an unpacked disk."""
+    require_room([temporary(temporary_directory(), size)])
+
+
+def set_size(image: BinaryIO, size: int) -> None:
+    """Give an unpacked disk its size in bytes; raises HostError, and OSError."""
+    try:
+        image.truncate(size)
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        raise HostError(
+            f"TMPDIR ({temporary_directory()}) takes no file of {format_size(size)}, as the disk "
+            "in the image is: set TMPDIR to a directory on another file system"
+        ) from None
+
+
+def is_cut(size: int, end: int) -> DamagedError:
+    """The error for a file of `size` bytes whose own header has data up to the byte `end`."""
+    return DamagedError(f"it is cut: it has {size} bytes, and its data ends at byte {end}")
+
+
+def has_data(file: BinaryIO, start: int, end: int) -> bool:
+    """Whether a file has anything but zeros from the byte `start` to `end`; raises OSError."""
+    for one in data_ranges(file.fileno(), start, end):
+        file.seek(one.start)
+        left = len(one)
+        while chunk := file.read(min(MIB, left)):
+            if any(chunk):
+                return True
+            left -= len(chunk)
+    return False
 
 
 def _read(file: BinaryIO, place: int, mark: bytes) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from assembler.errors import DamagedError
-from assembler.formats.format import Disk, Format, foreign, unpacking_limit
+from assembler.formats.format import Disk, Format, foreign, is_cut, require_scratch, unpacking_limit
 from assembler.host import process
 from assembler.host.output import Output
 from assembler.host.progress import Step
@@ -52,9 +52,19 @@ class QemuFormat(Format):
         size = file.stat().st_size
         if size % self.file_unit:
             raise DamagedError(
-                f"it is cut: {size} bytes are not a whole number of {format_size(self.file_unit)}"
+                f"it is cut, or something follows it: {size} bytes are not a whole number of "
+                f"{format_size(self.file_unit)}"
             )
-        return convert_back(file, self.driver, raw)
+        with file.open("rb") as opened:
+            faults = self.inspect(opened, size)
+        return faults + convert_back(file, self.driver, raw)
+
+    def inspect(self, _file: BinaryIO, _size: int) -> list[str]:
+        """What is wrong with a file of so many bytes that qemu-img overlooks.
+
+        Raises as `Format.unpack`.
+        """
+        return []
 
     @abstractmethod
     def fix(self, file: BinaryIO, disk: Disk) -> None:
@@ -96,11 +106,13 @@ def convert_back(
         if named := [key for key in _ELSEWHERE if f'"{key}":' in json.dumps(info)]:  # at any depth
             raise DamagedError(f"it has no disk of its own: it names another file ({named[0]})")
         size = length or file.stat().st_size
-        extents = [one for one in _ask("map", source, limit) if one["data"] and "offset" in one]
+        mapped = _ask("map", source, limit)
+        extents = [one for one in mapped if one["data"] and "offset" in one]
         end = max((one["offset"] + one["length"] for one in extents), default=0)
         if end > size:
-            raise DamagedError(f"it is cut: it has {size} bytes, and its data ends at byte {end}")
+            raise is_cut(size, end)
         faults = _check(source, limit)
+        require_scratch(sum(one["length"] for one in mapped if one["data"] and not one["zero"]))
         with foreign():
             argv = ["qemu-img", "convert", "-O", "raw", source, str(raw)]
             process.run(argv, what=_READING, limit=limit)

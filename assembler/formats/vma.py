@@ -5,17 +5,17 @@ of blobs.
 """
 
 import hashlib
+import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import compress
 from pathlib import Path
 from typing import BinaryIO
 
 from assembler.errors import DamagedError
-from assembler.formats.format import Disk, Format
+from assembler.formats.format import Disk, Format, require_scratch, set_size
 from assembler.host.output import Output
 from assembler.host.progress import Step
-from assembler.tree.linux import MAX_FILE
 
 _MAGIC, _VERSION = b"VMA\0", 1
 _EXTENT_MAGIC = b"VMAE"
@@ -56,6 +56,7 @@ class Vma(Format):
 
     def unpack(self, file: Path, raw: Path) -> list[str]:
         """Write the first disk of a machine; the check sums must be right."""
+        require_scratch(file.stat().st_size)
         with file.open("rb") as archive, raw.open("wb") as image:
             try:
                 _unpack(archive, image)
@@ -143,53 +144,69 @@ def _unpack(archive: BinaryIO, image: BinaryIO) -> None:
     _verify(archive.read(min(length, _LARGEST_HEADER)), slice(32, 48))
     devices = (_DEVICE.unpack_from(head, start + _DEVICE.size * one) for one in range(_DEVICES))
     disks = [(number, one[2]) for number, one in enumerate(devices) if number and one[0]]
-    if not disks or disks[0][1] > MAX_FILE:
-        raise DamagedError("it has no disk" if not disks else "its disk is too large for a file")
-    disk, size = disks[0]
-    image.truncate(size)
-    count = -(-size // CLUSTER)
-    seen = bytearray(count // 8 + 1)  # a bit for each cluster
+    if not disks:
+        raise DamagedError("it has no disk")
+    number, size = disks[0]
+    count, rest = -(-size // CLUSTER), os.fstat(archive.fileno()).st_size - length
+    most = rest // _EXTENT.size * CLUSTERS
+    if count > most:
+        raise DamagedError(f"it is cut: it has room for {most} clusters of the disk, not {count}")
+    set_size(image, size)
+    disk = _UnpackedDisk(image, number, size)
     while extent := archive.read(_EXTENT.size):
-        magic, _, _, owner_uuid, _, *infos = _EXTENT.unpack(extent)
-        if magic != _EXTENT_MAGIC or owner_uuid != uuid:
-            raise DamagedError("an extent of another archive is in it")
-        _verify(extent, slice(24, 40))
-        _unpack_extent(archive, infos, (disk, size), image, seen)
-    if (found := int.from_bytes(seen).bit_count()) != count:
-        raise DamagedError(f"it has {found} clusters of the disk, not {count}")
+        _unpack_extent(archive, extent, uuid, disk)
+    if missing := count - disk.count:
+        raise DamagedError(f"{missing} of the {count} clusters of the disk are missing")
 
 
-def _unpack_extent(
-    archive: BinaryIO,
-    infos: Sequence[int],
-    disk: tuple[int, int],
-    image: BinaryIO,
-    seen: bytearray,
-) -> None:
-    """Write what an extent has of `disk`, a number and a size in bytes; `infos` are its clusters.
+class _UnpackedDisk:
+    """A disk that clusters are written to, each of them once; its number in the archive, bytes."""
 
-    `seen` has a bit for each cluster of the disk that was there, and may not be again.
-    """
-    number, size = disk
+    def __init__(self, image: BinaryIO, number: int, size: int) -> None:
+        self.number, self.count = number, 0
+        self._image, self._size = image, size
+        self._found = bytearray(size // CLUSTER // 8 + 1)  # a bit for each cluster
+
+    def add(self, cluster: int) -> None:
+        """Count a cluster; raises DamagedError if it is there already, or beyond the end."""
+        if cluster * CLUSTER >= self._size:
+            raise DamagedError("it has data beyond the end of the disk")
+        byte, bit = cluster // 8, 1 << cluster % 8
+        if self._found[byte] & bit:
+            raise DamagedError(f"it has the cluster {cluster} of the disk twice")
+        self._found[byte] |= bit
+        self.count += 1
+
+    def write(self, place: int, block: bytes) -> None:
+        """Write a block to its place in bytes; the last one may be longer than the disk."""
+        if place >= self._size:
+            raise DamagedError("it has data beyond the end of the disk")
+        self._image.seek(place)
+        self._image.write(block[: self._size - place])
+
+
+def _unpack_extent(archive: BinaryIO, extent: bytes, uuid: bytes, disk: _UnpackedDisk) -> None:
+    """Write the data of an extent that belongs to `disk`."""
+    magic, _, count, owner_uuid, _, *infos = _EXTENT.unpack(extent)
+    if magic != _EXTENT_MAGIC:
+        raise DamagedError("something that is no extent is in it, or follows its end")
+    if owner_uuid != uuid:
+        raise DamagedError("an extent of another archive is in it")
+    _verify(extent, slice(24, 40))
+    if count != sum((info >> 48).bit_count() for info in infos):
+        raise DamagedError("the header of an extent has another number of blocks than it lists")
     for info in infos:
         mask, owner, cluster = info >> 48, info >> 32 & 0xFF, info & 0xFFFFFFFF
-        if owner == number and cluster * CLUSTER >= size:
-            raise DamagedError("it has data beyond the end of the disk")
-        if owner == number:
-            if seen[cluster // 8] >> cluster % 8 & 1:
-                raise DamagedError(f"it has cluster {cluster} of the disk twice")
-            seen[cluster // 8] |= 1 << cluster % 8
-        for block in range(mask.bit_length()):
-            if not mask >> block & 1:
+        if owner == disk.number:
+            disk.add(cluster)
+        for number in range(mask.bit_length()):
+            if not mask >> number & 1:
                 continue
-            data, place = archive.read(BLOCK), cluster * CLUSTER + block * BLOCK
-            if len(data) < BLOCK:
+            block = archive.read(BLOCK)
+            if len(block) < BLOCK:
                 raise DamagedError("it is cut")
-            if owner == number and place + BLOCK > -(-size // BLOCK) * BLOCK:
-                raise DamagedError("it has data beyond the end of the disk")
-            if owner == number:
-                image.seek(place)
-                image.write(data[: size - place])
+            if owner == disk.number:
+                disk.write(cluster * CLUSTER + number * BLOCK, block)
 
 
 def _verify(header: bytes, digest: slice) -> None:

@@ -4,7 +4,6 @@ Source: VMware, "Virtual Disk Format 5.0", "The Descriptor File" and "Hosted Spa
 """
 
 import re
-import struct
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 
@@ -38,8 +37,7 @@ class Vmdk(QemuFormat):
         if not super().is_in(file):
             return False
         with file.open("rb") as opened:
-            (flags,) = struct.unpack("<I", opened.read(_FLAGS.stop)[_FLAGS])
-        return bool(flags & _COMPRESSED) == self.is_stream
+            return is_stream(opened.read(_FLAGS.stop)) == self.is_stream
 
     def fix(self, file: BinaryIO, disk: Disk) -> None:
         """Set the content identifier."""
@@ -49,3 +47,9 @@ class Vmdk(QemuFormat):
         own = b"CID=" + disk.uuid("VMDK").bytes[:4].hex().encode()
         file.seek(start)
         file.write(_CONTENT_ID.sub(own, text, count=1))  # at least as long as qemu-img's
+
+
+def is_stream(head: bytes) -> bool:
+    """Whether a file that begins so is a compressed VMDK."""
+    flags = int.from_bytes(head[_FLAGS], "little")
+    return head.startswith(Vmdk.marks[0][1]) and bool(flags & _COMPRESSED)

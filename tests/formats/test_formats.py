@@ -300,8 +300,9 @@ def test_a_tool_that_reads_without_end(
     tool.write_text(f"#!/bin/sh\nexec {work}\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tool.parent), prepend=os.pathsep)
-    os.truncate(out, 100)
     monkeypatch.setattr("assembler.formats.format._SECONDS", 0.2)
+    for rate in ("qemu_img._RATE", "compressed._UNPACKED"):
+        monkeypatch.setattr(f"assembler.formats.{rate}", 1 << 40)
     with pytest.raises(DamagedError) as caught:
         made.unpack(out, tmp_path / "unpacked")
     [line] = caught.value.lines
