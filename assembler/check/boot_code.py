@@ -1,4 +1,4 @@
-"""Compare a disk's boot code with the files that GRUB keeps of it in the image.
+"""Check a disk's boot code by the files that GRUB keeps in the image: copies of it, and modules.
 
 grub-install leaves boot.img and core.img, or core.efi, beside GRUB's modules, some builds put all
 of GRUB's files there. What may differ: GRUB, util/setup.c and util/mkimage.c.
@@ -7,6 +7,7 @@ of GRUB's files there. What may differ: GRUB, util/setup.c and util/mkimage.c.
 import struct
 from collections.abc import Iterable
 
+from assembler.binaries.core_image import CoreImage
 from assembler.boot.grub.bios import KERNEL_SECTOR_AT
 from assembler.check.boot_chain import BootDisk, BrokenError
 from assembler.check.grub_reader import UnreadableError
@@ -14,6 +15,7 @@ from assembler.check.menu import Location, location_words
 from assembler.machines import GRUB_FOR_BIOS
 from assembler.units import SECTOR
 
+_TABLE_MODULES = {"gpt": "part_gpt", "dos": "part_msdos"}
 _MAX_FILE = 1 << 20  # bytes; core.img has less than half of it
 _EFI_COPY = "core.efi"  # of what grub-install puts onto the ESP; its grub.efi has another prefix
 
@@ -51,6 +53,29 @@ def check_boot_code(disk: BootDisk, home: Location, sector: bytes, core: bytes) 
     for name, there in (("lzma_decompress.img", decompressor), ("core.img", code)):
         words = "core image: its decompressor"
         _compare(words, core[SECTOR:], there, _DECOMPRESSOR_FIELDS, known.words(name))
+
+
+def check_prefix(disk: BootDisk, core: CoreImage, place: Location) -> None:
+    """Check that GRUB can read its prefix with its core image's modules; raises BrokenError."""
+    if core.memdisk:
+        return
+    if place.number is None:
+        raise BrokenError(f"GRUB's prefix {place.path}: {place.fault}")
+    one = disk.reader.file_system(place.number)
+    if one is None:
+        raise BrokenError(
+            f"GRUB's prefix {place.path}: partition {place.number} has no file system of GRUB's"
+            if place.number
+            else f"GRUB's prefix {place.path}: it is on no partition"
+        )
+    needed = [one.driver, *([_TABLE_MODULES[disk.table]] if place.number else [])]
+    for module in needed:
+        if module not in core.modules:
+            raise BrokenError(f"GRUB's core image lacks the module {module}, to read {one.where}")
+    files = _GrubFiles(disk, place, core.platform)
+    if "normal" not in core.modules and not files.read("normal.mod", 1):
+        words = "the module is neither there nor in GRUB's core image"
+        raise BrokenError(f"{files.words('normal.mod')}: {words}")
 
 
 def check_efi_core(disk: BootDisk, home: Location, platform: str, program: bytes) -> None:

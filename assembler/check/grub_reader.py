@@ -7,13 +7,13 @@ output are bounded, since the image may be damaged, or made to do harm.
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from assembler.check.part import time_limit
+from assembler.check.part import Part, time_limit
 from assembler.copying.sparse import copy_sparse
 from assembler.errors import TooSlowError
 from assembler.filesystems.registry import KINDS
@@ -27,7 +27,9 @@ _MAX_RUNS = 4000  # a menu of a thousand generations needs no more
 _MAX_PATH = 4096  # bytes, as in Linux
 _MAX_PROGRAM = 128 * MIB  # that is held in memory: GRUB has a hundredth
 _MAX_COPY = 2048 * MIB  # GRUB finds no room in memory for more
-_DEVICE = re.compile(r"(?:Device|Partition) (loop\d+(?:,\w+)?): Filesystem type (.*)")
+_DEVICE = re.compile(
+    r"(?:Device|Partition) (loop(\d+)(?:,(?:gpt|msdos)(\d+))?): Filesystem type (.*)"
+)
 _DETAILS = re.compile(
     r"(?P<kind>\S+)(?: - Label `(?P<label>.*)')?(?: - Last modification time [^,]*?)?"
     r"(?:, UUID (?P<uuid>\S+))?(?: - Partition start at| - Sector size).*"
@@ -42,15 +44,6 @@ _TITLES = {kind.grub_module: kind.title for kind in KINDS}
 
 class UnreadableError(ValueError):
     """GRUB cannot read a file; the message is GRUB's own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A partition: its number, and where it is in the image (bytes); 0 is the whole image."""
-
-    number: int
-    start: int
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +66,6 @@ class GrubFileSystem:
         return f"partition {self.number} ({kind})" if self.number else f"the {kind}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """The result of reading a file up to a limit, if any."""
-
-    limit: int
-    data: bytes
-    refusal: str = ""
-
-    def suffices(self, limit: int) -> bool:
-        """Whether reading up to another limit would give no more."""
-        return bool(self.refusal) or len(self.data) < self.limit or 0 < limit <= self.limit
-
-
 class GrubReader:
     """The file systems of an image, as GRUB reads them; each answer of GRUB is kept.
 
@@ -95,7 +75,7 @@ class GrubReader:
     """
 
     def __init__(
-        self, image: Path, scratch: Path, places: Sequence[Span] = (), sector_size: int = SECTOR
+        self, image: Path, scratch: Path, places: Sequence[Part] = (), sector_size: int = SECTOR
     ) -> None:
         self._scratch = scratch
         size = image.stat().st_size
@@ -104,34 +84,28 @@ class GrubReader:
         self._runs = 0
         self._stuck: TooSlowError | None = None
         self._images = [image]
-        numbers = []
         if sector_size != SECTOR:
             self._images = [scratch / f"partition-{place.number}" for place in places]
-            numbers = [place.number for place in places]
             for place, copy in zip(places, self._images, strict=True):
                 copy_sparse(image, copy, place.start, place.size)
-        self._devices: dict[int, str] = {}
+        self._devices: dict[int, str] = {}  # GRUB's names of partitions, by their numbers
         self._copies: dict[tuple[int, str], Path] = {}
-        self._reads: dict[tuple[int, str], _Read] = {}
+        self._reads: dict[tuple[int, str, int], bytes | UnreadableError] = {}
         self._names: dict[tuple[int, str], list[str]] = {}
-        self.file_systems = tuple(self._probe(numbers))
+        copied = None if sector_size == SECTOR else [place.number for place in places]
+        self.file_systems = tuple(sorted(self._probe(copied), key=lambda one: one.number))
 
-    def _probe(self, numbers: Sequence[int]) -> list[GrubFileSystem]:
-        found: list[GrubFileSystem] = []
-        if not self._images:
-            return found
-        printed = self._run(
-            [*self._prefix, "ls", "--", "-l"], "asking GRUB for file systems"
-        ).stdout
-        for device, words in _DEVICE.findall(printed.decode(errors="replace")):
-            details = _DETAILS.fullmatch(words)
-            number = _number(device, numbers)
-            if details is not None and number is not None:
+    def _probe(self, copied: Sequence[int] | None) -> Iterator[GrubFileSystem]:
+        """The file systems of the image, or those of its partitions with `copied` numbers."""
+        words = [*self._prefix, "ls", "--", "-l"]
+        printed = self._run(words, "asking GRUB for file systems").stdout if self._images else b""
+        for device, disk, partition, more in _DEVICE.findall(printed.decode(errors="replace")):
+            details = _DETAILS.fullmatch(more)
+            if details is not None and not (copied and partition):
+                number = copied[int(disk)] if copied else int(partition or 0)
                 driver = _MODULES.get(details["kind"], details["kind"])
-                label, uuid = details["label"] or "", details["uuid"] or ""
                 self._devices[number] = device
-                found.append(GrubFileSystem(number, driver, label, uuid))
-        return sorted(found, key=lambda one: one.number)
+                yield GrubFileSystem(number, driver, details["label"] or "", details["uuid"] or "")
 
     def file_system(self, number: int) -> GrubFileSystem | None:
         """What is in a partition, None where it is nothing that GRUB knows."""
@@ -144,25 +118,25 @@ class GrubReader:
         """
         if number is None:
             raise UnreadableError("no partition of this disk")
-        key = number, path
-        known = self._reads.get(key)
-        if known is None or not known.suffices(limit):
-            known = self._read(number, path, limit)
-            if limit or known.refusal:  # whole files, such as EFI programs, may be large
-                self._reads[key] = known
-        if known.refusal:
-            raise UnreadableError(known.refusal)
-        return known.data[:limit] if limit else known.data
+        key = number, path, limit
+        found = self._reads.get(key)
+        if found is None:
+            found = self._read(*key)
+        if limit:  # whole files, such as EFI programs, may be large
+            self._reads[key] = found
+        if isinstance(found, UnreadableError):
+            raise UnreadableError(str(found))
+        return found
 
-    def _read(self, number: int, path: str, limit: int) -> _Read:
+    def _read(self, number: int, path: str, limit: int) -> bytes | UnreadableError:
         length = limit or _MAX_PROGRAM + 1
         try:
             data = self._file_command(["-n", str(length), *self._prefix, "cat"], number, path)
         except UnreadableError as error:
-            return _Read(limit, b"", str(error))
+            return error
         if not limit and len(data) == length:
-            return _Read(limit, b"", f"it is larger than {format_size(_MAX_PROGRAM)}")
-        return _Read(limit, data)
+            return UnreadableError(f"it is larger than {format_size(_MAX_PROGRAM)}")
+        return data
 
     def fetch(self, wanted: Iterable[tuple[int, str, int]]) -> None:
         """Read many files ahead, by partition, path and limit, on all processors."""
@@ -250,27 +224,8 @@ class GrubReader:
         return done.stdout
 
 
-def device_number(device: str) -> int | None:
-    """The partition that a device name of GRUB's means on this disk; 0 is the whole disk."""
-    match = re.fullmatch(r"(?:hd0|hostdisk/[^,]*)?(?:,(?:gpt|msdos)?(\d+))?", device)
-    if match is None or not device:
-        return None
-    return int(match[1] or 0)
-
-
 def _path_fault(path: str) -> str:
     """Why there can be no file with a path."""
     if "\0" in path:
         return "its name has a NUL byte"
     return "its name is too long" if len(path.encode(errors="surrogatepass")) > _MAX_PATH else ""
-
-
-def _number(device: str, numbers: Sequence[int]) -> int | None:
-    """The partition of a device name of GRUB's."""
-    match = re.fullmatch(r"loop(\d+)(?:,(?:gpt|msdos)(\d+))?", device)
-    if match is None:
-        return None
-    disk, partition = match.groups()
-    if numbers:  # each disk is a copy of one partition
-        return None if partition else numbers[int(disk)]
-    return int(partition or 0)

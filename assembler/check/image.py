@@ -8,8 +8,8 @@ from pathlib import Path
 from assembler.check.bios_chain import has_boot_code, has_core_image, lacks_signature, walk_bios
 from assembler.check.boot_chain import BootChain, BootDisk
 from assembler.check.efi_chain import EfiNeed, is_empty, system_partition, walk_efi
-from assembler.check.grub_chain import walk_bare
-from assembler.check.grub_reader import GrubReader, Span
+from assembler.check.grub.walk import walk_bare
+from assembler.check.grub_reader import GrubReader
 from assembler.check.kinds import not_a_file, not_raw, without_table
 from assembler.check.part import Part
 from assembler.check.partition_table import DiskTable, read_table
@@ -196,8 +196,7 @@ def _walk(
 ) -> tuple[BootChain, ...]:
     """Walk along all boot chains that the image has, or must have."""
     parts = [part for part in table.parts if part.type_guid != PartitionType.BIOS_BOOT]
-    spans = [Span(part.number, part.start, part.size) for part in parts]
-    reader = GrubReader(image, scratch, spans, table.sector_size)
+    reader = GrubReader(image, scratch, parts, table.sector_size)
     disk = BootDisk(image, table.kind, table.parts, reader, table.sector_size)
     if not table.kind:
         bare = walk_bare(disk)

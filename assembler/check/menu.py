@@ -1,17 +1,14 @@
 """The entries of a boot menu, GRUB's or systemd-boot's, and the files that they load."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import PurePosixPath
 
-from assembler.check.grub_reader import GrubFileSystem, device_number
+from assembler.check.grub_reader import GrubFileSystem
 
 KERNEL_COMMANDS = frozenset(
     {"linux", "linux16", "linuxefi", "multiboot", "multiboot2", "chainloader"}
 )
-INITRD_COMMANDS = frozenset({"initrd", "initrd16", "initrdefi", "module", "module2"})
-_VALUED = frozenset({"--class", "--users", "--hotkey", "--source", "--id"})  # grub_cmd_menuentry
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +64,6 @@ class CheckedEntry:
     followed: bool  # whether its files are read: all of the default's, the beginnings of others
     files: tuple[tuple[Load, int | None], ...]  # with their sizes in bytes where they were read
     init: str | None  # the path of the kernel's parameter init=
-
-
-def title_and_id(arguments: Sequence[str]) -> tuple[str, str]:
-    """The title and the --id of GRUB's commands `menuentry` and `submenu`."""
-    pairs = [*pairwise(["", *arguments])]
-    titles = [two for one, two in pairs if one not in _VALUED and not two.startswith("--")]
-    return next(iter(titles), ""), next((two for one, two in pairs if one == "--id"), "")
-
-
-def locate(word: str, root: str) -> Location:
-    """The file that a file name of GRUB's means, `root` being GRUB's variable of that name."""
-    device, path = root, word
-    if word.startswith("("):
-        device, _, path = word[1:].partition(")")
-    number = device_number(device)
-    # A name that does not begin with a slash is no path: see Location.is_blocks.
-    path = plain_path(path) if path[:1] in ("", "/") else path
-    what = f"({device}) is no partition of this disk"
-    fault = what if device else f"GRUB has no device for {word!r}"
-    return Location(number, path, fault if number is None else "")
 
 
 def plain_path(path: str) -> str:

@@ -570,7 +570,7 @@ def test_the_command_names_the_link(image: Path) -> None:
             "configurations read one another without end",
         ),
         (
-            "".join(f"if [ -e /x{at} ]; then true; fi\n" for at in range(5000)) + menu(),
+            "".join(f"if [ -f /x{at} ]; then true; fi\n" for at in range(5000)) + menu(),
             "it asks for more work than any menu needs",
         ),
     ],

@@ -1,23 +1,31 @@
-"""GRUB's variables, and the commands `search` and `test`: GRUB manual, "Commands"."""
+"""GRUB's variables and devices, and the commands `search` and `test`: GRUB manual, "Commands"."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from assembler.check.grub.script import ScriptError, Variable, pieces
-from assembler.check.grub_reader import GrubReader
-from assembler.check.menu import Location, locate
+from assembler.check.grub.script import ScriptError, expand
+from assembler.check.grub_reader import GrubReader, UnreadableError
+from assembler.check.menu import Location, plain_path
 
-_WORDS = {"--fs-uuid": "the UUID", "--label": "the label"}
-_MAX_WORD = 64 << 10  # characters, so those of a variable as well
-_LOOK_UP, _WORD = 64 << 10, 96  # what a look for a file, of 10 ms, and a word cost of the budget
+UNKNOWN = "\0"  # in the value of a variable, as in no text: we do not know it
+
+_NAMES = {"--fs-uuid": "the UUID", "--label": "the label"}
+_DEVICE = re.compile(r"(?=.)(?:hd0|hostdisk/[^,]*)?(?:,(?:gpt|msdos)?([0-9]{1,9}))?")
+_SAVED = re.compile(r"^([^#=\n]+)=((?:\\.|[^\\\n])*)", re.MULTILINE | re.DOTALL)  # lib/envblk.c
+_MAX_BLOCK = 64 << 10  # bytes
+_WORK = 48 << 20  # characters, for one configuration
+_LOOK, _WORD = 128 << 10, 100  # what a look for a file, of 10 ms, and a word cost of them
 
 
 @dataclass(slots=True)
-class Budget:
-    """Limits for one configuration: about the characters to read or write, and the nesting."""
+class Environment:
+    """GRUB's variables, with the file systems that it finds."""
 
-    work: int = 32 << 20
-    depth: int = 100
+    reader: GrubReader
+    variables: dict[str, str]
+    lost: str = ""  # what the last search in vain looked for
+    work: int = _WORK  # that is left
 
     def spend(self, work: int) -> None:
         """Take work from the rest. Raises ScriptError when there is none."""
@@ -25,104 +33,99 @@ class Budget:
         if self.work < 0:
             raise ScriptError("it asks for more work than any menu needs")
 
-
-@dataclass(slots=True)
-class Environment:
-    """GRUB's variables, and the parts of the configuration that are not followed."""
-
-    reader: GrubReader
-    variables: dict[str, str]
-    lost: dict[str, str] = field(default_factory=dict)  # what a search did not find, by variable
-    unknown: set[str] = field(default_factory=set)  # variables that a part not followed may set
-    loaded: bool = False  # whether GRUB's environment block may have set variables
-    unfollowed: list[str] = field(default_factory=list)
-    budget: Budget = field(default_factory=Budget)
-
     def place(self, word: str) -> Location:
-        """The file that a file name means; a variable for a device may be empty after a search."""
-        place = locate(word, self.variables.get("root", ""))
-        if self.lost and place.fault.startswith("GRUB has no device"):
-            return replace(place, fault=next(reversed(self.lost.values())))
-        return place
+        """The file that a file name of GRUB's means."""
+        device, path = self.variables.get("root", ""), word
+        if word.startswith("("):
+            device, _, path = word[1:].partition(")")
+        # A name that does not begin with a slash is no path: see Location.is_blocks.
+        path = plain_path(path) if path[:1] in ("", "/") else path
+        if match := _DEVICE.fullmatch(device):
+            return Location(int(match[1] or 0), path)
+        if device:
+            return Location(None, path, f"({device}) is no partition of this disk")
+        return Location(None, path, self.lost or f"GRUB has no device for {word!r}")
 
-    def exists(self, word: str) -> bool:
-        """Whether there is a file."""
-        self.budget.spend(_LOOK_UP)
+    def exists(self, word: str) -> bool | None:
+        """Whether there is a file, None where it is not known."""
+        self.spend(_LOOK)
         place = self.place(word)
+        if UNKNOWN in word + place.fault:
+            return None
         return place.number is not None and self.reader.exists(place.number, place.path)
 
     def expand(self, words: Iterable[str]) -> list[str]:
         """Words with the values of their variables."""
         expanded = []
         for word in words:
-            found = [*pieces(word)]
-            values = [
-                self.variables.get(one.name, "") if isinstance(one, Variable) else one
-                for one in found
-            ]
-            size = sum(map(len, values))
-            if max(size, len(values)) > _MAX_WORD:
-                raise ScriptError(f"it has a word of more than {_MAX_WORD:,} characters")
-            self.budget.spend(size + len(word) + _WORD)
-            # As in any shell, an empty variable without quotes is no word.
-            if size or not any(isinstance(one, Variable) and not one.quoted for one in found):
-                expanded.append("".join(values))
+            self.spend(len(word) + _WORD)
+            text = expand(word, self._value)
+            if text or "'" in word or '"' in word:  # without quotes, an empty variable is no word
+                expanded.append(text)
         return expanded
 
-    def unknown_in(self, words: Iterable[str]) -> list[str]:
-        """The variables in words whose values we do not know, such as a function's arguments."""
-        names = [one.name for word in words for one in pieces(word) if isinstance(one, Variable)]
-        unset = [one for one in names if one not in self.variables and one not in self.lost]
-        doubtful = {one for one in unset if self.loaded or not one[:1].isalpha()}
-        return [one for one in names if one in self.unknown or one in doubtful]
+    def _value(self, name: str) -> str:
+        known = name[:1].isalpha() or name.startswith("_")  # others are $?, $1 and such
+        # What GRUB can do since release 2.00 has y (grub-core/normal/main.c).
+        unset = "y" if name.startswith("feature_") else "" if known else UNKNOWN
+        value = self.variables.get(name, unset)
+        self.spend(len(value))
+        return value
 
-    def assign(self, key: str, value: str) -> None:
-        """Set a variable; GRUB keeps its root without brackets (grub_env_write_root)."""
-        bare = key == "root" and value.startswith("(") and value.endswith(")")
-        self.variables[key] = value[1:-1] if bare else value
-        self.lost.pop(key, None)
-        self.unknown.discard(key)
+    def assign(self, words: Iterable[str]) -> None:
+        """Set variables; GRUB keeps its root without brackets (grub_env_write_root)."""
+        for key, equals, value in (word.partition("=") for word in words):
+            bare = key == "root" and value.startswith("(") and value.endswith(")")
+            if equals:
+                self.variables[key] = value[1:-1] if bare else value
 
-    def search(self, name: str, arguments: Sequence[str]) -> bool:
-        """Run `search` or `search.fs_uuid`; whether it finds a partition."""
-        variable, kind, values, odd = "root", "", list[str](), False
-        for word in arguments:
-            if word.startswith("--set="):
-                variable = word.partition("=")[2]
-            elif word in _WORDS:
-                kind = word
-            elif word.startswith("-"):
-                odd = odd or not word.startswith(("--no-floppy", "--hint"))
-            else:
-                values.append(word)
-        if name == "search.fs_uuid" and values:  # the UUID, the variable, hints
-            kind, variable, values = "--fs-uuid", [*values[1:], "root"][0], values[:1]
-        if odd or not kind or len(values) != 1:
-            self.unfollowed.append(f"its command `{name}`")
-            self.unknown |= {variable}
-            return False
-        for one in self.reader.file_systems:
-            if one.has(kind, values[0]):
-                self.assign(variable, f"hd0,{one.number}" if one.number else "hd0")
-                return True
-        self.variables.pop(variable, None)
-        self.unknown.discard(variable)
-        self.lost[variable] = f"no file system has {_WORDS[kind]} {values[0]}"
-        return False
+    def load_saved(self) -> None:
+        """Set the variables that `save_env`, grub-reboot and grub-set-default have saved."""
+        place = self.place(f"{self.variables.get('prefix', '')}/grubenv")
+        try:
+            text = self.reader.read(place.number, place.path, _MAX_BLOCK).decode(errors="replace")
+        except UnreadableError:
+            return
+        saved = _SAVED.findall(text)
+        self.variables |= {key: re.sub(r"(?s)\\(.)", r"\1", value) for key, value in saved}
 
+    def test(self, words: Sequence[str]) -> bool | None:
+        """The result of `test`, or of `[` without its `]`; None where it is not known."""
+        for joint, decides in (("-o", True), ("-a", False)):
+            if joint in words:
+                at = words.index(joint)
+                results = {self._simple_test(words[:at]), self._simple_test(words[at + 1 :])}
+                return decides if decides in results else None if None in results else not decides
+        return self._simple_test(words)
 
-def evaluate(words: Sequence[str], exists: Callable[[str], bool]) -> bool | None:
-    """The result of `test`, or of `[` without its `]`; None where we do not know it."""
-    match words:
-        case [*first, "-a", one, two] if "-a" not in first:
-            results = [evaluate(part, exists) for part in (first, [one, two])]
-            return None if None in results else all(results)
-        case ["-e" | "-f" | "-s", path]:
-            return exists(path)
-        case ["-z", text]:
-            return not text
-        case ["-n", text] | [text]:
-            return bool(text)
-        case [left, "=" | "==" | "!=" as operator, right]:
-            return (left == right) == (operator != "!=")
-    return None if words else False
+    def _simple_test(self, words: Sequence[str]) -> bool | None:
+        match words:
+            case _ if UNKNOWN in "".join(words):
+                return None
+            case ["-f" | "-s", path]:
+                return self.exists(path)
+            case ["-z", text]:
+                return not text
+            case ["-n", text] | [text]:
+                return bool(text)
+            case [left, "=" | "==" | "!=" as operator, right]:
+                return (left == right) == (operator != "!=")
+        return None if words else False
+
+    def search(self, name: str, arguments: Sequence[str]) -> bool | None:
+        """Set a variable to the partition with a UUID or a label; None for another search."""
+        variable = next((word[6:] for word in arguments if word.startswith("--set=")), "root")
+        hints = ("--set=", "--no-floppy", "--hint-", "--hint=")
+        words = [word for word in arguments if not word.startswith(hints)]
+        if name == "search.fs_uuid":  # the UUID, the variable, hints
+            variable, words = [*words[1:], "root"][0], ["--fs-uuid", *words[:1]]
+        match words:
+            case [("--fs-uuid" | "--label") as kind, value] if UNKNOWN not in variable + value:
+                for one in self.reader.file_systems:
+                    if one.has(kind, value):
+                        self.variables[variable] = f"hd0,{one.number}" if one.number else "hd0"
+                        return True
+                self.variables.pop(variable, None)
+                self.lost = f"no file system has {_NAMES[kind]} {value}"
+                return False
+        return None

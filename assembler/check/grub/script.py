@@ -1,146 +1,121 @@
-"""Parse GRUB's scripts, as far as menus need it.
+"""Parse GRUB's scripts. grub-script-check finds their errors, so only right ones are read here.
 
 The language is that of the GRUB manual, "Writing full configuration files directly"; the words are
-split as grub-core/script/yylex.l does. Text that cannot be parsed is skipped, not an error:
-grub-script-check finds it.
+split as grub-core/script/yylex.l does.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
-_MAX_DEPTH = 40
-_MAX_TOKENS = 500_000  # a menu of a thousand generations has a tenth of it
+from assembler.host import process
 
-# A quote that nothing closes goes on to the end, and no repetition gives back what it took, so the
-# time is linear.
-_VARIABLE = r"\$(?:\{(?P<long>[^}\n$]{0,100})\}|(?P<short>[A-Za-z_]\w*|[0-9?#*@]))"
-_SINGLE, _DOUBLE = r"'(?P<single>[^']*+)(?:'|\Z)", r'"(?P<double>(?:[^"\\]|\\.)*+)(?:"|\\?\Z)'
+_STATUSES = (*range(-64, 0), 0, 1)
+_LIMIT = 30  # seconds; a menu of a thousand generations takes a tenth of one
+_ERROR = re.compile(r"Syntax error at line (\d+)")
+_EMPTY = "contains no commands"
+
+# No repetition gives back what it took, so the time is linear.
+_VARIABLE = r"\$(?:\{(?P<long>[^}\n$]{0,100})\}|(?P<short>[A-Za-z_]\w*|[0-9]+|[?#*@]))"
+_SINGLE, _DOUBLE = r"'(?P<single>[^']*+)'", r'"(?P<double>(?:[^"\\]|\\.)*+)"'
 _TOKEN = re.compile(
-    r"(?:[ \t\r]|\\\n)++|(?P<end>[\n;|&])|(?<![^\s;])\#[^\n]*+"
-    r"|(?P<word>(?<![^\s;])[{}](?=[\s;]|\Z)"
-    rf"|(?:{_SINGLE}|{_DOUBLE}|\\(?:[^\n]|\Z)|\$\{{[^}}\n$]{{0,100}}\}}|[^ \t\r\n;|&'\"\\])++)",
+    r"(?:[ \t\r]|\\\n)++|\#[^\n]*+|(?P<end>[\n;])"
+    rf"|(?P<word>[{{}}]|(?:{_SINGLE}|{_DOUBLE}|\\[^\n]|\$\{{[^}}\n$]{{0,100}}\}}"
+    r"|[^ \t\r\n;{}'\"\\])++)",
     re.DOTALL,
 )
 _PIECE = re.compile(
     rf"{_SINGLE}|{_DOUBLE}|\\(?P<escape>.)|{_VARIABLE}|(?P<plain>[^'\"\\$]++|.)", re.DOTALL
 )
-_IN_DOUBLE = re.compile(rf"\\(?P<escape>[\\\"$\n])|{_VARIABLE}|(?P<plain>[^\\$]++|.)", re.DOTALL)
+_IN_DOUBLE = re.compile(rf"\\\n|\\(?P<escape>[\\\"$])|{_VARIABLE}|(?P<plain>[^\\$]++|.)", re.DOTALL)
 
 
 class ScriptError(ValueError):
     """A script is broken, or larger or nested deeper than makes sense: in a few words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """The value of a variable, within a word."""
+class Command(NamedTuple):
+    """A command: its words as they are written, and the blocks of commands in it.
 
-    name: str
-    quoted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command and its arguments, as they are written, and the block behind it, if any.
-
-    A loop is one as well, with all words up to `done`.
+    Those of `if` are conditions and bodies in turn, and at last the body of `else`, if any. Of a
+    loop there is only the first word.
     """
 
     words: tuple[str, ...]
-    block: "tuple[Statement, ...] | None" = None
+    blocks: "tuple[Block, ...]" = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Branches:
-    """if, elif and else: pairs of condition and body; that of else has no condition."""
-
-    branches: "tuple[tuple[tuple[Statement, ...], tuple[Statement, ...]], ...]"
+Block = tuple[Command, ...]
 
 
-Statement = Command | Branches
+def parse(text: str) -> Block:
+    """The commands of a script.
 
-
-def parse(text: str) -> tuple[Statement, ...]:
-    """The statements of a script; a function is a command with a block. Raises ScriptError."""
+    Raises ScriptError for one that GRUB's own parser refuses: GRUB skips what it does not
+    understand, with the entries in it. Raises HostError where that parser is missing.
+    """
     if "\0" in text:
         raise ScriptError("it has a NUL byte, where GRUB stops to read the line")
-    return _Parser(text).body(frozenset(), 0)
+    what, data = "checking the syntax of a GRUB menu", text.encode(errors="replace")
+    done = process.run(["grub-script-check"], what=what, input=data, ok=_STATUSES, limit=_LIMIT)
+    printed = done.stderr.decode(errors="replace") + done.stdout.decode(errors="replace")
+    if done.returncode and _EMPTY not in printed:
+        line = _ERROR.search(printed)
+        raise ScriptError(
+            f"syntax error in line {line[1]}" if line else "GRUB cannot read it as a script"
+        )
+    tokens = ("\n" if one["end"] else one["word"] or "" for one in _TOKEN.finditer(text))
+    return _block(filter(None, tokens))[0]
 
 
-def pieces(word: str) -> Iterator[str | Variable]:
-    """The texts and the variables that a word is made of; quotes are gone."""
-    for match in _PIECE.finditer(word):
-        if (inside := match["double"]) is None:
-            yield _piece(match, quoted=False)
-        else:
-            yield from (_piece(inner, quoted=True) for inner in _IN_DOUBLE.finditer(inside))
+def _block(tokens: Iterator[str], *stops: str) -> tuple[Block, str]:
+    """The commands up to a word of `stops`, and that word; empty at the end of the script."""
+    found: list[Command] = []
+    words: list[str] = []
+    for word in tokens:
+        # The brace of a function may be on a line of its own.
+        if word in ("\n", "}") and words and (words[0] != "function" or len(words) != 2):
+            found.append(Command(tuple(words)))
+            words = []
+        if word in stops and not words:
+            return tuple(found), word
+        if word == "{":
+            found.append(Command(tuple(words), (_block(tokens, "}")[0],)))
+            words = []
+        elif word == "if" and not words:
+            found.append(Command(("if",), tuple(_branches(tokens))))
+        elif word in ("for", "while", "until") and not words:
+            _block(tokens, "do")
+            _block(tokens, "done")
+            found.append(Command((word,)))
+        elif word not in ("\n", "}"):
+            words.append(word)
+    return (*found, *([Command(tuple(words))] if words else [])), ""
 
 
-def _piece(match: re.Match[str], *, quoted: bool) -> str | Variable:
-    kind = match.lastgroup or ""
-    if kind in ("long", "short"):
-        return Variable(match[kind], quoted)
-    return "" if match[kind] == "\n" and kind == "escape" else match[kind]
+def _branches(tokens: Iterator[str]) -> Iterator[Block]:
+    """The conditions and bodies of an `if`."""
+    end = "elif"
+    while end == "elif":
+        yield _block(tokens, "then")[0]
+        body, end = _block(tokens, "elif", "else", "fi")
+        yield body
+    if end == "else":
+        yield _block(tokens, "fi")[0]
 
 
-class _Parser:
-    def __init__(self, text: str) -> None:
-        self._tokens: list[str] = []
-        for match in _TOKEN.finditer(text):
-            if match["end"] or match["word"]:
-                self._tokens.append(match["word"] or "\n")
-            if len(self._tokens) > _MAX_TOKENS:
-                raise ScriptError(f"it has more than {_MAX_TOKENS:,} words")
-        self._tokens.append("")  # the end
-        self._at = 0
+def expand(word: str, value: Callable[[str], str]) -> str:
+    """A word without its quotes, and with values for the names of its variables."""
 
-    def body(self, stops: frozenset[str], depth: int) -> tuple[Statement, ...]:
-        """Statements up to one of the words `stops`, which is left."""
-        if depth > _MAX_DEPTH:
-            raise ScriptError(f"it is nested more than {_MAX_DEPTH} deep")
-        found: list[Statement] = []
-        while (word := self._tokens[self._at]) and word not in stops:
-            if word in ("\n", "{", "}"):
-                self._at += 1
-            elif word == "if":
-                found.append(self._if(depth))
-            elif word in ("for", "while", "until"):
-                begin = self._at
-                self._behind({"do", "done"}, depth, last="do")
-                self.body(frozenset({"done"}), depth + 1)
-                self._at += self._tokens[self._at] == "done"
-                found.append(Command(tuple(self._tokens[begin : self._at])))
-            else:
-                found.append(self._command(depth))
-        return tuple(found)
+    def piece(match: re.Match[str]) -> str:
+        match match.lastgroup:
+            case None:
+                return ""
+            case "long" | "short" as group:
+                return value(match[group])
+            case "double":
+                return _IN_DOUBLE.sub(piece, match["double"])
+            case group:
+                return match[group]
 
-    def _if(self, depth: int) -> Branches:
-        branches = []
-        while self._tokens[self._at] in ("if", "elif"):
-            condition = self._behind({"then", "fi"}, depth)
-            branches.append((condition, self.body(frozenset({"elif", "else", "fi"}), depth + 1)))
-        if self._tokens[self._at] == "else":
-            branches.append(((), self._behind({"fi"}, depth)))
-        self._at += self._tokens[self._at] == "fi"
-        return Branches(tuple(branches))
-
-    def _behind(self, stops: set[str], depth: int, last: str = "then") -> tuple[Statement, ...]:
-        """The statements behind a keyword; the keyword `last` is skipped if it follows them."""
-        self._at += 1
-        found = self.body(frozenset(stops), depth + 1)
-        self._at += self._tokens[self._at] == last
-        return found
-
-    def _command(self, depth: int) -> Command:
-        words: list[str] = []
-        while token := self._tokens[self._at]:
-            if token == "{":
-                return Command(tuple(words), self._behind({"}"}, depth, last="}"))
-            # The brace of a function may be on a line of its own.
-            of_function = token == "\n" and len(words) == 2 and words[0] == "function"
-            if token in ("\n", "}") and not of_function:
-                break
-            words += [] if of_function else [token]
-            self._at += 1
-        return Command(tuple(words))
+    return _PIECE.sub(piece, word)

@@ -1,174 +1,212 @@
-"""Run GRUB's configuration, far enough to know what each menu entry loads.
+"""Run GRUB's configuration, far enough to find what each menu entry loads.
 
 The commands are those of the menus that NixOS and grub-mkconfig write (nixpkgs, install-grub.pl;
-GRUB, util/grub.d). A part that may do more, such as a loop, is not run but kept in `unfollowed`.
-What a submenu and `configfile` inherit: grub-core/normal/main.c and context.c. Nothing is loaded
-here: each file is only named, with its place.
+GRUB, util/grub.d). Any other one is not run but noted in `unfollowed`. What a submenu and
+`configfile` inherit: grub-core/normal/main.c and context.c. Nothing is loaded: each file is only
+named, with its place.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 
-from assembler.check import menu
-from assembler.check.grub.environment import Environment, evaluate
-from assembler.check.grub.script import Branches, Command, ScriptError, Statement, parse
+from assembler.check.grub.environment import UNKNOWN, Environment
+from assembler.check.grub.script import Block, Command, ScriptError, parse
 from assembler.check.grub_reader import UnreadableError
+from assembler.check.menu import KERNEL_COMMANDS, Entry, Load, Location, location_words
 
-_LOADS = menu.KERNEL_COMMANDS | menu.INITRD_COMMANDS
-_READS = frozenset({"configfile", "normal", "source", "."})
-_SEARCHES = frozenset({"search", "search.fs_uuid"})
-_WITH_FILES = _LOADS | _READS | _SEARCHES
-_FAILING = frozenset({"keystatus", "loadfont", "false"})  # a font changes nothing that we look at
-# These end or leave the menu, wait, add entries, or start something that is not checked.
-_UNFOLLOWED = re.compile(
-    "for|while|until|halt|reboot|fwsetup|exit|normal_exit|read|return|break|continue|boot|eval|!"
-    "|setparams|shift|search.*|blscfg|legacy_.*|.*configfile|extract_.*|ntldr|freedos|plan9|xnu.*"
+_LOADS = KERNEL_COMMANDS | {"initrd", "initrd16", "initrdefi", "module", "module2"}
+_READS = ("configfile", "normal", "source", ".")
+# They change nothing that we look at; whether they succeed is not known here.
+_INERT = re.compile(
+    "insmod|rmmod|echo|sleep|clear|save_env|password|password_pbkdf2|terminal_(in|out)put|serial"
+    "|play|loadfont|background_(image|color)|cryptomount|drivemap|cpuid|cmostest|cmosclean"
+    "|keystatus|hwmatch"
 ).fullmatch
-_MAX_FILES = 40  # configurations that read one another, and submenus in one another
-_MAX_CONFIG, _PARSE = 8 << 20, 4  # bytes, and the cost of each: so many take the whole budget
+_VALUED = ("--class", "--users", "--hotkey", "--source", "--id")  # grub_cmd_menuentry
+# A pattern may stand for names of files; newc:name:path gives a file another name.
+_ODD = re.compile(rf"[*?\[:{UNKNOWN}]").search
+_MAX_CONFIG, _PARSE = 2 << 20, 16  # bytes, for thousands of entries; what each costs
+_EXPORTED = ("root", "prefix", "cmdpath", "config_directory", "grub_cpu", "grub_platform")
+_MAX_FILES = 40  # configurations that read one another
 
 
 @dataclass(slots=True)
 class Shell(Environment):
     """GRUB's state while it reads its configuration."""
 
-    exported: frozenset[str] = frozenset({"root", "prefix", "cmdpath"})
-    entries: list[menu.Entry] = field(default_factory=list)
-    files: list[menu.Location] = field(default_factory=list)  # the configurations read, in order
+    entries: list[Entry] = field(default_factory=list)
+    files: list[Location] = field(default_factory=list)  # the configurations read, in order
     faults: list[str] = field(default_factory=list)  # of those that could not be read
     empty: list[str] = field(default_factory=list)  # submenus without an entry, by their titles
-    functions: dict[str, tuple[Statement, ...] | None] = field(default_factory=dict)  # None: runs
-    titles: tuple[str, ...] = ()  # of the menu that entries are added to
-    numbers: tuple[int, ...] = ()
-    count: int = 0  # entries in it
-    loads: list[menu.Load] | None = None  # of the entry that is run, None in a menu
+    unfollowed: list[str] = field(default_factory=list)  # of the menu; entries have their own
+    _exported: set[str] = field(default_factory=lambda: {*_EXPORTED})  # at first by GRUB itself
+    _functions: dict[str, Block] = field(default_factory=dict)
+    # The lines of the menu that is read; and whether a condition that is not known decides on them.
+    _items: list[tuple[str, list[str], Block, bool]] = field(default_factory=list)
+    _loads: list[Load] | None = None  # of the entry that is run, None in a menu
+    _doubts: int = 0  # how many conditions around this place are not known
 
     def run(self, text: str) -> None:
-        """Run a configuration. Raises ScriptError for one that no menu can be."""
-        self.budget.spend(_PARSE * len(text))
+        """Run a configuration, and the entries of its menu. Raises ScriptError."""
+        try:
+            self._run_text(text)
+            self._open((), ())
+        except RecursionError:
+            raise ScriptError("it is nested too deep") from None
+
+    def _run_text(self, text: str) -> None:
+        self.spend(_PARSE * len(text))
         self._run(parse(text))
 
-    def _run(self, statements: Iterable[Statement]) -> None:
-        self.budget.depth -= 1
-        if self.budget.depth < 0:
-            raise ScriptError("it is nested too deep")
-        for statement in statements:
-            match statement:
-                case Branches(branches):
-                    self._run(next((body for on, body in branches if self._holds(on)), ()))
-                case Command():
-                    self._command(statement)
-        self.budget.depth += 1
+    def _open(self, titles: tuple[str, ...], numbers: tuple[int, ...]) -> None:
+        """Run each entry of the menu that was read, as GRUB does when it is chosen."""
+        items, self._items = self._items, []
+        variables, lost, unfollowed = self.variables, self.lost, self.unfollowed
+        sure = True  # that an item has its number
+        for number, (command, arguments, block, doubtful) in enumerate(items):
+            sure = sure and not doubtful
+            title, identity = _title_and_id(arguments)
+            path = (*titles, title), (*numbers, number if sure else -1)
+            self.spend(len(variables))
+            self.variables, self.lost = dict(variables), lost
+            if command == "submenu":
+                before = len(self.entries)
+                self._keep_exported()
+                self._doubts = int(doubtful)
+                self._run(block)
+                self._doubts = 0
+                self._open(*path)
+                self.empty += [title] if len(self.entries) == before else []
+            else:
+                self._loads, self.unfollowed = [], ["its condition"] if doubtful else []
+                self._run(block)
+                loads, words = tuple(self._loads), ", ".join(self.unfollowed)
+                self.entries.append(Entry(*path, identity, loads, words))
+                self._loads, self.unfollowed = None, unfollowed
+        self.variables, self.lost = variables, lost
 
-    def _holds(self, condition: Sequence[Statement]) -> bool:
-        """The result of a condition, which is that of its last command; `else` has none."""
-        results = [isinstance(one, Command) and self._command(one) for one in condition]
-        return all(results[-1:])
+    def _keep_exported(self) -> None:
+        names = self._exported & self.variables.keys()
+        self.variables = {name: self.variables[name] for name in names}
 
-    def _command(self, command: Command) -> bool:
-        """Run a command; whether it succeeds."""
+    def _run(self, block: Block) -> bool | None:
+        """Run commands; the result is that of the last one, as `_command` has it."""
+        result: bool | None = True
+        for one in block:
+            result = self._if(one.blocks) if one.words == ("if",) else self._command(one)
+        return result
+
+    def _if(self, blocks: Sequence[Block]) -> bool | None:
+        """Run an `if`; where its condition is not known both ways, so that both may end alike."""
+        if len(blocks) < 2:
+            return self._run(*blocks) if blocks else True
+        condition, body, *rest = blocks
+        result = self._run(condition)
+        if result is not None:
+            return self._run(body) if result else self._if(rest)
+        self.spend(len(self.variables))
+        before = dict(self.variables)
+        self._doubts += 1
+        self._run(body)
+        one, self.variables = self.variables, before
+        self._if(rest)
+        self._doubts -= 1
+        for name in one.keys() | self.variables.keys():
+            if one.get(name, "") != self.variables.get(name, ""):
+                self.variables[name] = UNKNOWN
+        return None
+
+    def _command(self, command: Command) -> bool | None:
+        """Run a command; whether it succeeds, None where that is not known."""
         name, *arguments = self.expand(command.words) or ["true"]
-        if name in _WITH_FILES and (unknown := self.unknown_in(command.words)):
-            self.unfollowed.append(f"the variable {unknown[0]} in its command `{name}`")
-        if name in _SEARCHES:
-            return self.search(name, arguments)
-        if name in ("[", "test"):
-            result = evaluate([word for word in arguments if word != "]"], self.exists)
-            self.unfollowed += [f"its command `{name}`"] if result is None else []
-            return bool(result)
-        if name in ("menuentry", "submenu") and self.loads is None:
-            self._entry(name, arguments, command.block or ())
+        block = command.blocks[0] if command.blocks else ()
+        if name == "function" and arguments:
+            self._functions[arguments[0]] = block
+        elif name in ("menuentry", "submenu") and self._loads is None:
+            self._items.append((name, arguments, block, self._doubts > 0))
+        elif name in _READS and self._loads is None and not self._doubts:
+            return self._read(name, arguments)
         elif name in _LOADS:
             self._load(name, arguments)
-        elif name in _READS:
-            self._read_another(name, arguments)
-        elif name == "function" and arguments:
-            self.functions[arguments[0]] = command.block or ()
-        elif name in self.functions:
-            body, self.functions[name] = self.functions[name], None
-            if body is None:
-                self.unfollowed.append(f"its function `{name}`, which calls itself")
-            self._run(body or ())
-            self.functions[name] = body
+        elif body := self._functions.pop(name, ()):  # so one that calls itself is not followed
+            result = self._run(body)
+            self._functions[name] = body
+            return result
         else:
-            self._simple(name, arguments, command)
-        return name not in _FAILING
+            return self._simple(name, arguments)
+        return True
 
-    def _simple(self, name: str, arguments: list[str], command: Command) -> None:
-        """Run a command that changes variables only, if it does anything here."""
-        if name == "set" or "=" in name:
-            unknown = any(self.unknown_in(command.words))
-            for key, equals, value in (word.partition("=") for word in arguments or [name]):
-                if equals:
-                    self.assign(key, value)
-                    self.unknown |= {key} if unknown else set()
-        elif name == "export":
-            self.exported |= {*arguments}
-        elif name == "load_env":
-            self.loaded = True
-        else:
-            if _UNFOLLOWED(name) and "--is-supported" not in arguments:
-                self.unfollowed.append(f"its command `{name}`")
-            # Some commands set variables that they are given the names of.
-            self.unknown.update(part for word in arguments for part in re.split("[=:]", word))
+    def _simple(self, name: str, arguments: Sequence[str]) -> bool | None:
+        """Run a command that at most changes variables."""
+        result: bool | None = True
+        match name:
+            case "true" | "false":
+                result = name == "true"
+            case "[" | "test":
+                result = self.test([word for word in arguments if word != "]"])
+            case "!" if arguments and arguments[0] != "!":
+                result = self._simple(arguments[0], arguments[1:])
+                result = None if result is None else not result
+            case "search" | "search.fs_uuid":
+                result = self.search(name, arguments)
+                self.unfollowed += [f"its command `{name}`"] if result is None else []
+            case "set":
+                self.assign(arguments)
+            case "export":
+                self._exported.update(arguments)
+            case "load_env" if not arguments:
+                self.load_saved()
+            case _ if "=" in name:
+                self.assign([name])
+            case _:
+                result = None
+                if not _INERT(name) and (name, *arguments) != ("fwsetup", "--is-supported"):
+                    self.unfollowed.append(f"its command `{name}`")
+        return result
 
     def _load(self, name: str, arguments: Sequence[str]) -> None:
-        """A kernel with its arguments, or any number of initial RAM disks."""
+        """Note a kernel with its arguments, or any number of initial RAM disks."""
         files = [word for word in arguments if not word.startswith("-")]
-        single = name in menu.KERNEL_COMMANDS or name.startswith("module")
-        paths, more = (files[:1], files[1:]) if single else (files, [])
-        # A pattern may stand for names of files; newc:name:path gives a file another name.
-        if self.loads is None or any(re.search(r"[*?\[:]", path) for path in paths):
+        paths, more = (files, []) if name.startswith("initrd") else (files[:1], files[1:])
+        loads = [Load(name, self.place(path), tuple(more)) for path in paths]
+        unknown = UNKNOWN in "".join([*more, *(one.place.fault for one in loads)])
+        if self._loads is None or self._doubts or unknown or any(map(_ODD, paths)):
             self.unfollowed.append(f"its command `{name}`")
         else:
-            self.loads += [menu.Load(name, self.place(path), tuple(more)) for path in paths]
+            self._loads += loads
 
-    def _entry(self, name: str, arguments: list[str], block: tuple[Statement, ...]) -> None:
-        title, identity = menu.title_and_id(arguments)
-        child = self._child((*self.titles, title), (*self.numbers, self.count))
-        self.count += 1
-        if name == "submenu":
-            before = len(self.entries)
-            child._run(block)
-            self.empty += [title] if len(self.entries) == before else []
-            return
-        child.variables, child.lost = dict(self.variables), dict(self.lost)
-        child.loads, child.unfollowed = [], []
-        child._run(block)
-        loads, unfollowed = tuple(child.loads), ", ".join(child.unfollowed)
-        self.entries.append(menu.Entry(child.titles, child.numbers, identity, loads, unfollowed))
-
-    def _child(self, titles: tuple[str, ...], numbers: tuple[int, ...]) -> "Shell":
-        """A shell that inherits what is exported, and adds to the same lists."""
-        self.budget.spend(len(self.variables) + len(self.lost) + len(self.unknown))
-        kept = {key: self.variables[key] for key in self.exported & self.variables.keys()}
-        lost = {key: self.lost[key] for key in self.exported & self.lost.keys()}
-        child = replace(self, variables=kept, lost=lost, unknown=set(self.unknown))
-        child.titles, child.numbers, child.count = titles, numbers, 0
-        return child
-
-    def _read_another(self, name: str, arguments: Sequence[str]) -> None:
-        prefix, beside = (
-            f"{self.variables.get(one, '')}/grub.cfg" for one in ("prefix", "cmdpath")
-        )
-        path = arguments[0] if arguments else prefix
+    def _read(self, name: str, arguments: Sequence[str]) -> bool | None:
+        """Run another configuration; whether it can be read."""
+        home, beside = (f"{self.variables.get(one, '')}/grub.cfg" for one in ("prefix", "cmdpath"))
+        path = arguments[0] if arguments else home
         if path.startswith("(memdisk)"):  # which leads to one of these (Debian, build-efi-images)
-            path = beside if not self.exists(prefix) and self.exists(beside) else prefix
+            path = beside if not self.exists(home) and self.exists(beside) else home
         place = self.place(path)
+        if UNKNOWN in path + place.fault:
+            self.unfollowed.append(f"its command `{name}`")
+            return None
         if len(self.files) >= _MAX_FILES:
             raise ScriptError("configurations read one another without end")
         try:
-            data = self.reader.read(place.number, place.path, _MAX_CONFIG)
+            data = self.reader.read(place.number, place.path, _MAX_CONFIG + 1)
         except UnreadableError as error:
             why = place.fault or error
-            self.faults.append(f"{menu.location_words(self.reader.file_systems, place)}: {why}")
-            return
+            self.faults.append(f"{location_words(self.reader.file_systems, place)}: {why}")
+            return False
         self.files.append(place)
-        text = data.decode(errors="replace")
-        if name in ("source", "."):
-            self.run(text)
-        elif self.loads is None:
-            child = self._child(self.titles, self.numbers)
-            child.run(text)
-            self.variables = child.variables
+        if len(data) > _MAX_CONFIG:
+            raise ScriptError(f"it is larger than {_MAX_CONFIG >> 20} MiB")
+        if name in ("configfile", "normal"):
+            self._keep_exported()
+            self.variables["config_directory"] = path.rpartition("/")[0]
+        self._run_text(data.decode(errors="replace"))
+        return True
+
+
+def _title_and_id(arguments: Sequence[str]) -> tuple[str, str]:
+    """The title and the --id of the commands `menuentry` and `submenu`."""
+    pairs = [*pairwise(["", *arguments])]
+    titles = [two for one, two in pairs if one not in _VALUED and not two.startswith("--")]
+    return next(iter(titles), ""), next((two for one, two in pairs if one == "--id"), "")
