@@ -3,6 +3,7 @@
 Without these tests, files can change or get lost on their way into the image.
 """
 
+import itertools
 import os
 import shlex
 import shutil
@@ -42,6 +43,9 @@ def debugfs(image: Path, *requests: str) -> str:
     return subprocess.run(command, input=script, capture_output=True, text=True, check=True).stdout
 
 
+_NUMBERS = itertools.count()
+
+
 @contextmanager
 def mounted(as_root: AsRoot, image: Path, directory: Path) -> Iterator[Path]:
     """Mount the ext4 in an image with the kernel's driver, which only root may do."""
@@ -54,6 +58,8 @@ def mounted(as_root: AsRoot, image: Path, directory: Path) -> Iterator[Path]:
 
 
 def read_back(as_root: AsRoot, image: Path, directory: Path) -> str:
+    # Another name each time: a loop device that is still being detached would show the old content.
+    image = image.rename(image.with_name(f"image-{next(_NUMBERS)}"))
     with mounted(as_root, image, directory) as mount:
         return as_root(sys.executable, Path(readback.__file__), mount).stdout
 
