@@ -11,7 +11,7 @@ from assembler.binaries.core_image import CoreImage, CoreImageError, read_bios_c
 from assembler.boot.grub.bios import CORE_SEGMENT, KERNEL_SECTOR_AT, MAX_SECTORS
 from assembler.check.boot_chain import BootChain, BootDisk, BrokenError, Trail
 from assembler.check.boot_code import check_boot_code
-from assembler.check.grub.walk import prefix_of, start_grub, walk_menu
+from assembler.check.grub_chain import prefix_of, start_grub, walk_menu
 from assembler.disk.tables import PartitionType
 from assembler.units import SECTOR, format_size
 

@@ -16,7 +16,7 @@ from assembler.check.boot_chain import BootChain, BootDisk, BrokenError, Trail
 from assembler.check.boot_code import check_efi_core
 from assembler.check.efi_code import Program, check_program
 from assembler.check.entry_files import EntryReader
-from assembler.check.grub.walk import prefix_of, start_grub, walk_menu
+from assembler.check.grub_chain import prefix_of, start_grub, walk_menu
 from assembler.check.grub_reader import UnreadableError
 from assembler.check.loader_entries import default_of, read_entries
 from assembler.check.part import Part

@@ -8,7 +8,7 @@ from pathlib import Path
 from assembler.check.bios_chain import has_boot_code, has_core_image, lacks_signature, walk_bios
 from assembler.check.boot_chain import BootChain, BootDisk
 from assembler.check.efi_chain import EfiNeed, is_empty, system_partition, walk_efi
-from assembler.check.grub.walk import walk_bare
+from assembler.check.grub_chain import walk_bare
 from assembler.check.grub_reader import GrubReader
 from assembler.check.kinds import not_a_file, not_raw, without_table
 from assembler.check.part import Part

@@ -7,7 +7,7 @@ for the one that starts by itself.
 import pytest
 
 from assembler.check.grub.shell import Shell
-from assembler.check.grub.walk import default_entry
+from assembler.check.grub_chain import default_entry
 from assembler.check.menu import Location
 from tests.check.test_grub_shell import UUID, FakeFiles
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from assembler.check.grub.script import ScriptError
 from assembler.check.grub.shell import Shell
-from assembler.check.grub.walk import default_entry
+from assembler.check.grub_chain import default_entry
 from assembler.check.grub_reader import GrubFileSystem, UnreadableError
 from assembler.check.menu import Entry, Location
 from tests.support.helpers import output

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from assembler.check.grub.script import ScriptError, expand
@@ -42,9 +43,8 @@ class Environment:
         path = plain_path(path) if path[:1] in ("", "/") else path
         if match := _DEVICE.fullmatch(device):
             return Location(int(match[1] or 0), path)
-        if device:
-            return Location(None, path, f"({device}) is no partition of this disk")
-        return Location(None, path, self.lost or f"GRUB has no device for {word!r}")
+        fault = f"({device}) is no partition of this disk" if device else self.lost
+        return Location(None, path, fault or f"GRUB has no device for {word!r}")
 
     def exists(self, word: str) -> bool | None:
         """Whether there is a file, None where it is not known."""
@@ -54,15 +54,11 @@ class Environment:
             return None
         return place.number is not None and self.reader.exists(place.number, place.path)
 
-    def expand(self, words: Iterable[str]) -> list[str]:
-        """Words with the values of their variables."""
-        expanded = []
-        for word in words:
-            self.spend(len(word) + _WORD)
-            text = expand(word, self._value)
-            if text or "'" in word or '"' in word:  # without quotes, an empty variable is no word
-                expanded.append(text)
-        return expanded
+    def expand(self, words: Sequence[str]) -> list[str]:
+        """Words with the values of their variables; one that is empty and without quotes goes."""
+        self.spend(sum(len(word) + _WORD for word in words))
+        pairs = ((word, expand(word, self._value)) for word in words)
+        return [text for word, text in pairs if text or "'" in word or '"' in word]
 
     def _value(self, name: str) -> str:
         known = name[:1].isalpha() or name.startswith("_")  # others are $?, $1 and such
@@ -82,12 +78,10 @@ class Environment:
     def load_saved(self) -> None:
         """Set the variables that `save_env`, grub-reboot and grub-set-default have saved."""
         place = self.place(f"{self.variables.get('prefix', '')}/grubenv")
-        try:
+        with suppress(UnreadableError):
             text = self.reader.read(place.number, place.path, _MAX_BLOCK).decode(errors="replace")
-        except UnreadableError:
-            return
-        saved = _SAVED.findall(text)
-        self.variables |= {key: re.sub(r"(?s)\\(.)", r"\1", value) for key, value in saved}
+            for key, value in _SAVED.findall(text):
+                self.variables[key] = re.sub(r"(?s)\\(.)", r"\1", value)
 
     def test(self, words: Sequence[str]) -> bool | None:
         """The result of `test`, or of `[` without its `]`; None where it is not known."""

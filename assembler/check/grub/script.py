@@ -13,7 +13,6 @@ from assembler.host import process
 _STATUSES = (*range(-64, 0), 0, 1)
 _LIMIT = 30  # seconds; a menu of a thousand generations takes a tenth of one
 _ERROR = re.compile(r"Syntax error at line (\d+)")
-_EMPTY = "contains no commands"
 
 # No repetition gives back what it took, so the time is linear.
 _VARIABLE = r"\$(?:\{(?P<long>[^}\n$]{0,100})\}|(?P<short>[A-Za-z_]\w*|[0-9]+|[?#*@]))"
@@ -59,11 +58,10 @@ def parse(text: str) -> Block:
     what, data = "checking the syntax of a GRUB menu", text.encode(errors="replace")
     done = process.run(["grub-script-check"], what=what, input=data, ok=_STATUSES, limit=_LIMIT)
     printed = done.stderr.decode(errors="replace") + done.stdout.decode(errors="replace")
-    if done.returncode and _EMPTY not in printed:
+    if done.returncode and "contains no commands" not in printed:
         line = _ERROR.search(printed)
-        raise ScriptError(
-            f"syntax error in line {line[1]}" if line else "GRUB cannot read it as a script"
-        )
+        fault = f"syntax error in line {line[1]}" if line else "GRUB cannot read it as a script"
+        raise ScriptError(fault)
     tokens = ("\n" if one["end"] else one["word"] or "" for one in _TOKEN.finditer(text))
     return _block(filter(None, tokens))[0]
 

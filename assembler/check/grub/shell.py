@@ -2,8 +2,7 @@
 
 The commands are those of the menus that NixOS and grub-mkconfig write (nixpkgs, install-grub.pl;
 GRUB, util/grub.d). Any other one is not run but noted in `unfollowed`. What a submenu and
-`configfile` inherit: grub-core/normal/main.c and context.c. Nothing is loaded: each file is only
-named, with its place.
+`configfile` inherit: grub-core/normal/main.c and context.c. Files are named, not loaded.
 """
 
 import re
@@ -51,14 +50,10 @@ class Shell(Environment):
     def run(self, text: str) -> None:
         """Run a configuration, and the entries of its menu. Raises ScriptError."""
         try:
-            self._run_text(text)
+            self._run(parse(text))
             self._open((), ())
         except RecursionError:
             raise ScriptError("it is nested too deep") from None
-
-    def _run_text(self, text: str) -> None:
-        self.spend(_PARSE * len(text))
-        self._run(parse(text))
 
     def _open(self, titles: tuple[str, ...], numbers: tuple[int, ...]) -> None:
         """Run each entry of the menu that was read, as GRUB does when it is chosen."""
@@ -88,8 +83,9 @@ class Shell(Environment):
         self.variables, self.lost = variables, lost
 
     def _keep_exported(self) -> None:
-        names = self._exported & self.variables.keys()
-        self.variables = {name: self.variables[name] for name in names}
+        self.variables = {
+            key: value for key, value in self.variables.items() if key in self._exported
+        }
 
     def _run(self, block: Block) -> bool | None:
         """Run commands; the result is that of the last one, as `_command` has it."""
@@ -140,18 +136,16 @@ class Shell(Environment):
 
     def _simple(self, name: str, arguments: Sequence[str]) -> bool | None:
         """Run a command that at most changes variables."""
-        result: bool | None = True
         match name:
             case "true" | "false":
-                result = name == "true"
+                return name == "true"
             case "[" | "test":
-                result = self.test([word for word in arguments if word != "]"])
+                return self.test([word for word in arguments if word != "]"])
             case "!" if arguments and arguments[0] != "!":
-                result = self._simple(arguments[0], arguments[1:])
-                result = None if result is None else not result
-            case "search" | "search.fs_uuid":
-                result = self.search(name, arguments)
-                self.unfollowed += [f"its command `{name}`"] if result is None else []
+                opposite = self._simple(arguments[0], arguments[1:])
+                return None if opposite is None else not opposite
+            case "search" | "search.fs_uuid" if (found := self.search(name, arguments)) is not None:
+                return found
             case "set":
                 self.assign(arguments)
             case "export":
@@ -161,10 +155,10 @@ class Shell(Environment):
             case _ if "=" in name:
                 self.assign([name])
             case _:
-                result = None
                 if not _INERT(name) and (name, *arguments) != ("fwsetup", "--is-supported"):
                     self.unfollowed.append(f"its command `{name}`")
-        return result
+                return None
+        return True
 
     def _load(self, name: str, arguments: Sequence[str]) -> None:
         """Note a kernel with its arguments, or any number of initial RAM disks."""
@@ -192,8 +186,8 @@ class Shell(Environment):
         try:
             data = self.reader.read(place.number, place.path, _MAX_CONFIG + 1)
         except UnreadableError as error:
-            why = place.fault or error
-            self.faults.append(f"{location_words(self.reader.file_systems, place)}: {why}")
+            where = location_words(self.reader.file_systems, place)
+            self.faults.append(f"{where}: {place.fault or error}")
             return False
         self.files.append(place)
         if len(data) > _MAX_CONFIG:
@@ -201,7 +195,8 @@ class Shell(Environment):
         if name in ("configfile", "normal"):
             self._keep_exported()
             self.variables["config_directory"] = path.rpartition("/")[0]
-        self._run_text(data.decode(errors="replace"))
+        self.spend(_PARSE * len(data))
+        self._run(parse(data.decode(errors="replace")))
         return True
 
 
