@@ -36,8 +36,7 @@ class ScriptError(ValueError):
 class Command(NamedTuple):
     """A command: its words as they are written, and the blocks of commands in it.
 
-    Those of `if` are conditions and bodies in turn, and at last the body of `else`, if any. Of a
-    loop there is only the first word.
+    Those of `if` are conditions and bodies in turn, at last the body of `else`; a loop has none.
     """
 
     words: tuple[str, ...]

@@ -84,7 +84,7 @@ class Shell(Environment):
 
     def _keep_exported(self) -> None:
         self.variables = {
-            key: value for key, value in self.variables.items() if key in self._exported
+            key: self.variables[key] for key in self.variables if key in self._exported
         }
 
     def _run(self, block: Block) -> bool | None:
