@@ -63,6 +63,12 @@ def none_of(words: Iterable[object]) -> str:
     return f" is none of {', '.join(str(word) for word in words if word is not None)}"
 
 
+def either(words: Collection[str]) -> str:
+    """At least one word, as a list in a sentence: "a, b or c"."""
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last
+
+
 class AssembleError(Exception):
     """Anything that ends the program with a message; `str()` is that message."""
 

@@ -9,6 +9,7 @@ SECTOR_SIZES = (SECTOR, 4096)  # bytes in a logical block of the disks that exis
 BLOCK = 4096  # bytes in an ext4 block, as this tool makes them
 NAME_MAX = 255  # bytes of a file's name: linux/limits.h
 KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
+GB = 1000**3
 
 _FACTORS = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": TIB}
 _MAX_SIZE = (1 << 63) - 1  # bytes: off_t
@@ -38,8 +39,12 @@ def format_size(size: int) -> str:
 
 
 def exact_sizes(*sizes: int) -> list[str]:
-    """Sizes that are compared in a message; in bytes, too, where short words hide a difference."""
-    words = [format_size(size) for size in sizes]
+    """Sizes that are compared in a message; in bytes, too, where short words hide a difference.
+
+    In GB (10⁹ bytes) if one is a whole number of those, as the limits of some clouds are.
+    """
+    decimal = any(size and size % GB == 0 for size in sizes)
+    words = [f"{size / GB:.1f} GB" if decimal else format_size(size) for size in sizes]
     if len({*words}) == len({*sizes}):
         return words
     return [f"{word} ({size} bytes)" for word, size in zip(words, sizes, strict=True)]

@@ -24,7 +24,7 @@ API = (REPOSITORY / "docs/python-api.md").read_text()
 # Options of other programs that documents name.
 OTHERS = {
     "--dump-db", "--export", "--requisites", "--include-outputs", "--query", "--deriver", "--json",
-    "--chmod", "--guestfs", "--install-bootloader", "--strict",
+    "--chmod", "--guestfs", "--install-bootloader", "--strict", "--firmware", "--efidisk",
 }  # fmt: skip
 
 

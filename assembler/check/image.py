@@ -146,7 +146,8 @@ def _for_target(name: str, found: Report, file: Path) -> Report:
     )
     hints, asked = list[str](), list[str]()
     for one in findings(TARGETS[name], image):
-        (hints if one.weight is Weight.HINT else asked).append(f"{name} {one.words}")
+        remedy = f": {one.remedy}" if one.remedy else ""
+        (hints if one.weight is Weight.HINT else asked).append(f"{name} {one.words}{remedy}")
     return replace(found, faults=(*found.faults, *asked), warnings=tuple(hints))
 
 
@@ -159,7 +160,10 @@ def _refuse(file: Path, image: Path, look: Callable[[Path], str]) -> None:
     except OSError as error:
         raise HostError(f"cannot read {reason(error)}") from None
     if words:
-        raise RequestError(f"{image} is not a raw disk image: it is {words}")
+        kind = next(iter(promised(image.name)), RAW)  # unpacked, it is another file
+        is_raw = kind is RAW or not file.samefile(image)
+        what = "a raw disk image" if is_raw else f"an image in the format {kind}"
+        raise RequestError(f"{image} is not {what}: it is {words}")
 
 
 def _check(

@@ -34,6 +34,8 @@ def unpack_image(alias: Path, image: Path, scratch: Path) -> UnpackedImage:
             if raw != alias:
                 raw.unlink()
             raw = target
+        if len(formats) == _DEEPEST and (found := recognised(raw)) is not None:
+            raise DamagedError(f"it holds {found.title}, a further format than can be unpacked")
     except DamagedError as error:
         damage = f"{formats[-1]}: {' '.join(str(error).split())}"
         return UnpackedImage(None, tuple(formats), (*faults, damage))

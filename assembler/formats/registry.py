@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from assembler.errors import Message, Setting
+from assembler.errors import Message, Setting, either
 from assembler.formats.format import Format
 from assembler.formats.gce import Gce
 from assembler.formats.ova import Ova
@@ -116,9 +116,9 @@ def sidecar_problems(asked: Sequence[str], made: Format, out: Path) -> list[str]
 
 def _name_fault(file: str, made: Format, *, is_asked: bool) -> str:
     """Why a file of a format should have another name; empty if it may have this one."""
-    own, foreign = _either(made.endings), foreign_ending(file)
+    own, foreign = _one_of(made.endings), foreign_ending(file)
     if foreign and not is_asked:
-        return f": {foreign} is no output format: name the file {_either(_ENDINGS)}"
+        return f": {foreign} is no output format: name the file {_one_of(_ENDINGS)}"
     if foreign:
         return f": the format is {made.title}, not {foreign}: name the file {own}"
     others = promised(file)
@@ -128,9 +128,8 @@ def _name_fault(file: str, made: Format, *, is_asked: bool) -> str:
     return ""
 
 
-def _either(endings: Sequence[str]) -> str:
-    *most, last = dict.fromkeys(f".{ending}" for ending in endings)
-    return f"{', '.join(most)} or {last}" if most else last
+def _one_of(endings: Sequence[str]) -> str:
+    return either([*dict.fromkeys(f".{ending}" for ending in endings)])
 
 
 def _ending(name: str, endings: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from enum import Enum, StrEnum
 from pathlib import Path
 
 from assembler.disk.tables import Table, tables_that
-from assembler.errors import Message, Setting
+from assembler.errors import Message, Setting, either
 from assembler.machines import machine_of
 from assembler.units import SECTOR, exact_sizes, format_size
 
@@ -116,7 +116,7 @@ def _platform(target: Target, image: Candidate) -> Iterator[Finding]:
 def _format(target: Target, image: Candidate) -> Iterator[Finding]:
     if image.format is not None and image.format not in target.formats:
         take = Message("take ", Setting("format", target.formats[0]))
-        words = f"takes {_either(target.formats)}, not {image.format}"
+        words = f"takes {either(target.formats)}, not {image.format}"
         yield Finding(Weight.FILE, words, take)
 
 
@@ -158,18 +158,18 @@ def _start(target: Target, image: Candidate) -> Iterator[Finding]:
     able = [start for start in target.starts if only in (None, start)]
     common = [start for start in able if start in image.starts]
     if not image.starts:
-        yield Finding(Weight.HINT, f"starts disks by {_either(able)}, and nothing starts this one")
+        yield Finding(Weight.HINT, f"starts disks by {either(able)}, and nothing starts this one")
     elif not common:
         disks = "disks" if only is None else f"disks of the format {image.format}"
-        words = f"starts {disks} by {_either(able)}, and this one is for "
+        words = f"starts {disks} by {either(able)}, and this one is for "
         take = _other_table(able)
         if only is not None:
             take = Message(Setting("format", target.formats[0]), ", or ", take)
         take = Message("take ", take)
-        yield Finding(Weight.DISK, words + _either(sorted(image.starts)), take)
+        yield Finding(Weight.DISK, words + either(sorted(image.starts)), take)
     elif all(target.starts[start] for start in common):
-        where = _either([target.starts[start] for start in common])
-        yield Finding(Weight.HINT, f"starts a disk for {_either(common)} only {where}")
+        where = either([target.starts[start] for start in common])
+        yield Finding(Weight.HINT, f"starts a disk for {either(common)} only {where}")
 
 
 def _other_table(starts: Sequence[Start]) -> Message:
@@ -214,8 +214,3 @@ def starts_of(table: Table) -> set[Start]:
         return {Start.MENU}
     by_bios, by_efi = (Start.BIOS, table.boots_bios), (Start.UEFI, table.boots_efi)
     return {start for start, able in (by_bios, by_efi) if able}
-
-
-def _either(words: Collection[str]) -> str:
-    *most, last = words
-    return f"{', '.join(most)} or {last}" if most else last

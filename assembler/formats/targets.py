@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from assembler.disk.tables import Table
 from assembler.formats.target import MadeImage, Sidecar, Start, Target
 from assembler.machines import Machine
-from assembler.units import GIB, MIB, TIB
+from assembler.units import GB, GIB, MIB, TIB
 
 _X86, _ARM = Machine.X64.facts.nix, Machine.AA64.facts.nix
 # Machines whose serial port is seen, with the name that Linux gives it: QEMU's virt has a PL011.
@@ -20,7 +20,6 @@ _SCREEN_X86 = {_X86: ""}  # whose screen is seen
 _FIRMWARE = {Start.BIOS: "", Start.UEFI: ""}
 _QCOW2 = ("qcow2", "qcow2-compressed")
 _VMDK = ("vmdk", "vmdk-stream")
-_GB = 1000**3
 
 # EC2's API, SnapshotDiskContainer.
 _AWS_FORMATS = {"vhd": "VHD", "raw": "RAW", "vmdk-stream": "VMDK"}
@@ -66,10 +65,10 @@ TARGETS: Mapping[str, Target] = {
             Start.BIOS: "",
             Start.UEFI: "if it has UEFI, of which its documentation says nothing",
         },
-        largest=100 * _GB - 1,
+        largest=100 * GB,
     ),
     "hetzner": Target(
-        formats=("raw.xz", "raw", "raw.zst", *_QCOW2),
+        formats=("raw.zst", "raw.xz", "raw", *_QCOW2),
         machines=_SERIAL,
         starts=_FIRMWARE,
         largest_files=dict.fromkeys(_QCOW2, 960 * MIB),
@@ -81,8 +80,8 @@ TARGETS: Mapping[str, Target] = {
         starts={Start.MENU: "", Start.BIOS: "if the kernel of its configuration is Direct Disk"},
         table=Table.NONE,
         boot_loader="grub",
-        largest=6 * _GB,
-        largest_files={"raw.gz": 5 * _GB},
+        largest=6 * GB,
+        largest_files={"raw.gz": 5 * GB},
     ),
     "oci": Target(
         formats=(*_QCOW2, *_VMDK),
@@ -91,7 +90,7 @@ TARGETS: Mapping[str, Target] = {
             Start.BIOS: "",
             Start.UEFI: "if the capabilities of the image have the firmware UEFI_64",
         },
-        largest=400 * _GB,
+        largest=400 * GB,
     ),
     "openstack": Target(
         formats=(*_QCOW2, "raw", *_VMDK, "vhd", "vhdx", "vdi", "ova"),
@@ -119,7 +118,9 @@ TARGETS: Mapping[str, Target] = {
         formats=(*_VMDK, "ova"), machines=_SCREEN_X86, starts=_FIRMWARE, largest=62 * TIB
     ),
     "virtualbox": Target(
-        formats=("ova", "vdi", *_VMDK, "vhd"), machines=_SCREEN_X86, starts=_FIRMWARE
+        formats=("ova", "vdi", *_VMDK, "vhd"),
+        machines=_SCREEN_X86,
+        starts={Start.BIOS: "", Start.UEFI: "after VBoxManage modifyvm NAME --firmware efi"},
     ),
     "libvirt": Target(
         formats=(*_QCOW2, "raw"), machines=_SERIAL, starts=_FIRMWARE, has_large_sectors=True

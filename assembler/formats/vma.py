@@ -8,12 +8,13 @@ import hashlib
 import os
 import struct
 from collections.abc import Iterator
-from itertools import compress
+from itertools import compress, islice, repeat
 from pathlib import Path
 from typing import BinaryIO
 
 from assembler.errors import DamagedError
 from assembler.formats.format import Disk, Format, require_scratch, set_size
+from assembler.host.holes import data_ranges
 from assembler.host.output import Output
 from assembler.host.progress import Step
 
@@ -49,10 +50,13 @@ class Vma(Format):
         uuid = disk.uuid("VMA").bytes
         with disk.image.open("rb") as image, out.open() as archive:
             archive.write(_header(disk, uuid))
-            while extent := [*_clusters(image, step)]:
-                archive.write(_extent_header(uuid, [mask for mask, _ in extent], image.tell()))
+            clusters = _clusters(image, disk.size)
+            for first in range(0, -(-disk.size // CLUSTER), CLUSTERS):
+                extent = [*islice(clusters, CLUSTERS)]
+                archive.write(_extent_header(uuid, [mask for mask, _ in extent], first))
                 for _, data in extent:
                     archive.write(data)
+                step.reach(min(disk.size, (first + CLUSTERS) * CLUSTER))
 
     def unpack(self, file: Path, raw: Path) -> list[str]:
         """Write the first disk of a machine; the check sums must be right."""
@@ -106,22 +110,27 @@ def _header(disk: Disk, uuid: bytes) -> bytes:
     return with_digest(hashlib.md5(with_digest(bytes(16)), usedforsecurity=False).digest())
 
 
-def _clusters(image: BinaryIO, step: Step) -> Iterator[tuple[int, bytes]]:
-    """The next clusters, as many as an extent has: a mask of the blocks that have data, and it."""
-    for _ in range(CLUSTERS):
-        cluster = image.read(CLUSTER)
-        if not cluster:
-            return
-        step.advance(len(cluster))
-        blocks = [cluster[at : at + BLOCK] for at in range(0, len(cluster), BLOCK)]
-        used = [block != _ZEROS for block in blocks]
-        mask = sum(1 << number for number, one in enumerate(used) if one)
-        yield mask, cluster if all(used) else b"".join(compress(blocks, used))
+def _clusters(image: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
+    """All clusters in order: a mask of the blocks that have data, and it. Holes are not read."""
+    place = 0
+    for data in data_ranges(image.fileno(), 0, size):
+        start = max(place, data.start // CLUSTER * CLUSTER)
+        yield from repeat((0, b""), (start - place) // CLUSTER)
+        place = -(-data.stop // CLUSTER) * CLUSTER
+        for at in range(start, place, CLUSTER):
+            yield _cluster(os.pread(image.fileno(), CLUSTER, at))
+    yield from repeat((0, b""), -(-(size - place) // CLUSTER))
 
 
-def _extent_header(uuid: bytes, masks: list[int], end: int) -> bytes:
-    """The header of an extent whose last cluster ends at byte `end` of the disk."""
-    first = -(-end // CLUSTER) - len(masks)
+def _cluster(data: bytes) -> tuple[int, bytes]:
+    blocks = [data[at : at + BLOCK] for at in range(0, len(data), BLOCK)]
+    used = [block != _ZEROS for block in blocks]
+    mask = sum(1 << number for number, one in enumerate(used) if one)
+    return mask, data if all(used) else b"".join(compress(blocks, used))
+
+
+def _extent_header(uuid: bytes, masks: list[int], first: int) -> bytes:
+    """The header of an extent that begins with the cluster `first` of the disk."""
     infos = [
         mask << 48 | _DEVICE_ID << 32 | number for number, mask in enumerate(masks, start=first)
     ]

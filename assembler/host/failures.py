@@ -33,8 +33,7 @@ _HOST_FAULTS = (
         re.compile(
             r"(?m)(?P<what>No space left on device|Disk quota exceeded)(?:[.)]? ?$| while )"
         ),
-        "has no room to write to ({what}): TMPDIR, {tmp}, or the place of the output is full: "
-        "make room there",
+        "has no room to write to ({what}): make room where the output goes, or in TMPDIR ({tmp})",
     ),
     (
         re.compile(r"(?m)(?P<what>File too large)(?:[.)]? ?$| while )"),

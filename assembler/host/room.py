@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from assembler.errors import HostError, InternalError, Message, Setting, reason
+from assembler.errors import HostError, InternalError, Message, ProgramError, Setting, reason
 from assembler.units import MIB, format_size
 
 _FULL = MIB  # bytes: with less than that free, a disk counts as full
@@ -85,7 +85,7 @@ class FullDiskError(HostError):
 
 @contextmanager
 def watched(*needs: Need) -> Iterator[None]:
-    """Raise FullDiskError if the block fails because a disk is full.
+    """Raise FullDiskError if the block fails because a disk is full: a line for each such disk.
 
     Use it inside the context that cleans up, while everything that was written is still there.
     """
@@ -97,6 +97,9 @@ def watched(*needs: Need) -> Iterator[None]:
         if not (lines := [line for need in needs for line in _full(need)]):
             raise
         cause = reason(error) if isinstance(error, OSError) else error.lines[0]
+        # How a program ends on a full disk helps nobody; another failure may have its own cause.
+        if isinstance(error, ProgramError) or os.strerror(errno.ENOSPC) in cause:
+            raise FullDiskError(*lines) from error
         raise FullDiskError(*lines, cause) from error
 
 

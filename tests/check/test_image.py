@@ -320,7 +320,7 @@ def test_the_command_takes_several_files(image: Path, tmp_path: Path) -> None:
 def test_all_rules_of_a_target_are_applied(good: Path) -> None:
     """Format, size, firmware, machine and console come from what was read back."""
     azure = check_image(good, target="azure")
-    assert azure.faults == ("azure takes vhd, not raw",)
+    assert azure.faults == ("azure takes vhd, not raw: take format vhd",)
     [size] = check_image(good, target="google-compute").faults[1:]
     assert size.startswith("google-compute takes disks of a whole number of 1.0 GiB, not ")
     linode = check_image(good, target="linode")

@@ -37,6 +37,25 @@ def test_an_image_of_another_format(tmp_path: Path) -> None:
     assert refusal(image).startswith(words)
 
 
+@pytest.mark.parametrize(("data", "words"), [(b"", "empty"), (b"some text", "a text file")])
+def test_a_file_with_the_name_of_a_format(tmp_path: Path, data: bytes, words: str) -> None:
+    image = tmp_path / "image.vmdk"
+    image.write_bytes(data)
+    assert refusal(image) == f"is not an image in the format vmdk: it is {words}"
+
+
+def test_more_formats_in_one_another_than_are_unpacked(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    data = DATA
+    for _ in range(4):
+        data = gzip.compress(data, mtime=0)
+    image.write_bytes(data)
+    [fault] = check_image(image).faults
+    assert fault == (
+        "raw.gz: it holds raw, compressed with gzip, a further format than can be unpacked"
+    )
+
+
 @pytest.mark.parametrize("kind", ["qcow2", "vmdk", "vpc", "vdi", "vhdx"])
 def test_a_format_with_nothing_in_it(tmp_path: Path, kind: str) -> None:
     """It is unpacked, and what is in it gets the message."""

@@ -118,9 +118,8 @@ def test_a_full_disk_leaves_what_was_there(
         if foreseen:
             assert done.stderr.startswith(f"{disk} has 4")
         else:
-            first, second = done.stderr.splitlines()
-            assert first.startswith(f"{disk} is full: ")
-            assert second.endswith(": No space left on device")
+            [line] = done.stderr.splitlines()
+            assert line.startswith(f"{disk} is full: ")
         assert "Traceback" not in done.stderr
         assert (mount / "disk.raw").read_bytes() == b"precious"
         assert [path.name for path in mount.iterdir()] == ["disk.raw"]

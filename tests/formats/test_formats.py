@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from pathlib import Path
 from uuid import UUID
+from xml.etree import ElementTree
 
 import pytest
 from dissect.archive.vma import VMA
@@ -22,7 +23,7 @@ from dissect.hypervisor.disk.vhdx import VHDX
 from dissect.hypervisor.disk.vmdk import VMDK
 
 from assembler.errors import DamagedError, HostError
-from assembler.formats import gce
+from assembler.formats import gce, ova, vma
 from assembler.formats.format import Disk, Format
 from assembler.formats.registry import FORMATS, recognised
 from assembler.formats.vhdx import crc32c
@@ -97,15 +98,16 @@ def test_the_same_bytes_under_any_name_at_any_time(raw: Path, tmp_path: Path, ma
     assert first.read_bytes() == second.read_bytes()
 
 
-@of(*UNPACK)
-def test_the_number_of_processors_does_not_matter(raw: Path, tmp_path: Path, made: Format) -> None:
-    whole = make(raw, tmp_path / "a", made).read_bytes()
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(allowed)})
-    try:
-        assert make(raw, tmp_path / "b", made).read_bytes() == whole
-    finally:
-        os.sched_setaffinity(0, allowed)
+@of(*UNPACK, "gce")
+def test_the_number_of_processors_does_not_matter(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: Format
+) -> None:
+    """Whatever number the host of these tests has."""
+    files = []
+    for count in (1, 2, 5):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, count=count: range(count))
+        files.append(make(raw, tmp_path / str(count), made).read_bytes())
+    assert files[0] == files[1] == files[2]
 
 
 @of(*DRIVERS)
@@ -134,7 +136,8 @@ def test_what_is_written_is_recognised_and_unpacked(
     out = make(raw, tmp_path / "out", made)
     found = recognised(out)
     assert found is not None
-    assert found.name.split("-")[0] == made.name.split("-")[0]
+    # Whether the clusters of a QCOW2 are compressed is not in its header.
+    assert found.name == {"qcow2-compressed": "qcow2"}.get(made.name, made.name)
     assert found.unpack(out, tmp_path / "unpacked") == []
     assert (tmp_path / "unpacked").read_bytes() == raw.read_bytes()
     assert (tmp_path / "unpacked").stat().st_blocks * 512 < SIZE // 2
@@ -323,9 +326,8 @@ def test_a_disk_that_the_vmdk_in_an_ova_fills(raw: Path, tmp_path: Path, as_root
         assert list(mount.iterdir()) == []
     finally:
         as_root("umount", mount)
-    first, second = caught.value.lines
-    assert first.startswith(f"the disk of out ({mount}) is full: ")
-    assert second.startswith("converting the image: qemu-img ")
+    [line] = caught.value.lines
+    assert line.startswith(f"the disk of out ({mount}) is full: ")
 
 
 def test_gnu_tar_unpacks_googles_archive(raw: Path, tmp_path: Path) -> None:
@@ -357,6 +359,46 @@ def test_dissect_reads_a_vma(raw: Path, tmp_path: Path) -> None:
         clusters = [one for extent in archive.extents() for one, *_ in extent.blocks[device.id]]
         assert sorted(clusters) == [*range(SIZE // (64 * KIB))]
         assert b"\nvirtio0: " in archive.config("qemu-server.conf")
+
+
+def test_a_vma_does_not_read_holes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image, read = tmp_path / "image", list[int]()
+    with image.open("wb") as file:
+        file.truncate(8 << 30)
+        file.seek(5 * MIB + 123)
+        file.write(b"data")
+        file.seek(8 << 30)
+    pread = os.pread
+
+    def counted(handle: int, length: int, place: int) -> bytes:
+        read.append(place)
+        return pread(handle, length, place)
+
+    monkeypatch.setattr(os, "pread", counted)
+    disk = Disk(image=image, size=8 << 30, uuid=lambda _: UUID(int=1), epoch=1, bios=True, efi=True)
+    with open_output(tmp_path / "out") as out:
+        FORMATS["vma"].write(disk, out, Step(None))
+    assert read == [5 * MIB]
+    with (tmp_path / "out").open("rb") as file:
+        [device] = VMA(file).devices()
+        with device.open() as found:
+            found.seek(5 * MIB + 120)
+            assert found.read(10) == b"\0\0\0data\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("bios", "efi", "firmware"),
+    [(True, True, "seabios"), (True, False, "seabios"), (False, True, "ovmf")],
+)
+def test_the_firmware_of_a_machine(raw: Path, *, bios: bool, efi: bool, firmware: str) -> None:
+    """A disk that only UEFI starts is for a machine with UEFI."""
+    disk = Disk(image=raw, size=SIZE, uuid=lambda _: UUID(int=1), epoch=1, bios=bios, efi=efi)
+    assert f"bios: {firmware}" in vma.settings(disk).splitlines()
+    hardware = ElementTree.fromstring(ova.envelope(disk, 1)).find(".//{*}VirtualHardwareSection")
+    assert hardware is not None
+    name = "{http://www.vmware.com/schema/ovf}"
+    settings = {one.get(f"{name}key"): one.get(f"{name}value") for one in hardware.iter()}
+    assert settings.get("firmware") == ("efi" if firmware == "ovmf" else None)
 
 
 def test_an_ova_is_a_description_and_a_vmdk(raw: Path, tmp_path: Path) -> None:

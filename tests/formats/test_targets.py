@@ -72,7 +72,7 @@ def test_googles_disk_has_whole_gib(system: System, tmp_path: Path) -> None:
     [
         (
             {"target": "linode", "size": 8 * GIB},
-            "target linode takes disks of 5.6 GiB at most, and this one has 8.0 GiB",
+            "target linode takes disks of 6.0 GB at most, and this one has 8.6 GB",
         ),
         (
             {"target": "linode", "partition_table": Table.EFI},
@@ -109,7 +109,7 @@ def test_a_qcow2_too_large_for_hetzner(
     plan(system, tmp_path, target="hetzner")
     [line] = refused(system, tmp_path, target="hetzner", format="qcow2")
     assert line.startswith("target hetzner takes files of the format qcow2 of 1 B at most, not ")
-    assert line.endswith(": take format raw.xz")
+    assert line.endswith(": take format raw.zst")
 
 
 def test_warnings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -174,8 +174,8 @@ def test_a_file_that_is_too_large_after_compression(caplog: pytest.LogCaptureFix
         assert caplog.records == []
         warn_of_file(spec(target="linode"), 5_000_000_001)
     assert [record.getMessage() for record in caplog.records] == [
-        "target linode takes files of the format raw.gz of 4.7 GiB (5000000000 bytes) at most, not "
-        "4.7 GiB (5000000001 bytes)"
+        "target linode takes files of the format raw.gz of 5.0 GB (5000000000 bytes) at most, not "
+        "5.0 GB (5000000001 bytes)"
     ]
 
 
@@ -199,7 +199,7 @@ def vhd(system: System, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_image_for_its_target_is_sound(vhd: Path) -> None:
     assert check_image(vhd, target="azure").faults == ()
     found = check_image(vhd, target="google-compute").faults
-    assert found[0] == "google-compute takes gce, not vhd"
+    assert found[0] == "google-compute takes gce, not vhd: take format gce"
 
 
 def test_a_vhd_whose_footer_is_not_at_the_end(vhd: Path, tmp_path: Path) -> None:
@@ -207,10 +207,10 @@ def test_a_vhd_whose_footer_is_not_at_the_end(vhd: Path, tmp_path: Path) -> None
     late = tmp_path / "late.vhd"
     output("cp", "--sparse=always", vhd, late)
     os.truncate(late, vhd.stat().st_size + MIB)
-    assert "azure takes vhd, not raw" in check_image(late, target="azure").faults
+    assert "azure takes vhd, not raw: take format vhd" in check_image(late, target="azure").faults
     out = tmp_path / "disk.raw"
     output("qemu-img", "convert", "-f", "vpc", "-O", "raw", vhd, out)
-    assert "azure takes vhd, not raw" in check_image(out, target="azure").faults
+    assert "azure takes vhd, not raw: take format vhd" in check_image(out, target="azure").faults
 
 
 def test_a_target_that_there_is_not(vhd: Path) -> None:

@@ -111,8 +111,16 @@ def test_a_failure_shows_command_last_words_and_remedy() -> None:
         ),
         ("Error loading shared library libz.so.1: No such file", 127, "(libz.so.1)"),
         ("error: Resource temporarily unavailable", 1, "ran into a limit: the limit of processes"),
-        ("write: No space left on device", 1, "TMPDIR, /tmp, or the place of the output is full"),
-        ("a\nzstd: No space left on device \nb", 1, "place of the output is full: make room there"),
+        (
+            "write: No space left on device",
+            1,
+            "make room where the output goes, or in TMPDIR (/tmp)",
+        ),
+        (
+            "a\nzstd: No space left on device \nb",
+            1,
+            "make room where the output goes, or in TMPDIR",
+        ),
         (
             "x: error while writing: File too large",
             1,

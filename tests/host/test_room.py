@@ -83,8 +83,9 @@ def test_the_full_disk_is_named_before_what_failed(
         "the disk is full: 12.0 KiB are free, and 2.0 MiB are needed: make room there",
         "copying: it failed",
     )
-    with pytest.raises(HostError, match="x: No space left"), watched(Need(tmp_path, "the disk")):
+    with pytest.raises(HostError) as caught, watched(Need(tmp_path, "the disk")):
         raise OSError(28, "No space left on device", "x")
+    assert caught.value.lines == ("the disk is full: 12.0 KiB are free: make room there",)
     with pytest.raises(RequestError, match=r"^wrong$"), watched(Need(tmp_path, "the disk")):
         raise RequestError("wrong")
 
