@@ -95,11 +95,15 @@ let
           name = "${package}-${version}.deb";
         };
       };
+  # What Debian needs to install and configure packages, and nothing in the demo runs.
+  isUnused = deb: builtins.match "(lib)?perl.*|lib.*-perl|debconf|dpkg|udev" deb.package != null;
   all =
     if builtins.isList debs then
       debs
     else
-      builtins.filter (deb: deb != null) (map parse (builtins.attrNames (builtins.readDir debs)));
+      builtins.filter (deb: deb != null && !isUnused deb) (
+        map parse (builtins.attrNames (builtins.readDir debs))
+      );
 
   # One store path for each Debian package, /usr merged into the root of it. Owners and setuid
   # bits stay behind, as everything in a store is root's and plain.
@@ -185,6 +189,9 @@ let
     cp $src/boot/System.map-${kernelVersion} $out/System.map
     cp -a $src/lib/modules/${kernelVersion} $out/lib/modules/
     chmod -R u+w $out
+    # A machine without a network has no use for a third of the modules.
+    cd $out/lib/modules/${kernelVersion}/kernel
+    rm -r net drivers/net drivers/infiniband fs/ceph fs/nfs fs/nfsd fs/smb
     ${kmod} depmod ${systemPath}/bin/kmod -b $out ${kernelVersion}
   '';
 
