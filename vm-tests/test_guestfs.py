@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
@@ -42,20 +41,12 @@ def assemble(command: Path, system: str, out: Path, *options: str) -> Path:
     return out
 
 
-@pytest.fixture(scope="module")
-def ext4_image(
-    assemble_command: Path, demo_system: str, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """An ext4 that the appliance made, with this tool's GRUB."""
-    out = tmp_path_factory.mktemp("guestfs") / "disk.raw"
-    return assemble(assemble_command, demo_system, out, "--writer", "guestfs")
-
-
-@pytest.mark.parametrize("firmware", get_args(Firmware))
 def test_an_ext4_by_the_appliance_boots(
-    ext4_image: Path, demo_system: str, firmware: Firmware
+    assemble_command: Path, demo_system: str, tmp_path: Path
 ) -> None:
-    with Machine(ext4_image, firmware=firmware) as machine:
+    """By BIOS; how the appliance writes an ESP is the same for an XFS, which starts by UEFI."""
+    image = assemble(assemble_command, demo_system, tmp_path / "disk.raw", "--writer", "guestfs")
+    with Machine(image) as machine:
         ready = machine.wait_for(r"^demo: ready (\S+)$", timeout=BOOT_SECONDS)
         assert ready[1] == demo_system
 
