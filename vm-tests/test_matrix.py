@@ -158,7 +158,6 @@ ROWS: list[tuple[DemoImage, Firmware]] = [
     (HYBRID, "bios"),
     (HYBRID_ESP, "bios"),
     (HYBRID_ESP, "efi"),
-    (DemoImage("efi"), "efi"),
     (BY_NAME, "efi"),
     (DemoImage("efi", sector_size=4096), "efi"),
     (SYSTEMD_BOOT, "efi"),
