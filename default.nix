@@ -8,4 +8,5 @@
   # the functions of docs/nix.md
   assembleImage = import ./nix/assemble-image.nix { inherit pkgs; };
   makeDiskImage = import ./nix/make-disk-image.nix;
+  module = ./nix/module.nix;
 }

@@ -44,6 +44,13 @@
         makeDiskImage = import ./nix/make-disk-image.nix;
       };
 
+      nixosModules.default = ./nix/module.nix;
+
+      templates.default = {
+        path = ./nix/template;
+        description = "A small machine, and its disk images";
+      };
+
       checks = forEach (system: {
         package = self.packages.${system}.default;
       });

@@ -125,19 +125,7 @@ let
   unless = right: line: if right then [ ] else [ line ];
   implies = condition: result: !condition || result;
   show = builtins.toJSON;
-  nearest =
-    words: word:
-    let
-      distance = lib.strings.levenshtein word;
-    in
-    builtins.head (builtins.sort (one: other: distance one < distance other) words);
-  oneOf =
-    argument: words: value:
-    let
-      known = builtins.concatStringsSep ", " words;
-      guess = if builtins.isString value then "; did you mean ${nearest words value}?" else "";
-    in
-    unless (builtins.elem value words) "${argument} is ${show value}, which is none of ${known}${guess}";
+  inherit (import ./words.nix { inherit lib; }) oneOf;
   isGuid =
     value:
     builtins.isString value
@@ -190,17 +178,7 @@ let
 
   # The image.
 
-  nixpkgs = lib.cleanSource pkgs.path;
-  channel = pkgs.runCommand "nixos-${config.system.nixos.version}" { } ''
-    mkdir -p $out
-    cp -prd ${nixpkgs.outPath} $out/nixos
-    chmod -R u+w $out/nixos
-    if [ ! -e $out/nixos/nixpkgs ]; then
-      ln -s . $out/nixos/nixpkgs
-    fi
-    rm -rf $out/nixos/.git
-    echo -n ${config.system.nixos.versionSuffix} > $out/nixos/.version-suffix
-  '';
+  channel = import ./channel.nix { inherit pkgs lib config; };
   channels = if copyChannel then [ channel ] else [ ];
   toplevel = config.system.build.toplevel;
 

@@ -25,6 +25,7 @@ API = (REPOSITORY / "docs/python-api.md").read_text()
 OTHERS = {
     "--dump-db", "--export", "--requisites", "--include-outputs", "--query", "--deriver", "--json",
     "--chmod", "--guestfs", "--install-bootloader", "--strict", "--firmware", "--efidisk",
+    "--image-variant",
 }  # fmt: skip
 
 

@@ -43,11 +43,14 @@ let
     ]
     // {
       inherit lib pkgs;
+      inherit (import ./modules.nix { inherit pkgs lib; }) evalModules;
       path = ./.;
       stdenv = {
         hostPlatform = {
           inherit system;
           efiArch = "x64";
+          isx86 = system == "x86_64-linux";
+          isAarch64 = system == "aarch64-linux";
         };
         buildPlatform = { inherit system; };
       };

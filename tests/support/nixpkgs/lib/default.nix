@@ -52,6 +52,32 @@ let
         }) names
       );
     licenses.mit = "MIT";
+    inherit (builtins) head;
+    hasPrefix = prefix: text: builtins.substring 0 (builtins.stringLength prefix) text == prefix;
+    filterAttrs =
+      keep: set:
+      removeAttrs set (builtins.filter (name: !keep name set.${name}) (builtins.attrNames set));
+    hasAttrByPath =
+      path: set:
+      path == [ ] || set ? ${builtins.head path} && lib.hasAttrByPath (builtins.tail path) set.${builtins.head path};
+    getAttrFromPath = path: set: builtins.foldl' (one: name: one.${name}) set path;
+
+    # Of the module system, which is in modules.nix. Types are names, and nothing checks them.
+    mkOption = option: option // { _type = "option"; };
+    mkOverride = priority: content: {
+      _type = "override";
+      inherit priority content;
+    };
+    mkForce = lib.mkOverride 50;
+    mkDefault = lib.mkOverride 1000;
+    mkOptionDefault = lib.mkOverride 1500;
+    types =
+      lib.genAttrs [ "attrs" "bool" "lines" "package" "path" "str" ] (name: name)
+      // lib.genAttrs [ "enum" "listOf" "nullOr" ] (_: one: one)
+      // {
+        either = one: _: one;
+        ints.positive = "positive";
+      };
   };
 in
 lib
