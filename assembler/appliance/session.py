@@ -31,8 +31,9 @@ _SLOW_COPIES = "clearcpuid=297,580,112"  # erms, fsrm, rep_good
 _UNGUARDED = "mitigations=off init_on_alloc=0"
 # Seconds in which an appliance must start with KVM: before it is tried without, and where it must
 # have KVM. Some hosts have a KVM that is broken, or slower than emulation; with one that works the
-# start takes a few seconds.
-_LIMIT_BEFORE_TCG, _LIMIT = 40, 120
+# start takes a few seconds. Without KVM it takes ten, and minutes on a busy host.
+_LIMIT_BEFORE_TCG = 40
+_LIMITS = {Accelerator.KVM: 120, Accelerator.TCG: 1800}
 _TAIL_LINES = 12  # of the output of a failed script
 # Where the disks are on the appliance's PCI bus, so that they are /dev/vda, /dev/vdb in this order.
 _FIRST_SLOT = 0x10
@@ -144,12 +145,19 @@ class Appliance:
 
     def _launch_last(self, way: Accelerator, step: Step) -> dict[str, Any]:
         """Launch where no other way is left; raises HostError."""
-        limit = _LIMIT if way is Accelerator.KVM else None  # TCG may be slow, but works
+        limit = _LIMITS[way]
         answer = self._launch(way, step, limit=limit)
         if "error" in answer and not self._worker.was_too_slow:
             # Once more: libguestfs prints some messages in its verbose mode only.
             self._worker.end()
             answer = self._launch(way, step, limit=limit, verbose=True)
+        if "error" in answer and self._worker.was_too_slow and way is Accelerator.TCG:
+            self._worker.end()
+            log_file = self._log.keep(str(answer["error"]))
+            raise HostError(
+                f"starting the appliance: without KVM it has not started in {limit} seconds: "
+                f"run it when the host is less busy; {log_file}"
+            )
         if "error" in answer:
             raise self._failure("starting the appliance", answer)
         return answer
@@ -162,7 +170,7 @@ class Appliance:
         return known or "QEMU died"
 
     def _launch(
-        self, way: Accelerator, step: Step, *, limit: float | None, verbose: bool = False
+        self, way: Accelerator, step: Step, *, limit: float, verbose: bool = False
     ) -> dict[str, Any]:
         found = importlib.util.find_spec("guestfs")
         assert found is not None

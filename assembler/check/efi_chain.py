@@ -86,7 +86,7 @@ def _without_programs(disk: BootDisk, esp: Part) -> BootChain:
         raise BrokenError(
             f"{esp.where}: it has no {DEFAULT.boot_program}, nor a program for another machine"
             if disk.reader.file_system(esp.number)
-            else f"{esp.where}: it has no file system that GRUB knows"
+            else f"{esp.where}: it has no file system that GRUB reads"
         )
     return trail.chain
 

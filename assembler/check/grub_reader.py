@@ -48,7 +48,7 @@ class UnreadableError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class GrubFileSystem:
-    """A file system that GRUB knows."""
+    """A file system that GRUB has a driver for."""
 
     number: int  # of the partition; 0 is the whole image
     driver: str  # GRUB's module
@@ -69,7 +69,7 @@ class GrubFileSystem:
 class GrubReader:
     """The file systems of an image, as GRUB reads them; each answer of GRUB is kept.
 
-    GRUB's tool knows sectors of 512 bytes alone: for other disks it gets sparse copies of
+    GRUB's tool has sectors of 512 bytes alone: for other disks it gets sparse copies of
     `places`, in `scratch`, where files that are read whole are put as well. Raises HostError where
     grub-fstest is missing.
     """
@@ -108,7 +108,7 @@ class GrubReader:
                 yield GrubFileSystem(number, driver, details["label"] or "", details["uuid"] or "")
 
     def file_system(self, number: int) -> GrubFileSystem | None:
-        """What is in a partition, None where it is nothing that GRUB knows."""
+        """What is in a partition, None where it is nothing that GRUB reads."""
         return next((one for one in self.file_systems if one.number == number), None)
 
     def read(self, number: int | None, path: str, limit: int = 0) -> bytes:

@@ -100,7 +100,7 @@ class _File:
 
     @property
     def identifier(self) -> str:
-        """The name by which loader.conf knows it: without the counters of boot counting."""
+        """The name by which loader.conf names it: without the counters of boot counting."""
         return _COUNTERS.sub("", self.name)
 
     @property

@@ -84,7 +84,7 @@ def read_target(rows: Sequence[Row], store: Store, path: str) -> bytes | None:
 
     def fault(here: str) -> str:
         top = store_path_of(here)
-        return "" if top is None or store.knows(top) else "not in the closure"
+        return "" if top is None or store.contains(top) else "not in the closure"
 
     try:
         real = follow_links(path, link, fault)

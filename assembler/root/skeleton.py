@@ -116,7 +116,7 @@ def generation_problems(generations: Sequence[ProfileGeneration]) -> list[str]:
 
 
 class RootRequest(Protocol):
-    """What the user wants in a root besides a closure; `spec.RootSpec` is one."""
+    """What a root has besides a closure; `spec.RootSpec` is one."""
 
     @property
     def system(self) -> str:

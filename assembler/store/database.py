@@ -53,7 +53,7 @@ def make_database(infos: Sequence[PathInfo], store: Store, target: Path, epoch: 
                 (target / f"db.sqlite{leftover}").unlink(missing_ok=True)
             put_file(target / "db.sqlite", (made / "db.sqlite").read_bytes())
         except sqlite3.Error as error:
-            raise HostError(f"making the Nix database: SQLite says: {error}") from None
+            raise HostError(f"making the Nix database: SQLite: {error}") from None
         put_file(target / "schema", SCHEMA.encode())
 
 

@@ -44,7 +44,7 @@ class AbsentError(RequestError):
 class Store(Protocol):
     """Gives access to the files of store paths. Paths are absolute paths in the image."""
 
-    def knows(self, path: str) -> bool:
+    def contains(self, path: str) -> bool:
         """Whether the files of a store path may be read: those outside the closure may not."""
 
     def link(self, path: str) -> str | None:
@@ -98,7 +98,7 @@ class StoreRoot(Store):
             return os.environ.get("NIX_REMOTE") or "auto"
         return f"local?root={quote(os.fsencode(self.root))}"
 
-    def knows(self, _path: str) -> bool:
+    def contains(self, _path: str) -> bool:
         """Whether the files of a store path may be read: here all may."""
         return True
 
@@ -133,7 +133,7 @@ def resolve_in_store(store: Store, path: str) -> str:
 
     Raises as `Store.resolve`.
     """
-    real = follow_links(path, store.link, partial(_fault, store.knows))
+    real = follow_links(path, store.link, partial(_fault, store.contains))
     if store_path_of(real) is None:
         raise RequestError(f"{path} leads to {real}, which is not in a store path")
     return real
@@ -171,15 +171,15 @@ def _reach(store: Store, path: str) -> Callable[[str], bool]:
     From a path of the closure they may lead into the closure, from any other into the store.
     """
     top = store_path_of(path)
-    return store.knows if top is not None and store.knows(top) else lambda _path: True
+    return store.contains if top is not None and store.contains(top) else lambda _path: True
 
 
-def _fault(knows: Callable[[str], bool], path: str) -> str:
+def _fault(contains: Callable[[str], bool], path: str) -> str:
     """Why an absolute path without links must not be read; empty if it may."""
     top = store_path_of(path)
     if top is None:
         return "" if path in _ABOVE_STORE else f"outside {STORE}"
-    return "" if knows(top) else "not in the closure"
+    return "" if contains(top) else "not in the closure"
 
 
 def follow_links(path: str, link: Callable[[str], str | None], fault: Callable[[str], str]) -> str:

@@ -50,7 +50,7 @@ class ClosureFiles(Store):
         """The store paths that were unpacked from a pipe, and hashed."""
         return set() if self._restorer is None else self._restorer.paths
 
-    def knows(self, path: str) -> bool:
+    def contains(self, path: str) -> bool:
         """Whether the files of a store path may be read: those outside the closure may not."""
         return self.closure is None or path in self.closure
 

@@ -224,7 +224,7 @@ KVM = "mount -t tmpfs t /mnt; mknod -m 666 /mnt/kvm c 10 232; mount --bind /mnt/
 # Broken or slow, KVM is not waited for as long as users wait.
 SHORT_LIMITS = """
 import assembler.appliance.session as session
-session._LIMIT_BEFORE_TCG = session._LIMIT = 2
+session._LIMIT_BEFORE_TCG = session._LIMITS["{way}"] = 2
 import assemble_start
 assemble_start.assemble_main()
 """
@@ -234,7 +234,7 @@ def test_kvm_that_does_not_work(run: Run, as_root: AsRoot) -> None:
     """/dev/kvm can be opened and fails: one warning a run, and an error where KVM is demanded."""
     if not Path("/dev/kvm").exists():
         pytest.skip("there is no /dev/kvm to open")
-    run.argv[:1] = [sys.executable, "-c", SHORT_LIMITS]
+    run.argv[:1] = [sys.executable, "-c", SHORT_LIMITS.format(way="kvm")]
     done = changed(run, as_root, KVM)
     assert done.returncode == 0, done.stderr
     warnings = [line for line in done.stderr.splitlines() if "going on without it" in line]
@@ -243,6 +243,16 @@ def test_kvm_that_does_not_work(run: Run, as_root: AsRoot) -> None:
     assert len(warnings) == 1
     run.out.write_text(OLD)
     assert "KVM does not work on this host" in inside(run, as_root, KVM, "--accelerator", "kvm")
+
+
+def test_an_appliance_that_never_starts(run: Run) -> None:
+    """As on a host whose processors others have; nothing is left running."""
+    run.argv[:1] = [sys.executable, "-c", SHORT_LIMITS.format(way="tcg")]
+    line = run.fails("--accelerator", "tcg")
+    assert line.startswith(
+        "assemble: starting the appliance: without KVM it has not started in 2 seconds: "
+        "run it when the host is less busy; its log is "
+    )
 
 
 FAKE_QEMU = """#!/bin/sh

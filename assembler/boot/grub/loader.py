@@ -188,7 +188,7 @@ def _core_image(grub: Grub, places: Places) -> bytes:
 def _named_grubs(store: Store, config: GrubConfig) -> list[str]:
     """The GRUBs that the system's settings name; warns of those that its closure lacks."""
     named = [*dict.fromkeys(filter(None, (config.grub, config.grub_efi)))]
-    present = [path for path in named if store.knows(path)]
+    present = [path for path in named if store.contains(path)]
     for path in named:
         if path not in present:
             log.warning("%s is not in the closure: the first rebuild installs that GRUB", path)
