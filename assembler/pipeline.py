@@ -21,11 +21,11 @@ from assembler.filesystems.protocol import Writer
 from assembler.formats.checksum import Hasher
 from assembler.formats.format import Disk
 from assembler.formats.registry import RAW
+from assembler.host.flush import flush_file_system
 from assembler.host.output import (
     STANDARD_OUTPUT,
     Output,
     destination,
-    flush_file_system,
     has_no_reader,
     open_output,
     working_image,

@@ -25,7 +25,7 @@ API = (REPOSITORY / "docs/python-api.md").read_text()
 OTHERS = {
     "--dump-db", "--export", "--requisites", "--include-outputs", "--query", "--deriver", "--json",
     "--chmod", "--guestfs", "--install-bootloader", "--strict", "--firmware", "--efidisk",
-    "--image-variant",
+    "--image-variant", "--unique", "--compression",
 }  # fmt: skip
 
 

@@ -43,6 +43,7 @@ class Compressed(Format):
                 tick=tick,
                 stdin=image.fileno(),
                 stdout=out.handle,
+                room=out.room,
             )
             tick(0)
 

@@ -63,7 +63,11 @@ class Gce(Format):
             (Path(scratch) / MEMBER).symlink_to(disk.image)
             argv += ["--dereference", f"--directory={scratch}", MEMBER]
             process.follow(
-                argv, what=f"packing the image{out.direction}", tick=tick, stdout=out.handle
+                argv,
+                what=f"packing the image{out.direction}",
+                tick=tick,
+                stdout=out.handle,
+                room=out.room,
             )
         step.reach(disk.size)
 

@@ -81,7 +81,7 @@ def settings(disk: Disk) -> str:
         "name: nixos",
         "net0: virtio=00:00:00:00:00:00,bridge=vmbr0,firewall=1",
         "ostype: l26",
-        "scsihw: virtio-scsi-pci",
+        "scsihw: virtio-scsi-single",
         "serial0: socket",
         "virtio0: local-lvm:vm-9999-disk-0",
         f"#qmdump#map:virtio0:{_DRIVE}:local-lvm:raw:",

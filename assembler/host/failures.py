@@ -33,7 +33,7 @@ _HOST_FAULTS = (
         re.compile(
             r"(?m)(?P<what>No space left on device|Disk quota exceeded)(?:[.)]? ?$| while )"
         ),
-        "has no room to write to ({what}): make room where the output goes, or in TMPDIR ({tmp})",
+        "has no room to write to ({what}): make room {room}",
     ),
     (
         re.compile(r"(?m)(?P<what>File too large)(?:[.)]? ?$| while )"),
@@ -52,13 +52,13 @@ _KILLED: dict[int, str] = {
 }
 
 
-def _host_fault(stderr: bytes) -> str:
+def _host_fault(stderr: bytes, room: str) -> str:
     """Return what a failed program prints about the host, not its input: the end of a sentence."""
-    printed = stderr.decode(errors="replace")
+    printed, tmp = stderr.decode(errors="replace"), f"TMPDIR ({os.environ.get('TMPDIR') or '/tmp'})"
     for pattern, words in _HOST_FAULTS:
         if found := pattern.search(printed):
             what = next(filter(None, found.groups()))
-            return words.format(what=what, tmp=os.environ.get("TMPDIR") or "/tmp")
+            return words.format(what=what, room=room or f"where the output goes, or in {tmp}")
     return ""
 
 
@@ -70,10 +70,12 @@ def failure(
     command: str,
     ok: Sequence[int],
     remedy: str,
+    room: str = "",
 ) -> HostError | None:
     """Return the error for a failed program: what it did, how it failed, and what it printed.
 
-    `what` names the job, `command` is the line that shows how the program was started. It has one
+    `what` names the job, `command` is the line that shows how the program was started, `room` is
+    where to make room if the only place that it writes to is full. The error has one
     line if the host is at fault, and is a ProgramError otherwise. None for an exit status in `ok`,
     unless what the program printed shows a fault of the host.
     """
@@ -81,7 +83,7 @@ def failure(
     if status == 0:
         return None
     head = f"{what}: {Path(program).name}"
-    if fault := _host_fault(done.stderr):
+    if fault := _host_fault(done.stderr, room):
         return HostError(f"{head} {fault}")
     how = f"failed with status {status}"
     if status < 0:

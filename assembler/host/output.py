@@ -1,6 +1,6 @@
 """The output: a file with a hidden name until it is whole, or a stream."""
 
-import ctypes
+import errno
 import hashlib
 import os
 import select
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from assembler.errors import HostError, Message, Setting, reason
+from assembler.host.flush import flush_directory
 from assembler.host.locks import is_at, lock
 from assembler.host.scratch import plain_name, scratch_directory
 from assembler.units import NAME_MAX
@@ -21,7 +22,6 @@ from assembler.units import NAME_MAX
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_libc = ctypes.CDLL(None, use_errno=True)  # for syncfs(2), which Python lacks
 _PREFIX, _SUFFIX = ".", ".partial"
 _LEGIBLE = 200  # bytes of a name too long to be kept whole in the hidden one
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -48,6 +48,11 @@ class Output:
         """What messages add to the name of a job that writes it."""
         return f" to {_Stream.title}" if self.path is None else ""
 
+    @property
+    def room(self) -> str:
+        """Where to make room if a stream cannot be written; empty for a file."""
+        return f"where {_Stream.title} goes" if self.path is None else ""
+
 
 class _Stream(FileIO):
     """A file that names standard output in its errors."""
@@ -59,7 +64,10 @@ class _Stream(FileIO):
         try:
             return super().write(data)
         except OSError as error:
-            raise OSError(error.errno, error.strerror, self.title) from None
+            why = error.strerror
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                why = f"{why}: make room where it goes"
+            raise OSError(error.errno, why, self.title) from None
 
 
 def destination(out: Path) -> Path:
@@ -155,7 +163,7 @@ def all_or_nothing(out: Path, *, wait: bool = False) -> Iterator[Path]:
             os.fsync(handle)
             os.fchmod(handle, 0o666 & ~_umask())
             hidden.rename(out)
-            _sync_directory(out.parent)
+            flush_directory(out.parent)
     except OSError as error:
         raise HostError(f"cannot write {out}: {reason(error)}") from None
 
@@ -241,34 +249,11 @@ def _lock(handle: int, hidden: Path, *, wait: bool) -> None:
         raise HostError(f"another run is writing {hidden} now") from None
 
 
-def flush_file_system(directory: Path) -> None:
-    """Wait until all of the file system that holds `directory` is on the disk; raises OSError."""
-    handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if _libc.syncfs(handle):
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), os.fspath(directory))
-    finally:
-        os.close(handle)
-
-
 def _umask() -> int:
     """The process's umask, which can only be read by setting it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make a rename durable, if the directory may be opened."""
-    try:
-        handle = os.open(directory, os.O_RDONLY)
-    except PermissionError:
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def has_no_reader(out: Output) -> bool:

@@ -152,10 +152,12 @@ def follow(
     tick: Callable[[int], None],
     stdin: int = DEVNULL,
     stdout: int = DEVNULL,
+    room: str = "",
 ) -> None:
     """Run a long program to its end, and call `tick` with its pid some 20 times a second.
 
-    `stdin` and `stdout` are open files. Raises as `run`; whatever is raised, the program has ended.
+    `stdin` and `stdout` are open files, `room` is as in `failure`. Raises as `run`; whatever is
+    raised, the program has ended.
     """
     with tempfile.TemporaryFile(dir=temporary_directory()) as errors:
         _find(os.fsdecode(argv[0]), what)
@@ -168,7 +170,7 @@ def follow(
         except BaseException:
             kill_group(running)
             raise
-        _raise_if_failed(argv, running.returncode, errors, what)
+        _raise_if_failed(argv, running.returncode, errors, what, room)
 
 
 class _Bounded(RawIOBase):
@@ -235,12 +237,14 @@ def reading(
         _raise_if_failed(argv, running.returncode, errors, what)
 
 
-def _raise_if_failed(argv: Sequence[Arg], status: int, errors: IO[bytes], what: str) -> None:
+def _raise_if_failed(
+    argv: Sequence[Arg], status: int, errors: IO[bytes], what: str, room: str = ""
+) -> None:
     """Raise HostError for a program that has failed; `errors` has what it printed."""
     errors.seek(0)
     done = Done(argv, status, b"", errors.read())
     program, command = os.fsdecode(argv[0]), f"  command: {command_line(argv)}"
-    fault = failure(program, done, what=what, command=command, ok=(0,), remedy="")
+    fault = failure(program, done, what=what, command=command, ok=(0,), remedy="", room=room)
     if fault is not None:
         raise fault
 

@@ -16,6 +16,10 @@ from assembler.units import MIB, format_size
 _FULL = MIB  # bytes: with less than that free, a disk counts as full
 
 
+class FullDiskError(HostError):
+    """A disk is full, or has too little room; its name is in the first line."""
+
+
 @dataclass(frozen=True, slots=True)
 class Need:
     """What is to be written below a directory, in bytes; `name` is what messages call its disk."""
@@ -50,7 +54,7 @@ def free(directory: Path) -> int | None:
 
 
 def require_room(needs: Sequence[Need]) -> None:
-    """Raise HostError, with a line for each disk, unless all needs can be met."""
+    """Raise FullDiskError, with a line for each disk, unless all needs can be met."""
     by_disk: dict[int, list[Need]] = {}
     for need in needs:
         by_disk.setdefault(os.stat(need.directory).st_dev, []).append(need)
@@ -64,7 +68,7 @@ def require_room(needs: Sequence[Need]) -> None:
             rest = f" {one} {format_size(room)} free, and {format_size(size)} are needed: "
             lines.append(Message(first, *names, rest, together[-1].remedy))
     if lines:
-        raise HostError(*lines)
+        raise FullDiskError(*lines)
 
 
 def extend(file: Path, size: int, disk: Need) -> None:
@@ -77,10 +81,6 @@ def extend(file: Path, size: int, disk: Need) -> None:
         why = f" takes no file of {format_size(size)}, as the raw image is: its file system, or "
         remedy = "ulimit -f, has a lower limit: put the image on another file system, or take a "
         raise HostError(Message(disk.name, why, remedy, "smaller ", Setting("size"))) from None
-
-
-class FullDiskError(HostError):
-    """A disk is full; its name is in the first line."""
 
 
 @contextmanager
@@ -104,9 +104,9 @@ def watched(*needs: Need) -> Iterator[None]:
 
 
 def require_some_room(need: Need) -> None:
-    """Raise HostError if a disk is full."""
+    """Raise FullDiskError if a disk is full."""
     if lines := _full(need):
-        raise HostError(*lines)
+        raise FullDiskError(*lines)
 
 
 def _full(need: Need) -> list[str]:

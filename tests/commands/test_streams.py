@@ -158,6 +158,19 @@ def test_a_reader_that_ends(system: System, format: str) -> None:
     )
 
 
+@pytest.mark.parametrize("format", ["raw", "raw.zst", "raw.xz", "gce", "vma"])
+def test_standard_output_that_is_full(system: System, format: str) -> None:
+    """It is named, and TMPDIR is not blamed."""
+    options = [*system.options, "--quiet", "--format", format, "--out", "-"]
+    done = run("> /dev/full", "assemble", *options)
+    [line] = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert "standard output" in line
+    assert line.endswith("goes")
+    assert "No space left on device" in line
+    assert "TMPDIR" not in line
+
+
 @pytest.mark.parametrize(
     ("redirected", "options", "line"),
     [

@@ -358,7 +358,9 @@ def test_dissect_reads_a_vma(raw: Path, tmp_path: Path) -> None:
         assert device.open().read(SIZE) == raw.read_bytes()
         clusters = [one for extent in archive.extents() for one, *_ in extent.blocks[device.id]]
         assert sorted(clusters) == [*range(SIZE // (64 * KIB))]
-        assert b"\nvirtio0: " in archive.config("qemu-server.conf")
+        settings = archive.config("qemu-server.conf")
+        assert b"\nvirtio0: " in settings
+        assert b"\nscsihw: virtio-scsi-single\n" in settings  # as new machines of Proxmox have
 
 
 def test_a_vma_does_not_read_holes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,6 +144,15 @@ def test_what_is_the_hosts_fault_is_a_failure_whatever_the_status_means(
     assert process.run(ended_well, what="testing").returncode == 0
 
 
+def test_where_to_make_room_is_the_only_place_that_is_written() -> None:
+    """Without it, the message for a full standard output would blame TMPDIR."""
+    argv = ["sh", "-c", "echo x: No space left on device >&2; exit 1"]
+    with pytest.raises(HostError) as caught:
+        process.follow(argv, what="testing", tick=lambda _: None, room="there")
+    words = "testing: sh has no room to write to (No space left on device): make room there"
+    assert caught.value.lines == (words,)
+
+
 def test_a_file_name_does_not_tell_of_a_full_disk() -> None:
     printed = "/srv/No space left on device.txt: bad format"
     with pytest.raises(HostError, match="testing: sh failed with status 1"):

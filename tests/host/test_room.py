@@ -86,6 +86,11 @@ def test_the_full_disk_is_named_before_what_failed(
     with pytest.raises(HostError) as caught, watched(Need(tmp_path, "the disk")):
         raise OSError(28, "No space left on device", "x")
     assert caught.value.lines == ("the disk is full: 12.0 KiB are free: make room there",)
+    with pytest.raises(HostError) as caught, watched(Need(tmp_path, "the disk")):
+        require_room([Need(tmp_path, "TMPDIR", MIB)])
+    assert caught.value.lines == (
+        "TMPDIR has 12.0 KiB free, and 1.0 MiB are needed: make room there",
+    )
     with pytest.raises(RequestError, match=r"^wrong$"), watched(Need(tmp_path, "the disk")):
         raise RequestError("wrong")
 
