@@ -27,7 +27,7 @@ from assembler.root.skeleton import ProfileGeneration, generation_problems, gene
 from assembler.root.store_only import store_only_problems
 from assembler.store.sources import STANDARD_INPUT
 from assembler.tree.linux import MAX_TIME
-from assembler.units import MIB, SECTOR, SECTOR_SIZES, format_size
+from assembler.units import MIB, SECTOR, SECTOR_SIZES, format_size, round_up, unit_words, write_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,23 +219,30 @@ class Spec:
         lines = self.root.problems() + self._file_system_problems() + self.boot_problems()
         if self.additional_space < 0:
             lines.append(Message(Setting("additional_space"), " is less than 0"))
-        lines += boot_size_problems(self.boot_size, self.layout)
-        if self.size is not None and (self.size % MIB or self.size < MIB):
-            lines.append(Message(Setting("size", self.size), " is not a whole number of MiB"))
-        unit = self.size_unit
-        if self.size is not None and self.size % unit and not self.size % MIB:
-            whole = f" is not a whole number of {format_size(unit)}, which "
-            kind = Setting("format", self.output_format.name)
-            by = Setting("target", self.target) if self.output_format.unit < unit else kind
-            exact = Setting("size", f"{format_size(self.size)} ({self.size} bytes)")
-            lines.append(Message(exact, whole, by, " takes"))
+        lines += boot_size_problems(self.boot_size, self.layout) + self._size_problems()
         asked = [name for name, one in (("bmap", self.bmap), ("checksum", self.checksum)) if one]
         lines += sidecar_problems(asked, self.output_format, self.out)
-        if self.sector_size != SECTOR and not self.output_format.has_large_sectors:
-            sectors, made = Setting("sector_size", self.sector_size), self.output_format.name
+        target, made = TARGETS.get(self.target or ""), self.output_format
+        is_told = target is not None and not target.has_large_sectors  # with the target's name
+        if self.sector_size != SECTOR and not made.has_large_sectors and not is_told:
             why = " is for disks with sectors of 512 bytes, not "
-            lines.append(Message(Setting("format", made), why, sectors))
+            sectors = Setting("sector_size", self.sector_size)
+            lines.append(Message(Setting("format", made.name), why, sectors))
         return lines
+
+    def _size_problems(self) -> list[str]:
+        """One line for a size that is not a whole number of units: of the target, or the format."""
+        unit = max(MIB, self.size_unit)
+        if self.size is None or (self.size > 0 and self.size % unit == 0):
+            return []
+        exact = Setting("size", f"{format_size(self.size)} ({self.size} bytes)")
+        whole, by = f" is not a whole number of {unit_words(unit)}, ", Message("as every image has")
+        if self.output_format.unit == unit:
+            by = Message("which ", Setting("format", self.output_format.name), " takes")
+        elif self.size_unit == unit:
+            by = Message("which ", Setting("target", self.target), " takes")
+        take = Setting("size", write_size(round_up(max(self.size, 1), unit)))
+        return [Message(exact, whole, by, ": take ", take)]
 
     def boot_problems(self) -> list[str]:
         """One line for each reason why the boot loader does not go with the other settings."""

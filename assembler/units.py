@@ -38,6 +38,19 @@ def format_size(size: int) -> str:
     return f"{size} B"
 
 
+def write_size(size: int) -> str:
+    """Write bytes as `parse_size` reads them, with the largest unit that keeps them exact."""
+    for unit in ("T", "G", "M", "K"):
+        if size and size % _FACTORS[unit] == 0:
+            return f"{size // _FACTORS[unit]}{unit}"
+    return str(size)
+
+
+def unit_words(unit: int) -> str:
+    """What a size is a whole number of, in a message: GiB for 1 GiB."""
+    return format_size(unit).removeprefix("1.0 ")
+
+
 def exact_sizes(*sizes: int) -> list[str]:
     """Sizes that are compared in a message; in bytes, too, where short words hide a difference.
 

@@ -339,7 +339,7 @@ try:
 except RequestError as error:
     print(error)
 """
-    refusal = "target exoscale has disks with sectors of 512 bytes, not 4096"
+    refusal = "target exoscale has disks with sectors of 512 bytes, not 4096: take sector_size 512"
     assert run(copy, script, system).splitlines() == ["qcow2", refusal]
 
 

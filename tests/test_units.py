@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assembler.units import GIB, TIB, exact_sizes, format_size, parse_size, round_up
+from assembler.units import GIB, TIB, exact_sizes, format_size, parse_size, round_up, write_size
 from tests.support.helpers import output
 
 
@@ -52,6 +52,11 @@ def test_sizes_that_differ_read_differently(one: int, other: int) -> None:
     words = exact_sizes(one, other)
     assert (words[0] == words[1]) == (one == other)
     assert exact_sizes(GIB, 2 * GIB) == ["1.0 GiB", "2.0 GiB"]
+
+
+@pytest.mark.parametrize("text", ["0", "1023", "17K", "3M", "1537M", "5G", "2T"])
+def test_a_size_is_written_as_it_is_read(text: str) -> None:
+    assert write_size(int(output("numfmt", "--from=iec", text))) == text
 
 
 @given(st.text("0123456789KMGTkib \u212a\u0663-.", max_size=50))

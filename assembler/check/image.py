@@ -17,6 +17,7 @@ from assembler.check.parts import check_part, has_file_system
 from assembler.check.unpack import UnpackedImage, unpack_image
 from assembler.disk.tables import PartitionType
 from assembler.errors import HostError, RequestError, TooSlowError, reason, word_problems
+from assembler.formats.format import Format
 from assembler.formats.registry import FORMATS, RAW, promised
 from assembler.formats.target import Candidate, Start, Weight, findings
 from assembler.formats.targets import TARGETS
@@ -160,10 +161,16 @@ def _refuse(file: Path, image: Path, look: Callable[[Path], str]) -> None:
     except OSError as error:
         raise HostError(f"cannot read {reason(error)}") from None
     if words:
-        kind = next(iter(promised(image.name)), RAW)  # unpacked, it is another file
-        is_raw = kind is RAW or not file.samefile(image)
-        what = "a raw disk image" if is_raw else f"an image in the format {kind}"
+        if not file.samefile(image):  # it is unpacked
+            raise RequestError(f"{image} holds no raw disk image: what it holds is {words}")
+        what = "a raw disk image"
+        if (kind := _promised(image)) is not RAW:
+            what = f"an image in the format {kind}"
         raise RequestError(f"{image} is not {what}: it is {words}")
+
+
+def _promised(image: Path) -> Format:
+    return next(iter(promised(image.name)), RAW)
 
 
 def _check(
@@ -177,7 +184,9 @@ def _check(
         return Report(size, (), (_NO_SIGNATURE,))
     if table is None:
         _refuse(alias, image, without_table)
-        raise RequestError(f"{image} has no partition table that sfdisk can read")
+        is_raw = _promised(image) is RAW or not alias.samefile(image)
+        other = "" if is_raw else f"is not an image in the format {_promised(image)}, and "
+        raise RequestError(f"{image} {other}has no partition table that sfdisk can read")
     if not table.whole:
         return Report(size, table.parts, table.faults, sector_size=table.sector_size)
     with ThreadPoolExecutor() as pool:

@@ -35,7 +35,8 @@ def unpack_image(alias: Path, image: Path, scratch: Path) -> UnpackedImage:
                 raw.unlink()
             raw = target
         if len(formats) == _DEEPEST and (found := recognised(raw)) is not None:
-            raise DamagedError(f"it holds {found.title}, a further format than can be unpacked")
+            more = f"it holds another format ({found.name}), and at most {_DEEPEST} in one another"
+            raise DamagedError(f"{more} are unpacked")
     except DamagedError as error:
         damage = f"{formats[-1]}: {' '.join(str(error).split())}"
         return UnpackedImage(None, tuple(formats), (*faults, damage))

@@ -1,5 +1,6 @@
 """The output formats that there are, and the format that a file's name promises."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -51,6 +52,10 @@ _OTHERS = (
 )
 _ENDINGS = tuple(ending for one in _ALL for ending in one.endings)
 _IN_OTHERS = (*(ending for ending in _ENDINGS if ending not in RAW.endings), *_OTHERS)
+# One of them in a name, before a dot, a dash or the like; of two at one place, the longer one.
+_INNER = re.compile(
+    rf"\.({'|'.join(map(re.escape, sorted(_ENDINGS, key=len, reverse=True)))})(?![a-z0-9])", re.I
+)
 
 
 def promised(name: str) -> list[Format]:
@@ -125,7 +130,20 @@ def _name_fault(file: str, made: Format, *, is_asked: bool) -> str:
     if others and made not in others:
         take = Setting("format", others[0].name)
         return Message(f": the format is {made.title}: name the file {own}, or take ", take)
+    if not is_asked and not others:
+        return _inner_ending_fault(file)
     return ""
+
+
+def _inner_ending_fault(file: str) -> str:
+    """Why a name that would get a raw image promises another format, as a.qcow2.tmp does."""
+    inner = [found[1].lower() for found in _INNER.finditer(file)][-1:]
+    kinds = [kind for name in inner for kind in promised(f".{name}") if kind is not RAW]
+    if not kinds:
+        return ""
+    why = f": .{inner[0]} is in the name, but not at its end: name the file .{inner[0]}, or take "
+    either_of = Setting("format", kinds[0].name), " or ", Setting("format", RAW.name)
+    return Message(why, *either_of)
 
 
 def _one_of(endings: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from assembler.disk.tables import Table, tables_that
 from assembler.errors import Message, Setting, either
 from assembler.machines import machine_of
-from assembler.units import SECTOR, exact_sizes, format_size
+from assembler.units import SECTOR, exact_sizes, round_up, unit_words, write_size
 
 # The serial port, by any of the drivers that it may have.
 _SERIAL_PORTS = ("ttyS0", "ttyAMA0", "hvc0")
@@ -135,19 +135,19 @@ def _size(target: Target, image: Candidate) -> Iterator[Finding]:
     if image.size is None:
         return
     if image.size % target.unit:
-        unit = format_size(target.unit)
-        yield Finding(
-            Weight.DISK, f"takes disks of a whole number of {unit}, not {image.size} bytes"
-        )
+        whole = f"a whole number of {unit_words(target.unit)}, not {image.size} bytes"
+        take = Setting("size", write_size(round_up(image.size, target.unit)))
+        yield Finding(Weight.DISK, f"takes disks of {whole}", Message("take ", take))
     if target.largest is not None and image.size > target.largest:
         size, most = exact_sizes(image.size, target.largest)
-        yield Finding(Weight.DISK, f"takes disks of {most} at most, and this one has {size}")
+        words = f"takes disks of {most} at most, and this one has {size}"
+        yield Finding(Weight.DISK, words, Message("take a smaller ", Setting("size")))
 
 
 def _sectors(target: Target, image: Candidate) -> Iterator[Finding]:
     if image.sector_size not in (None, SECTOR) and not target.has_large_sectors:
         words = f"has disks with sectors of {SECTOR} bytes, not {image.sector_size}"
-        yield Finding(Weight.DISK, words)
+        yield Finding(Weight.DISK, words, Message("take ", Setting("sector_size", SECTOR)))
 
 
 def _start(target: Target, image: Candidate) -> Iterator[Finding]:

@@ -37,11 +37,19 @@ def test_an_image_of_another_format(tmp_path: Path) -> None:
     assert refusal(image).startswith(words)
 
 
-@pytest.mark.parametrize(("data", "words"), [(b"", "empty"), (b"some text", "a text file")])
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", ": it is empty"),
+        (b"some text", ": it is a text file"),
+        (bytes(1 << 20), ": it is nothing but zeros"),
+        (DATA, ", and has no partition table that sfdisk can read"),
+    ],
+)
 def test_a_file_with_the_name_of_a_format(tmp_path: Path, data: bytes, words: str) -> None:
     image = tmp_path / "image.vmdk"
     image.write_bytes(data)
-    assert refusal(image) == f"is not an image in the format vmdk: it is {words}"
+    assert refusal(image) == f"is not an image in the format vmdk{words}"
 
 
 def test_more_formats_in_one_another_than_are_unpacked(tmp_path: Path) -> None:
@@ -52,7 +60,7 @@ def test_more_formats_in_one_another_than_are_unpacked(tmp_path: Path) -> None:
     image.write_bytes(data)
     [fault] = check_image(image).faults
     assert fault == (
-        "raw.gz: it holds raw, compressed with gzip, a further format than can be unpacked"
+        "raw.gz: it holds another format (raw.gz), and at most 3 in one another are unpacked"
     )
 
 
@@ -61,14 +69,18 @@ def test_a_format_with_nothing_in_it(tmp_path: Path, kind: str) -> None:
     """It is unpacked, and what is in it gets the message."""
     image = tmp_path / "image"
     output("qemu-img", "create", "-q", "-f", kind, image, "4M")
-    assert refusal(image) == "is not a raw disk image: it is nothing but zeros"
+    words = "holds no raw disk image: what it holds is nothing but zeros"
+    assert refusal(image) == words
 
 
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (gzip.compress(b"some text\n", mtime=0), "it is a text file"),
-        (lzma.compress(gzip.compress(b"\x7fELF" + DATA, mtime=0)), "it is a program (ELF)"),
+        (gzip.compress(b"some text\n", mtime=0), "what it holds is a text file"),
+        (
+            lzma.compress(gzip.compress(b"\x7fELF" + DATA, mtime=0)),
+            "what it holds is a program (ELF)",
+        ),
         (bz2.compress(DATA), "it is compressed with bzip2; unpack it first"),
         (lzma.compress(DATA, lzma.FORMAT_ALONE), "it is compressed with lzma; unpack it first"),
         (b"", "it is empty"),

@@ -76,6 +76,33 @@ def test_a_name_that_promises_another_format(
 
 
 @pytest.mark.parametrize(
+    ("name", "ending", "format"),
+    [
+        ("a.qcow2.tmp", "qcow2", "qcow2"),
+        ("a.VHD.bak", "vhd", "vhd"),
+        ("a.vmdk~", "vmdk", "vmdk"),
+        ("a.tar.gz (1)", "tar.gz", "gce"),
+        ("a.raw.zst-old", "zst", "raw.zst"),
+    ],
+)
+def test_a_name_with_an_ending_elsewhere(
+    tmp_path: Path, name: str, ending: str, format: str
+) -> None:
+    """Nobody takes that for a raw image; an option decides."""
+    assert format_problems(None, tmp_path / name) == [
+        f"out {tmp_path / name}: .{ending} is in the name, but not at its end: name the file "
+        f".{ending}, or take format {format} or format raw"
+    ]
+    assert format_problems("raw", tmp_path / name) == []
+    assert format_problems(format, tmp_path / name) == []
+
+
+@pytest.mark.parametrize("name", ["a.img.bak", "a.raw.1", "a.qcow2x", "aqcow2.b", "a.qcow2.img.1"])
+def test_a_name_that_may_be_a_raw_image(tmp_path: Path, name: str) -> None:
+    assert format_problems(None, tmp_path / name) == []
+
+
+@pytest.mark.parametrize(
     ("name", "ending"),
     [
         ("x.vma.zst", "vma.zst"),

@@ -153,6 +153,19 @@ def test_sizes(name: str, unit: int, largest: int | None) -> None:
         assert words.startswith("takes disks of ")
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "remedy"),
+    [
+        ("azure", 3 * MIB + 512, "take size 4M"),
+        ("google-compute", GIB + MIB, "take size 2G"),
+        ("linode", 7 * GB, "take a smaller size"),
+    ],
+)
+def test_the_remedy_for_a_size(name: str, size: int, remedy: str) -> None:
+    [finding] = findings(TARGETS[name], Candidate(size=size))
+    assert str(finding.remedy) == remedy
+
+
 def test_sizes_that_look_alike_have_their_bytes() -> None:
     [(_, words)] = found("azure", size=4096 * GIB)
     assert words == (
@@ -184,6 +197,8 @@ def test_large_sectors(name: str) -> None:
     words = "has disks with sectors of 512 bytes, not 4096"
     expected = [] if name == "libvirt" else [(Weight.DISK, words)]
     assert found(name, sector_size=4096) == expected
+    for finding in findings(TARGETS[name], Candidate(sector_size=4096)):
+        assert str(finding.remedy) == "take sector_size 512"
 
 
 @pytest.mark.parametrize("name", TARGETS)

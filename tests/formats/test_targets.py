@@ -63,8 +63,8 @@ def test_googles_disk_has_whole_gib(system: System, tmp_path: Path) -> None:
     assert made.layout.size % GIB == 0
     assert made.layout.root.size > made.layout.size // 2
     [line] = refused(system, tmp_path, target="google-compute", size=1500 * MIB)
-    words = "size 1.5 GiB (1572864000 bytes) is not a whole number of 1.0 GiB"
-    assert line == f"{words}, which format gce takes"
+    words = "size 1.5 GiB (1572864000 bytes) is not a whole number of GiB"
+    assert line == f"{words}, which format gce takes: take size 2G"
 
 
 @pytest.mark.parametrize(
@@ -88,6 +88,21 @@ def test_googles_disk_has_whole_gib(system: System, tmp_path: Path) -> None:
             f"({2041 * GIB} bytes)",
         ),
         (
+            {"size": 1_000_001},
+            "size 976.6 KiB (1000001 bytes) is not a whole number of MiB, as every image has: "
+            "take size 1M",
+        ),
+        (
+            {"size": 3_000_000_001, "target": "azure"},
+            "size 2.8 GiB (3000000001 bytes) is not a whole number of MiB, which format vhd takes: "
+            "take size 2862M",
+        ),
+        (
+            {"size": 3_000_000_001, "target": "azure", "format": "raw"},
+            "size 2.8 GiB (3000000001 bytes) is not a whole number of MiB, which target azure "
+            "takes: take size 2862M",
+        ),
+        (
             {"format": "vdi", "sector_size": 4096},
             "format vdi is for disks with sectors of 512 bytes, not sector_size 4096",
         ),
@@ -99,6 +114,13 @@ def test_what_cannot_be_is_refused(
     found = refused(system, tmp_path, **settings)
     assert found[0].startswith(line)
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_fault_of_format_and_target_is_one_line(system: System, tmp_path: Path) -> None:
+    [line] = refused(system, tmp_path, target="vmware", sector_size=4096, boot_loader="none")
+    assert line == (
+        "target vmware has disks with sectors of 512 bytes, not 4096: take sector_size 512"
+    )
 
 
 def test_a_qcow2_too_large_for_hetzner(
