@@ -34,7 +34,7 @@ def variant(name: str, wanted: str, configuration: str = "", platform: str = "x8
         pkgs = import {nixpkgs} {{ system = "{platform}"; }};
         user = {{ lib, ... }}: {{ image.assemble.copyChannel = lib.mkDefault false; }};
         nixos = pkgs.evalModules [
-          {nixpkgs}/modules/system.nix (source + /nix/module.nix) user
+          {nixpkgs}/nixos/modules/system.nix (source + /nix/module.nix) user
           ({{ lib, ... }}: {{ {configuration} }})
         ];
         made = nixos.extendModules {{ modules = [ nixos.config.image.modules.{name} ]; }};

@@ -8,6 +8,7 @@ let
   package = name: {
     inherit name;
     type = "derivation";
+    drvPath = "/nix/store/${name}.drv";
     outPath = "/nix/store/${name}";
     override = _arguments: package name;
   };
@@ -43,7 +44,7 @@ let
     ]
     // {
       inherit lib pkgs;
-      inherit (import ./modules.nix { inherit pkgs lib; }) evalModules;
+      inherit (import ./lib/modules.nix { inherit pkgs lib; }) evalModules;
       path = ./.;
       stdenv = {
         hostPlatform = {

@@ -1,7 +1,12 @@
 # What all image modules of nixpkgs have in common: a machine, and an image that needs a virtual machine.
-{ lib, ... }:
 {
-  imports = [ ./image/file-options.nix ];
+  lib,
+  config,
+  pkgs,
+  ...
+}:
+{
+  imports = [ ../image/file-options.nix ];
   options = {
     virtualisation.diskSize = lib.mkOption { default = "auto"; };
     image.format = lib.mkOption { default = "qcow2"; };
@@ -21,6 +26,9 @@
       fsType = lib.mkDefault "ext4";
     };
     boot.loader.grub.enable = true;
-    system.build.image = "nixpkgs' own";
+    system.build.image = import ../../lib/make-disk-image.nix {
+      inherit lib config pkgs;
+      copyChannel = false;
+    };
   };
 }

@@ -2,7 +2,7 @@
 {
   lib,
   config,
-  options,
+  extendModules,
   ...
 }:
 {
@@ -35,6 +35,9 @@
       "raw-efi"
       "virtualbox"
       "vmware"
-    ] (_: ./machine.nix);
+    ] (_: ./virtualisation/disk-image.nix);
+    system.build.images = builtins.mapAttrs (
+      _: module: (extendModules { modules = [ module ]; }).config.system.build.image
+    ) config.image.modules;
   };
 }

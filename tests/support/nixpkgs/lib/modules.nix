@@ -10,7 +10,8 @@ let
       options = annotated (deepMerge (map (one: one.options or { }) all)) definitions;
       given = {
         inherit config options lib pkgs;
-        modulesPath = ./modules;
+        modulesPath = ../nixos/modules;
+        extendModules = more: evaluated { modules = modules ++ more.modules; inherit arguments; };
       }
       // arguments;
       opened =

@@ -1,0 +1,5 @@
+{ system, modules }:
+let
+  pkgs = import ../.. { };
+in
+pkgs.evalModules ([ ../modules/system.nix ] ++ modules)
