@@ -75,7 +75,7 @@ def convert(disk: Disk, target: Path, driver: str, options: tuple[str, ...], ste
     """Write `target` in a format of qemu-img; raises HostError.
 
     In the order of the disk: with -W, which is faster, that of the clusters is never the same. The
-    default mode of the cache leaves the writing to the kernel, which no other mode outruns.
+    cache stays `unsafe`, which is the default of convert: who calls this waits for the disk.
     """
     argv = ["qemu-img", "convert", "-p", "-f", "raw", "-O", driver]
     argv += ["-m", str(_COROUTINES), *options, str(disk.image), str(target)]

@@ -23,7 +23,7 @@ from dissect.hypervisor.disk.vhdx import VHDX
 from dissect.hypervisor.disk.vmdk import VMDK
 
 from assembler.errors import DamagedError, HostError
-from assembler.formats import gce, ova, vma
+from assembler.formats import gce
 from assembler.formats.format import Disk, Format
 from assembler.formats.registry import FORMATS, recognised
 from assembler.formats.vhdx import crc32c
@@ -65,7 +65,9 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def make(raw: Path, out: Path, made: Format, epoch: int = 1) -> Path:
+def make(
+    raw: Path, out: Path, made: Format, epoch: int = 1, *, bios: bool = True, efi: bool = True
+) -> Path:
     """Write `raw` in a format, as `assemble` does."""
     copy = out.with_name("copy")  # since a format may empty it
     output("cp", "--sparse=always", raw, copy)
@@ -74,8 +76,8 @@ def make(raw: Path, out: Path, made: Format, epoch: int = 1) -> Path:
         size=raw.stat().st_size,
         uuid=lambda what: UUID(bytes=what.ljust(16).encode()[:16]),
         epoch=epoch,
-        bios=True,
-        efi=True,
+        bios=bios,
+        efi=efi,
     )
     with open_output(out) as opened:
         if made.in_place:
@@ -401,11 +403,16 @@ def test_a_vma_does_not_read_holes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ("bios", "efi", "firmware"),
     [(True, True, "seabios"), (True, False, "seabios"), (False, True, "ovmf")],
 )
-def test_the_firmware_of_a_machine(raw: Path, *, bios: bool, efi: bool, firmware: str) -> None:
-    """A disk that only UEFI starts is for a machine with UEFI."""
-    disk = Disk(image=raw, size=SIZE, uuid=lambda _: UUID(int=1), epoch=1, bios=bios, efi=efi)
-    assert f"bios: {firmware}" in vma.settings(disk).splitlines()
-    hardware = ElementTree.fromstring(ova.envelope(disk, 1)).find(".//{*}VirtualHardwareSection")
+def test_the_firmware_of_a_machine(
+    raw: Path, tmp_path: Path, *, bios: bool, efi: bool, firmware: str
+) -> None:
+    """A disk that only UEFI starts is for a machine with UEFI: Proxmox's and VMware's setting."""
+    with make(raw, tmp_path / "x.vma", FORMATS["vma"], bios=bios, efi=efi).open("rb") as file:
+        lines = VMA(file).config("qemu-server.conf").decode().splitlines()
+    assert [line for line in lines if line.startswith("bios")] == [f"bios: {firmware}"]
+    out = make(raw, tmp_path / "x.ova", FORMATS["ova"], bios=bios, efi=efi)
+    envelope = ElementTree.fromstring(output("tar", "-xOf", out, "nixos.ovf"))
+    hardware = envelope.find(".//{*}VirtualHardwareSection")
     assert hardware is not None
     name = "{http://www.vmware.com/schema/ovf}"
     settings = {one.get(f"{name}key"): one.get(f"{name}value") for one in hardware.iter()}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dissect.archive.vma import VMA
 
 from assembler import assemble, check_image
 from assembler.disk.tables import Table
@@ -222,6 +223,21 @@ def test_an_image_for_its_target_is_sound(vhd: Path) -> None:
     assert check_image(vhd, target="azure").faults == ()
     found = check_image(vhd, target="google-compute").faults
     assert found[0] == "google-compute takes gce, not vhd: take format gce"
+
+
+@pytest.mark.parametrize(
+    ("table", "firmware"),
+    [(Table.HYBRID, "seabios"), (Table.LEGACY, "seabios"), (Table.EFI, "ovmf")],
+)
+def test_a_machine_of_proxmox_starts_the_disk_by_its_table(
+    system: System, tmp_path: Path, table: Table, firmware: str
+) -> None:
+    out = tmp_path / "disk.vma"
+    root = RootSpec(system=system.toplevel, store=system.root, closures=(system.registration,))
+    assemble(Spec(root=root, out=out, target="proxmox", partition_table=table))
+    with out.open("rb") as file:
+        settings = VMA(file).config("qemu-server.conf").decode().splitlines()
+    assert f"bios: {firmware}" in settings
 
 
 def test_a_vhd_whose_footer_is_not_at_the_end(vhd: Path, tmp_path: Path) -> None:
