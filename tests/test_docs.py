@@ -4,6 +4,7 @@ Without these tests, the documents keep dead links and options that are gone.
 """
 
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -15,7 +16,8 @@ import pytest
 import assembler
 from assembler.cli.check_report import facts_of_no_image
 from assembler.cli.parsers import assemble_parser, check_image_parser, prepare_root_parser
-from tests.support.places import REPOSITORY
+from tests.support.nix_eval import evaluate
+from tests.support.places import ASSEMBLE, REPOSITORY
 from tests.support.systems import make_system
 
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")])
@@ -77,7 +79,9 @@ def test_every_option_is_in_the_documents_and_no_other() -> None:
         for option in parser._option_string_actions
         if option.startswith("--")
     }
-    texts = [file.read_text() for file in DOCUMENTS if file.name != "CHANGELOG.md"]
+    # The recipes are full of other programs; a test below runs their commands of ours.
+    foreign = ("CHANGELOG.md", "recipes.md", "fleet.md")
+    texts = [file.read_text() for file in DOCUMENTS if file.name not in foreign]
     named = {*re.findall(r"(?<![\w-])--[a-z][a-z-]+", "\n".join(texts))}
     assert options - named == set()
     assert named - options - OTHERS == set()
@@ -116,6 +120,30 @@ def test_the_example_of_the_python_interface_runs(tmp_path: Path) -> None:
     assert (loader, verdict) == ("boot loader: grub", "sound")
     assert esp == "partition 1: FAT (EFI system partition), 64 MiB"
     assert root.startswith("partition 2: ext4")
+
+
+def test_the_recipes_ask_for_what_their_targets_take(tmp_path: Path) -> None:
+    """Without a warning, on a system in a store of its own."""
+    system = make_system(tmp_path / "store")
+    text = (REPOSITORY / "docs/recipes.md").read_text()
+    commands = re.findall(r"^    assemble (.*?)(?: \|.*)?$", text, re.MULTILINE)
+    assert len(commands) > 5
+    for command in commands:
+        options = shlex.split(command.replace(" --system ./result", ""))
+        argv = [ASSEMBLE, *options, "--plan", "-q", *system.options]
+        done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True)
+        printed = [line for line in done.stderr.splitlines() if "writes nothing there" not in line]
+        assert (done.returncode, printed) == (0, []), command
+
+
+def test_the_example_of_a_fleet_gives_each_machine_its_images() -> None:
+    names = "builtins.mapAttrs (_: builtins.mapAttrs (_: one: one.name))"
+    stand_in = f"nixpkgs={REPOSITORY}/tests/support/nixpkgs"
+    found = evaluate(f"{names} (import (source + /docs/examples/fleet.nix))", "-I", stand_in)
+    assert found == {
+        "database": {"hetzner": "nixos-image-hetzner"},
+        "web": {"amazon": "nixos-image-amazon", "qemu-efi": "nixos-image-qemu-efi"},
+    }
 
 
 def test_the_python_interface_is_described_and_nothing_else() -> None:

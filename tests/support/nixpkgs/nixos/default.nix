@@ -1,0 +1,1 @@
+{ configuration }: import ./lib/eval-config.nix { system = null; modules = [ configuration ]; }
