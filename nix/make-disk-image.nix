@@ -112,69 +112,29 @@ let
     second = "970C694F-AFD0-4B99-B750-CDB7A329AB6F";
   };
   loaders = config.boot.loader;
-  # Those that only their own installers install, which need a virtual machine.
-  foreignLoaders = builtins.filter (one: loaders.${one}.enable or false) [
-    "external"
-    "generic-extlinux-compatible"
-    "limine"
-    "refind"
-  ];
-
-  # What is wrong with the arguments: a line for each.
-
-  unless = right: line: if right then [ ] else [ line ];
-  implies = condition: result: !condition || result;
-  show = builtins.toJSON;
-  inherit (import ./words.nix { inherit lib; }) oneOf;
-  isGuid =
-    value:
-    builtins.isString value
-    && builtins.match "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}" value != null;
-  isSize =
-    value: builtins.isString value && builtins.match "[0-9]+([.][0-9]+)?[KMGT]?" value != null;
-  isMib =
-    value:
-    builtins.isInt value || builtins.isString value && builtins.match "[0-9]+" value != null;
-  isWhole = row: (row.user or null == null) == (row.group or null == null);
-  rowProblems =
-    row:
-    builtins.concatMap (
-      key:
-      oneOf "a key of contents" [
-        "source"
-        "target"
-        "mode"
-        "user"
-        "group"
-        "xattrs"
-      ] key
-    ) (builtins.attrNames row)
-    ++ unless (row ? source && row ? target) "a row of contents lacks a source or a target"
-    ++ unless (isWhole row) "the row of contents for ${row.target or "?"} has one of user and group: set both, or none";
-
-  problems =
-    oneOf "partitionTableType" tables partitionTableType
-    ++ oneOf "format" (builtins.attrNames formats) format
-    ++ unless (fsType == "ext4")
-      "fsType is ${show fsType}, and only ext4 is made without a virtual machine: take ext4, or nixpkgs' make-disk-image"
-    ++ unless (diskSize == "auto" || isMib diskSize)
-      "diskSize is ${show diskSize}, which is neither \"auto\" nor a number of MiB"
-    ++ unless (isSize additionalSpace)
-      "additionalSpace is ${show additionalSpace}, which is no size such as \"512M\" or \"1G\""
-    ++ unless (isSize bootSize) "bootSize is ${show bootSize}, which is no size such as \"256M\" or \"1G\""
-    ++ builtins.concatMap rowProblems contents
-    ++ unless (implies deterministic (rootFSUID != null))
-      "rootFSUID is null: set it, or deterministic = false"
-    ++ unless (implies (deterministic && rootFSUID != null) (isGuid rootFSUID))
-      "rootFSUID is ${show rootFSUID}, which is no UUID"
-    ++ unless (implies (deterministic && gpts ? ${partitionTableType}) (isGuid rootGPUID))
-      "rootGPUID is ${show rootGPUID}, which is no GUID"
-    ++ unless (implies touchEFIVars (gpts ? ${partitionTableType}))
-      "touchEFIVars is for a GPT: set partitionTableType to ${builtins.concatStringsSep ", " (builtins.attrNames gpts)}"
-    ++ unless (implies onlyNixStore (contents == [ ] && configFile == null && !installBootLoader))
-      "onlyNixStore is for the store alone: leave contents and configFile out, and set installBootLoader = false"
-    ++ unless (implies installBootLoader (foreignLoaders == [ ]))
-      "boot.loader.${builtins.head foreignLoaders} is enabled, and its installer needs a virtual machine: enable boot.loader.grub or boot.loader.systemd-boot, or set installBootLoader = false";
+  problems = import ./make-disk-image/problems.nix {
+    inherit
+      lib
+      tables
+      additionalSpace
+      bootSize
+      configFile
+      contents
+      deterministic
+      diskSize
+      format
+      fsType
+      installBootLoader
+      onlyNixStore
+      partitionTableType
+      rootFSUID
+      rootGPUID
+      touchEFIVars
+      ;
+    gpts = builtins.attrNames gpts;
+    formats = builtins.attrNames formats;
+    foreignLoaders = import ./foreign-loaders.nix { inherit config; };
+  };
 
   # The image.
 
@@ -241,48 +201,15 @@ let
       echo $(( $1 * 512 ))
     }
   '';
-  efiVars =
-    let
-      architecture = pkgs.stdenv.hostPlatform.efiArch;
-      entry =
-        if loaders.systemd-boot.enable or false then
-          {
-            title = "Linux Boot Manager";
-            file = "\\EFI\\systemd\\systemd-boot${architecture}.efi";
-          }
-        else
-          {
-            title = "NixOS";
-            file = "\\EFI\\BOOT\\BOOT${lib.toUpper architecture}.EFI";
-          };
-      added = installBootLoader && loaders.efi.canTouchEfiVariables or false;
-    in
-    ''
-      efiVars=$out/efi-vars.fd
-      cp ${efiVariables} "$efiVars"
-      chmod 0644 "$efiVars"
-    ''
-    + (
-      if !added then
-        ""
-      else
-        ''
-          # virt-fw-vars has no option for the title, which is in UTF-16.
-          inHex() {
-            local n
-            for ((n = 0; n < ''${#1}; n++)); do
-              printf %02x00 \'"''${1:n:1}"
-            done
-          }
-          virtFwVars=${pkgs.buildPackages.python3Packages.virt-firmware}/bin/virt-fw-vars
-          "$virtFwVars" --inplace "$efiVars" --append-boot-filepath '${entry.file}'
-          "$virtFwVars" --input "$efiVars" --output-json efi-vars.json
-          title=$(inHex "file ${baseNameOf (builtins.replaceStrings [ "\\" ] [ "/" ] entry.file)}")
-          vars=$(< efi-vars.json)
-          printf %s "''${vars/"$title"/"$(inHex '${entry.title}')"}" > efi-vars.json
-          "$virtFwVars" --inplace "$efiVars" --set-json efi-vars.json
-        ''
-    );
+  efiVars = import ./make-disk-image/efi-vars.nix {
+    inherit
+      pkgs
+      lib
+      config
+      efiVariables
+      installBootLoader
+      ;
+  };
 
   image =
     import ./assemble-image.nix

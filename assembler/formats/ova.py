@@ -7,10 +7,10 @@ of the members, 7 for the envelope, 8 for the hardware, whose numbers are those 
 import hashlib
 import os
 import tarfile
+from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
-from xml.sax.saxutils import escape
 
 from assembler.errors import HostError
 from assembler.formats.format import Disk, Format
@@ -141,15 +141,16 @@ def envelope(disk: Disk, file_size: int) -> bytes:
         disk=DISK,
         file_size=file_size,
         size=disk.size,
-        name=escape(_NAME),
+        name=escape(_NAME, quote=False),
         items="".join(map(_item, _ITEMS)),
         firmware=_FIRMWARE if disk.efi and not disk.bios else "",
     ).encode()
 
 
 def _item(elements: dict[str, str]) -> str:
-    lines = [f"        <rasd:{key}>{escape(one)}</rasd:{key}>\n" for key, one in elements.items()]
-    return f"      <Item>\n{''.join(lines)}      </Item>\n"
+    texts = ((key, escape(one, quote=False)) for key, one in elements.items())
+    lines = "".join(f"        <rasd:{key}>{text}</rasd:{key}>\n" for key, text in texts)
+    return f"      <Item>\n{lines}      </Item>\n"
 
 
 def _pack(disk: Disk, vmdk: Path, out: Output) -> None:

@@ -15,7 +15,6 @@
 }:
 let
   cfg = config.image.assemble;
-  loaders = config.boot.loader;
   platform = pkgs.stdenv.hostPlatform.system;
   target = if cfg.target == null then null else facts.targets.${cfg.target};
   format =
@@ -55,12 +54,7 @@ let
   ];
 
   root = config.fileSystems."/" or null;
-  foreignLoaders = builtins.filter (one: loaders.${one}.enable or false) [
-    "external"
-    "generic-extlinux-compatible"
-    "limine"
-    "refind"
-  ];
+  foreignLoaders = import ../foreign-loaders.nix { inherit config; };
   assembled = import ../assemble-image.nix {
     inherit pkgs;
     assemble = "${cfg.package}/bin/assemble";
