@@ -8,7 +8,6 @@
   dosfstools,
   e2fsprogs,
   findutils,
-  gnutar,
   grub2,
   grub2_efi,
   gzip,
@@ -82,7 +81,6 @@ python3Packages.buildPythonApplication {
       dosfstools
       e2fsprogs
       findutils
-      gnutar
       grub2
       grub2_efi
       gzip

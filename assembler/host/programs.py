@@ -27,7 +27,6 @@ PACKAGES = {
     "qemu-img": ("qemu-utils", "qemu-utils"),
     "rm": ("coreutils", "coreutils"),
     "sfdisk": ("fdisk", "util-linux"),
-    "tar": ("tar", "gnutar"),
     "xz": ("xz-utils", "xz"),
     "zstd": ("zstd", "zstd"),
 }

@@ -23,7 +23,6 @@ let
       "e2fsprogs"
       "findutils"
       "gptfdisk"
-      "gnutar"
       "grub2"
       "grub2_efi"
       "gzip"
