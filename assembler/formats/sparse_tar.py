@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from assembler.errors import HostError
 from assembler.host.holes import data_ranges
 from assembler.units import MIB, ceil_div, round_up
 
@@ -37,7 +38,7 @@ class SparseTar:
         self._start = self._header(member, epoch)
 
     def send(self, pipe: int) -> None:
-        """Write the archive to a pipe; raises OSError."""
+        """Write the archive to a pipe; raises OSError, and HostError for a shortened image."""
         with open(pipe, "wb", closefd=False) as stream:
             stream.write(self._start)
         with self._image.open("rb") as file:
@@ -45,6 +46,8 @@ class SparseTar:
                 place = run.start
                 while place < run.stop:
                     count = os.sendfile(pipe, file.fileno(), place, run.stop - place)
+                    if not count:
+                        raise HostError(f"{self._image} became shorter while it was read")
                     place, self.sent = place + count, self.sent + count
         length = len(self._start) + self.data
         with open(pipe, "wb", closefd=False) as stream:
@@ -52,12 +55,8 @@ class SparseTar:
 
     def _header(self, member: str, epoch: int) -> bytes:
         info = tarfile.TarInfo(member)
-        info.type, info.size, info.mode, info.mtime = (
-            tarfile.GNUTYPE_SPARSE,
-            self.data,
-            0o644,
-            epoch,
-        )
+        info.type, info.mode = tarfile.GNUTYPE_SPARSE, 0o644
+        info.size, info.mtime = self.data, epoch
         header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
         runs = self._runs
         if not runs or runs[-1].stop < self._size:
