@@ -10,7 +10,6 @@
   findutils,
   grub2,
   grub2_efi,
-  gzip,
   mtools,
   nix,
   pigz,
@@ -83,7 +82,6 @@ python3Packages.buildPythonApplication {
       findutils
       grub2
       grub2_efi
-      gzip
       mtools
       nix
       pigz

@@ -16,7 +16,6 @@ PACKAGES = {
     "grub-fstest": ("grub-common", "grub2"),
     "grub-mkimage": ("grub-common", "grub2"),
     "grub-script-check": ("grub-common", "grub2"),
-    "gzip": ("gzip", "gzip"),
     "mcopy": ("mtools", "mtools"),
     "mke2fs": ("e2fsprogs", "e2fsprogs"),
     "mkfs.fat": ("dosfstools", "dosfstools"),

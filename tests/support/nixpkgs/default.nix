@@ -25,7 +25,6 @@ let
       "gptfdisk"
       "grub2"
       "grub2_efi"
-      "gzip"
       "libguestfs-appliance"
       "lkl"
       "mtools"
