@@ -114,7 +114,7 @@ class DemoImage:
         if self.params:
             parameters["moreParams"] = json.dumps(self.params)
         if self.special:
-            parameters |= {"grubExtraConfig": "", "specialisation": SPECIALISATION}
+            parameters |= {"grubExtraConfig": "", "specialisation": SPECIALISATION, "timeout": "1"}
         return parameters
 
     @property

@@ -15,6 +15,7 @@
   boot,
   efi,
   grubExtraConfig,
+  timeout,
 }:
 let
   # GRUB for one platform is one store path of the name that it has in nixpkgs.
@@ -68,7 +69,7 @@ let
       bootPath = "/boot";
       storePath = "/nix/store";
       bootloaderId = "NixOS${builtins.replaceStrings [ "/" ] [ "-" ] esp}";
-      timeout = 1; # NixOS: 5
+      timeout = builtins.fromJSON timeout;
       theme = "";
       efiSysMountPoint = esp;
       devices = [ (if efi == "only" then "nodev" else "/dev/vda") ];

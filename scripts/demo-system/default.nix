@@ -34,6 +34,8 @@
     terminal_input serial console
     terminal_output serial console
   '',
+  # Seconds for which the menu is shown, during which an emulated machine computes; NixOS has 5.
+  timeout ? "0",
   # The name of a specialisation, which becomes a kernel parameter; "" for none.
   specialisation ? "",
 }:
@@ -227,6 +229,7 @@ let
       boot
       efi
       grubExtraConfig
+      timeout
       ;
     versionOf = name: (package name).version;
   };

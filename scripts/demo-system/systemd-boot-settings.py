@@ -5,7 +5,7 @@ from pathlib import Path
 EFI_SYS_MOUNT_POINT = Path("@esp@")
 BOOT_MOUNT_POINT = Path("/boot")
 NIXOS_DIR = Path("/EFI/nixos".strip("/"))
-TIMEOUT = "1"  # NixOS: 5
+TIMEOUT = "0"  # NixOS: 5
 EDITOR = "1" == "1"  # noqa: PLR0133
 CONSOLE_MODE = "keep"
 DISTRO_NAME = "NixOS"
