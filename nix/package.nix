@@ -8,8 +8,10 @@
   dosfstools,
   e2fsprogs,
   findutils,
+  gnutar,
   grub2,
   grub2_efi,
+  gzip,
   mtools,
   nix,
   pigz,
@@ -80,8 +82,10 @@ python3Packages.buildPythonApplication {
       dosfstools
       e2fsprogs
       findutils
+      gnutar
       grub2
       grub2_efi
+      gzip
       mtools
       nix
       pigz

@@ -4,25 +4,24 @@ Source: Google, "Manually import boot disks": the file is disk.raw, the tar has 
 and may be sparse, and the size of the disk is a whole number of GiB.
 """
 
-import os
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from io import RawIOBase
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from assembler.copying.sparse import Readable, write_sparse
 from assembler.errors import DamagedError
+from assembler.formats.bmap import data_of
 from assembler.formats.compressed import threads
 from assembler.formats.format import Disk, Format, require_scratch, set_size
 from assembler.formats.raw_gz import gunzipped
-from assembler.formats.sparse_tar import SparseTar
 from assembler.host import process
 from assembler.host.output import Output
 from assembler.host.progress import Step
+from assembler.host.scratch import scratch_directory
 from assembler.tree.linux import MAX_FILE
 from assembler.units import GIB, KIB
 
@@ -34,12 +33,12 @@ _START = 64 * KIB  # in which the first block is, however it is compressed
 
 
 class Gce(Format):
-    """The archive does not depend on the holes that a file system makes."""
+    """GNU tar finds holes by reading, so that the archive does not depend on the file system."""
 
     name = "gce"
     title = "Google's disk.raw in a tar, compressed with gzip"
     endings = ("tar.gz", "tgz")
-    programs = ("pigz",)
+    programs = ("tar", "pigz", "gzip")  # tar starts gzip to read
     unit = GIB
     has_large_sectors = False
     streams = True
@@ -47,18 +46,26 @@ class Gce(Format):
     wraps = True
 
     def write(self, disk: Disk, out: Output, step: Step) -> None:
-        """Send the tar to the compressor."""
-        tar = SparseTar(disk.image, MEMBER, disk.epoch)
+        """Let GNU tar start the compressor."""
+        argv = ["tar", "-c", "-f", "-", "--format=oldgnu", "--sparse", "--hole-detection=raw"]
+        argv += ["--owner=0", "--group=0", "--numeric-owner", "--mode=0644"]
+        argv += [f"--mtime=@{disk.epoch}", f"--use-compress-program=pigz -n -p {threads()}"]
 
-        def tick(_: int) -> None:
-            step.reach(disk.size * tar.sent // max(1, tar.data))
+        data = sum(map(len, data_of(disk.image)))
 
-        with _filled(tar.send) as pipe:
+        def tick(pid: int) -> None:
+            packed = min(
+                max(0, _bytes_read(pid) - disk.size), data
+            )  # tar first reads all for holes
+            step.reach(disk.size * packed // max(1, data))
+
+        with scratch_directory() as scratch:
+            (Path(scratch) / MEMBER).symlink_to(disk.image)
+            argv += ["--dereference", f"--directory={scratch}", MEMBER]
             process.follow(
-                ["pigz", "-n", "-c", "-p", str(threads())],
+                argv,
                 what=f"packing the image{out.direction}",
                 tick=tick,
-                stdin=pipe,
                 stdout=out.handle,
                 room=out.room,
             )
@@ -151,21 +158,11 @@ def _end_faults(pieces: Iterable[bytes]) -> list[str]:
     return ["the tar in it is cut: its end is missing"] if length < 2 * _TAR_BLOCK else []
 
 
-@contextmanager
-def _filled(write: Callable[[int], None]) -> Iterator[int]:
-    """Give the end of a pipe that `write` fills meanwhile; raises what that raises."""
-    reading, writing = os.pipe()
-
-    def fill() -> None:
-        try:
-            write(writing)
-        finally:
-            os.close(writing)
-
-    with ThreadPoolExecutor(1) as pool:
-        job = pool.submit(fill)
-        try:
-            yield reading
-        finally:
-            os.close(reading)  # nobody reads any more, so that the thread ends
-        job.result()
+def _bytes_read(pid: int) -> int:
+    """How many bytes a process has read (proc_pid_io(5)); 0 when it has ended."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/io").read_text().splitlines():
+            key, _, value = line.partition(": ")
+            if key == "rchar":
+                return int(value)
+    return 0

@@ -17,9 +17,9 @@ _LIMIT = "the limit of processes is reached (ulimit -u, or pids.max of the conta
 _MEMORY = "as Linux does when memory runs out: give the host, or the container, more"
 
 # Messages of programs when the host is at fault: the dynamic loaders of glibc
-# (elf/dl-error-skeleton.c) and musl (ldso/dynlink.c), and every libc for ENOSPC and EFBIG. Words in
-# the middle of a line may be part of a file name, so the end of the line, or the ` while ` of
-# com_err(3), must follow.
+# (elf/dl-error-skeleton.c) and musl (ldso/dynlink.c), every libc for ENOSPC and EFBIG, and GNU tar
+# for its compressor. Words in the middle of a line may be part of a file name, so the end of the
+# line, or the ` while ` of com_err(3), must follow.
 _HOST_FAULTS = (
     (
         re.compile(
@@ -40,6 +40,7 @@ _HOST_FAULTS = (
         "writes a larger file than ulimit -f or the file system allows ({what}): take another "
         "file system, or a smaller disk",
     ),
+    (re.compile(r"(?m)^tar: (?P<what>Child died with signal 9)$"), f"failed ({{what}}), {_MEMORY}"),
     (re.compile("(?P<what>Resource temporarily unavailable)"), f"ran into a limit: {_LIMIT}"),
 )
 

@@ -16,6 +16,7 @@ PACKAGES = {
     "grub-fstest": ("grub-common", "grub2"),
     "grub-mkimage": ("grub-common", "grub2"),
     "grub-script-check": ("grub-common", "grub2"),
+    "gzip": ("gzip", "gzip"),
     "mcopy": ("mtools", "mtools"),
     "mke2fs": ("e2fsprogs", "e2fsprogs"),
     "mkfs.fat": ("dosfstools", "dosfstools"),
@@ -26,6 +27,7 @@ PACKAGES = {
     "qemu-img": ("qemu-utils", "qemu-utils"),
     "rm": ("coreutils", "coreutils"),
     "sfdisk": ("fdisk", "util-linux"),
+    "tar": ("tar", "gnutar"),
     "xz": ("xz-utils", "xz"),
     "zstd": ("zstd", "zstd"),
 }

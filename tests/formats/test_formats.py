@@ -7,6 +7,7 @@ import gzip
 import os
 import random
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from uuid import UUID
@@ -22,6 +23,7 @@ from dissect.hypervisor.disk.vhdx import VHDX
 from dissect.hypervisor.disk.vmdk import VMDK
 
 from assembler.errors import DamagedError, HostError
+from assembler.formats import gce
 from assembler.formats.format import Disk, Format
 from assembler.formats.registry import FORMATS, recognised
 from assembler.formats.vhdx import crc32c
@@ -243,6 +245,39 @@ def test_progress_is_counted_to_the_end(raw: Path, tmp_path: Path, made: Format)
     with open_output(tmp_path / "out") as out:
         made.write(disk, out, step)
     assert step.done == SIZE
+
+
+def test_the_search_for_holes_is_no_progress(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """tar reads the disk twice: first for holes, and nothing is packed until it has done so."""
+    go, places, looks = tmp_path / "go", list[int](), list[int]()
+    os.mkfifo(go)
+    pigz = tmp_path / "bin" / "pigz"
+    pigz.parent.mkdir()
+    pigz.write_text(f'#!/bin/sh\nread line < {go}\nexec {shutil.which("pigz")} "$@"\n')
+    pigz.chmod(0o755)
+    monkeypatch.setenv("PATH", str(pigz.parent), prepend=os.pathsep)
+
+    class Watched(Step):
+        def reach(self, place: int) -> None:
+            places.append(place)
+            if looks[-1] >= SIZE and go.exists():  # tar waits for pigz with the second reading
+                go.write_text("\n")
+                go.unlink()
+
+    def look(pid: int) -> int:
+        looks.append(bytes_read(pid))
+        return looks[-1]
+
+    bytes_read = gce._bytes_read
+    monkeypatch.setattr(gce, "_bytes_read", look)
+    disk = Disk(image=raw, size=SIZE, uuid=lambda _: UUID(int=1), epoch=1, bios=True, efi=True)
+    with open_output(tmp_path / "out") as out:
+        FORMATS["gce"].write(disk, out, Watched(None))
+    at_the_end_of_the_first = next(n for n, bytes in enumerate(looks) if bytes >= SIZE)
+    assert places[at_the_end_of_the_first] < SIZE / 2
+    assert places[-1] == SIZE
 
 
 @of("qcow2", "vdi", "raw.zst", "raw.xz", "vhd", "gce")

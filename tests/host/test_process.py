@@ -126,6 +126,7 @@ def test_a_failure_shows_command_last_words_and_remedy() -> None:
             1,
             "take another file system, or a smaller disk",
         ),
+        ("tar: Child died with signal 9\ntar: exiting", 2, "(Child died with signal 9), as Linux "),
         ("e: Disk quota exceeded while writing", 1, "no room to write to (Disk quota exceeded)"),
     ],
 )
