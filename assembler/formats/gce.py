@@ -33,7 +33,10 @@ _START = 64 * KIB  # in which the first block is, however it is compressed
 
 
 class Gce(Format):
-    """GNU tar finds holes by reading, so that the archive does not depend on the file system."""
+    """GNU tar finds holes by reading, so the archive does not depend on a file system's blocks.
+
+    Where a file system has no holes at all, GNU tar packs the disk as an ordinary file.
+    """
 
     name = "gce"
     title = "Google's disk.raw in a tar, compressed with gzip"

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from assembler.disk.tables import Table
-from assembler.formats.format import Format
 from assembler.formats.registry import FORMATS
 from assembler.formats.targets import TARGETS
+from nixpkgslib.facts import ending, facts
 from tests.support.nix_eval import evaluate, refused
 from tests.support.places import REPOSITORY
 
@@ -57,21 +56,9 @@ def faults(name: str, configuration: str = "", platform: str = "x86_64-linux") -
     return list(evaluate(variant(name, wanted, configuration, platform)))
 
 
-def ending(made: Format) -> str:
-    """What a new file of a format ends in."""
-    return f"raw.{made.endings[0]}" if made.wraps else made.endings[0]
-
-
 def test_the_facts_are_those_of_the_program() -> None:
     """Otherwise a new target or format is unknown to the module."""
-    assert json.loads((REPOSITORY / "nix/module/facts.json").read_text()) == {
-        "formats": {name: ending(one) for name, one in FORMATS.items()},
-        "tables": sorted(map(str, Table)),
-        "targets": {
-            name: {"formats": [*one.formats], "machines": [*one.machines]}
-            for name, one in TARGETS.items()
-        },
-    }
+    assert json.loads((REPOSITORY / "nix/module/facts.json").read_text()) == facts()
 
 
 def test_every_target_is_a_variant() -> None:

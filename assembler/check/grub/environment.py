@@ -11,6 +11,7 @@ from assembler.check.menu import Location, plain_path
 
 UNKNOWN = "\0"  # in the value of a variable, as in no text: we do not know it
 
+_HINTS = ("--set=", "--no-floppy", "--hint-", "--hint=")
 _NAMES = {"--fs-uuid": "the UUID", "--label": "the label"}
 _DEVICE = re.compile(r"(?=.)(?:hd0|hostdisk/[^,]*)?(?:,(?:gpt|msdos)?([0-9]{1,9}))?")
 _SAVED = re.compile(r"^([^#=\n]+)=((?:\\.|[^\\\n])*)", re.MULTILINE | re.DOTALL)  # lib/envblk.c
@@ -109,8 +110,7 @@ class Environment:
     def search(self, name: str, arguments: Sequence[str]) -> bool | None:
         """Set a variable to the partition with a UUID or a label; None for another search."""
         variable = next((word[6:] for word in arguments if word.startswith("--set=")), "root")
-        hints = ("--set=", "--no-floppy", "--hint-", "--hint=")
-        words = [word for word in arguments if not word.startswith(hints)]
+        words = [word for word in arguments if not word.startswith(_HINTS)]
         if name == "search.fs_uuid":  # the UUID, the variable, hints
             variable, words = [*words[1:], "root"][0], ["--fs-uuid", *words[:1]]
         match words:

@@ -83,9 +83,8 @@ class Shell(Environment):
         self.variables, self.lost = variables, lost
 
     def _keep_exported(self) -> None:
-        self.variables = {
-            key: self.variables[key] for key in self.variables if key in self._exported
-        }
+        kept = self._exported & self.variables.keys()
+        self.variables = {key: self.variables[key] for key in kept}
 
     def _run(self, block: Block) -> bool | None:
         """Run commands; the result is that of the last one, as `_command` has it."""
