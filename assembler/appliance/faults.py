@@ -57,6 +57,10 @@ _AT_THE_START: _Causes = (
         "this host has not enough memory for an appliance of {memory} MiB: set LIBGUESTFS_MEMSIZE "
         "to less",
     ),
+    (
+        r"without KVM it has not started in (?P<what>\d+) seconds",  # as below
+        "without KVM it has not started in {what} seconds: run it when the host is less busy",
+    ),
     (_KVM, "KVM does not work on this host ({what}), but ", _TCG, " does"),
 )
 
@@ -104,6 +108,11 @@ def cause(log: str, facts: Mapping[str, str], *, started: bool) -> str:
             ]
             return Message(*texts)
     return ""
+
+
+def too_slow_without_kvm(limit: int) -> str:
+    """The message for an appliance that has not started in `limit` seconds, for `cause`."""
+    return f"without KVM it has not started in {limit} seconds"
 
 
 def kvm_failed(log: str) -> str:

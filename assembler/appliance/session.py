@@ -11,7 +11,14 @@ from typing import Any, Self
 
 from assembler.appliance import accelerator
 from assembler.appliance.accelerator import Accelerator
-from assembler.appliance.faults import TOO_SLOW, cause, kvm_failed, last_resort, write_failed
+from assembler.appliance.faults import (
+    TOO_SLOW,
+    cause,
+    kvm_failed,
+    last_resort,
+    too_slow_without_kvm,
+    write_failed,
+)
 from assembler.appliance.logbook import Logbook
 from assembler.appliance.resources import DEFAULT_CACHE, memory_for, processors
 from assembler.appliance.worker_process import WorkerProcess
@@ -151,13 +158,8 @@ class Appliance:
             # Once more: libguestfs prints some messages in its verbose mode only.
             self._worker.end()
             answer = self._launch(way, step, limit=limit, verbose=True)
-        if "error" in answer and self._worker.was_too_slow and way is Accelerator.TCG:
-            self._worker.end()
-            log_file = self._log.keep(str(answer["error"]))
-            raise HostError(
-                f"starting the appliance: without KVM it has not started in {limit} seconds: "
-                f"run it when the host is less busy; {log_file}"
-            )
+        if self._worker.was_too_slow and way is Accelerator.TCG:
+            answer["error"] = too_slow_without_kvm(limit)
         if "error" in answer:
             raise self._failure("starting the appliance", answer)
         return answer

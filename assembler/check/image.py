@@ -17,7 +17,6 @@ from assembler.check.parts import check_part, has_file_system
 from assembler.check.unpack import UnpackedImage, unpack_image
 from assembler.disk.tables import PartitionType
 from assembler.errors import HostError, RequestError, TooSlowError, reason, word_problems
-from assembler.formats.format import Format
 from assembler.formats.registry import FORMATS, RAW, promised
 from assembler.formats.target import Candidate, Start, Weight, findings
 from assembler.formats.targets import TARGETS
@@ -163,14 +162,15 @@ def _refuse(file: Path, image: Path, look: Callable[[Path], str]) -> None:
     if words:
         if not file.samefile(image):  # it is unpacked
             raise RequestError(f"{image} holds no raw disk image: what it holds is {words}")
-        what = "a raw disk image"
-        if (kind := _promised(image)) is not RAW:
-            what = f"an image in the format {kind}"
+        kind = _promised(file, image)
+        what = f"an image in the format {kind}" if kind else "a raw disk image"
         raise RequestError(f"{image} is not {what}: it is {words}")
 
 
-def _promised(image: Path) -> Format:
-    return next(iter(promised(image.name)), RAW)
+def _promised(file: Path, image: Path) -> str:
+    """The format that an image's name promises; empty if that is raw, or `file` is unpacked."""
+    kind = next(iter(promised(image.name)), RAW)
+    return "" if kind is RAW or not file.samefile(image) else kind.name
 
 
 def _check(
@@ -184,8 +184,8 @@ def _check(
         return Report(size, (), (_NO_SIGNATURE,))
     if table is None:
         _refuse(alias, image, without_table)
-        is_raw = _promised(image) is RAW or not alias.samefile(image)
-        other = "" if is_raw else f"is not an image in the format {_promised(image)}, and "
+        kind = _promised(alias, image)
+        other = f"is not an image in the format {kind}, and " if kind else ""
         raise RequestError(f"{image} {other}has no partition table that sfdisk can read")
     if not table.whole:
         return Report(size, table.parts, table.faults, sector_size=table.sector_size)

@@ -53,10 +53,9 @@ let
     ) (builtins.attrNames row)
     ++ unless (row ? source && row ? target) "a row of contents lacks a source or a target"
     ++ unless (isWhole row) "the row of contents for ${row.target or "?"} has one of user and group: set both, or none";
-
 in
 oneOf "partitionTableType" tables partitionTableType
-++ oneOf "format" (formats) format
+++ oneOf "format" formats format
 ++ unless (fsType == "ext4")
   "fsType is ${show fsType}, and only ext4 is made without a virtual machine: take ext4, or nixpkgs' make-disk-image"
 ++ unless (diskSize == "auto" || isMib diskSize)

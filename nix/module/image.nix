@@ -39,14 +39,9 @@ let
     );
   name = path: builtins.concatStringsSep "." path;
   # nixpkgs calls formats as qemu-img does; what it calls vpc, it makes for clouds that take a fixed one.
-  own = {
-    format = word: if word == "vpc" then "vhd" else word;
-    additionalSpace = megabytes;
-    bootSize = megabytes;
-  };
-  megabytes = size: if builtins.isInt size then "${toString size}M" else size;
+  own = option: value: if option == "format" && value == "vpc" then "vhd" else value;
   honoured = builtins.mapAttrs (
-    option: path: lib.mkDefault ((own.${option} or (value: value)) (lib.getAttrFromPath path config))
+    option: path: lib.mkDefault (own option (lib.getAttrFromPath path config))
   ) (lib.filterAttrs (_: has) (row.honoured or { }));
   diskSize = [
     "virtualisation"

@@ -1,7 +1,7 @@
 # The image variants, by the names that they have in nixpkgs, and two more: hetzner and libvirt.
 #
-# target, format: what the command gets, unless image.assemble says otherwise
-# base: modules for variants that nixpkgs has not
+# target: what the command gets, unless image.assemble has another one
+# base: the module of a variant that nixpkgs has not
 # honoured: options of nixpkgs' modules that become the default of an option of image.assemble
 # ignored: options of nixpkgs' modules without a meaning here; a warning names those that are set
 let
@@ -11,7 +11,7 @@ let
       "format"
     ];
   };
-  # nixpkgs has these words of qemu-img for formats.
+  # An option of one of nixpkgs' image modules.
   virtualisation = name: option: [
     "virtualisation"
     name

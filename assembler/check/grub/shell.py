@@ -50,6 +50,7 @@ class Shell(Environment):
     def run(self, text: str) -> None:
         """Run a configuration, and the entries of its menu. Raises ScriptError."""
         try:
+            self.spend(_PARSE * len(text))
             self._run(parse(text))
             self._open((), ())
         except RecursionError:
@@ -83,8 +84,7 @@ class Shell(Environment):
         self.variables, self.lost = variables, lost
 
     def _keep_exported(self) -> None:
-        kept = self._exported & self.variables.keys()
-        self.variables = {key: self.variables[key] for key in kept}
+        self.variables = {key: self.variables[key] for key in {*self.variables} & self._exported}
 
     def _run(self, block: Block) -> bool | None:
         """Run commands; the result is that of the last one, as `_command` has it."""
