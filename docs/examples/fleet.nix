@@ -28,6 +28,7 @@ let
     image.assemble.copyChannel = false;
   };
 
+  # nix-build looks into a set within a set only where that says so.
   pick =
     variants: images:
     builtins.listToAttrs (
@@ -35,7 +36,10 @@ let
         inherit name;
         value = images.${name};
       }) variants
-    );
+    )
+    // {
+      recurseForDerivations = true;
+    };
 in
 builtins.mapAttrs (
   name: machine:

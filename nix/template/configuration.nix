@@ -1,6 +1,5 @@
 { pkgs, ... }:
 {
-  nixpkgs.hostPlatform = "x86_64-linux";
   system.stateVersion = "25.11";
 
   networking.hostName = "machine";

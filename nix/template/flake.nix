@@ -3,8 +3,8 @@
 
   inputs = {
     nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
-    # where your checkout of assemble is
-    assemble.url = "path:../assemble";
+    # Change this: where your checkout of assemble is. A flake takes no relative path outside of itself.
+    assemble.url = "path:/path/to/assemble";
     assemble.inputs.nixpkgs.follows = "nixpkgs";
   };
 
@@ -14,17 +14,28 @@
       nixpkgs,
       assemble,
     }:
+    let
+      machineFor =
+        platform:
+        nixpkgs.lib.nixosSystem {
+          modules = [
+            assemble.nixosModules.default
+            ./configuration.nix
+            { nixpkgs.hostPlatform = platform; }
+          ];
+        };
+    in
     {
-      nixosConfigurations.machine = nixpkgs.lib.nixosSystem {
-        modules = [
-          assemble.nixosModules.default
-          ./configuration.nix
-        ];
+      nixosConfigurations = {
+        machine = machineFor "x86_64-linux";
+        machine-aarch64 = machineFor "aarch64-linux";
       };
 
-      # nix build .#qemu-efi, .#amazon, .#raw-efi and so on: see docs/nix.md of assemble
-      packages.x86_64-linux = self.nixosConfigurations.machine.config.system.build.images // {
-        default = self.packages.x86_64-linux.qemu-efi;
+      # nix build .#qemu-efi, .#amazon, .#raw-efi and so on: see docs/nix.md of assemble. The same images
+      # for a machine with an ARM processor: nix build .#packages.aarch64-linux.qemu-efi
+      packages = nixpkgs.lib.mapAttrs (_: machine: machine.config.system.build.images) {
+        x86_64-linux = self.nixosConfigurations.machine;
+        aarch64-linux = self.nixosConfigurations.machine-aarch64;
       };
     };
 }

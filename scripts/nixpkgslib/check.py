@@ -19,7 +19,7 @@ _KINDS = ("package", "function", "variant", "variant, systemd-boot")
 _SITES = "call of make-disk-image"
 _CALL = re.compile(r"import [^ ;]*/lib/make-disk-image\.nix")
 _MODULES = ("nixos/modules", "nixos/maintainers")  # whose calls are of images of a configuration
-_LONGEST = 160  # characters of an error
+_LONGEST = 300  # characters of an error
 
 
 class NixError(Exception):
@@ -98,10 +98,15 @@ def _evaluate(expression: str) -> str:
     argv = ["nix-instantiate", "--eval", "--strict", "--json", "-E", expression]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
-        # Newer releases of Nix print the cause last, and older ones first.
-        found = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        errors = [line for line in found if line.startswith("error: ")]
-        raise NixError((errors or found or ["no message"])[-1].removeprefix("error: ")[:_LONGEST])
+        # Newer releases of Nix print the cause last, and older ones first. A thrown text of many
+        # lines follows its own line, which ends with an apostrophe.
+        found = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["no message"]
+        errors = [at for at, line in enumerate(found) if line.startswith("error: ")]
+        at = (errors or [-1])[-1]
+        cause = found[at].removeprefix("error: ")
+        if cause.endswith((": '", ":")) and found[at + 1 :]:
+            cause += " ".join(found[at + 1 : at + 5])
+        raise NixError(cause[:_LONGEST])
     return done.stdout
 
 
