@@ -81,10 +81,44 @@
   argumentNames ? { },
 }:
 let
+  values = import ./values.nix { lib = if pkgs == null then null else pkgs.lib; };
+  facts = builtins.fromJSON (builtins.readFile ./module/facts.json);
+  names = {
+    "--additional-path" = "additionalPaths";
+    "--additional-space" = "additionalSpace";
+    "--boot-loader" = "bootLoader";
+    "--boot-size" = "bootSize";
+    "--channel" = "channel";
+    "--configuration" = "configFile";
+    "--contents" = "contents";
+    "--efi-binary" = "efiBinaries";
+    "--generation" = "generations";
+    "--label" = "label";
+    "--partition-table" = "partitionTableType";
+    "--sector-size" = "sectorSize";
+    "--size" = "diskSize";
+    "--system" = "toplevel";
+  }
+  // argumentNames;
+  word =
+    option: words: value:
+    if value == null then [ ] else values.oneOf names.${option} words value;
+  problems =
+    values.size names."--size" true diskSize
+    ++ values.size names."--additional-space" false additionalSpace
+    ++ values.size names."--boot-size" false bootSize
+    ++ word "--partition-table" facts.tables partitionTableType
+    ++ word "--boot-loader" [ "grub" "none" "systemd-boot" ] bootLoader
+    ++ values.oneOf names."--sector-size" [ 512 4096 ] sectorSize
+    ++ values.contents names."--contents" contents;
+
   size = value: if builtins.isInt value then "${toString value}M" else value;
   optional = option: value: if value == null then [ ] else [ option "${value}" ];
   profiles = map (number: generations.${number}) (builtins.attrNames generations);
 in
+if problems != [ ] then
+  throw (builtins.concatStringsSep "\n" (map (line: "assemble-image.nix: ${line}") problems))
+else
 runCommand name
   (
     {
@@ -95,23 +129,7 @@ runCommand name
       exportReferencesGraph.closure =
         [ toplevel ] ++ additionalPaths ++ profiles ++ (if channel == null then [ ] else [ channel ]);
 
-      argumentNames = {
-        "--additional-path" = "additionalPaths";
-        "--additional-space" = "additionalSpace";
-        "--boot-loader" = "bootLoader";
-        "--boot-size" = "bootSize";
-        "--channel" = "channel";
-        "--configuration" = "configFile";
-        "--contents" = "contents";
-        "--efi-binary" = "efiBinaries";
-        "--generation" = "generations";
-        "--label" = "label";
-        "--partition-table" = "partitionTableType";
-        "--sector-size" = "sectorSize";
-        "--size" = "diskSize";
-        "--system" = "toplevel";
-      }
-      // argumentNames;
+      argumentNames = names;
       contents = builtins.toJSON contents;
       arguments = [
         "--system"

@@ -98,7 +98,12 @@ python3Packages.buildPythonApplication {
   ++ lib.optionals withGuestfs [
     "--set-default"
     "LIBGUESTFS_PATH"
-    libguestfs-appliance
+    (
+      if libguestfs-appliance.meta.available or true then
+        libguestfs-appliance
+      else
+        throw "assemble: withGuestfs needs libguestfs-appliance, which nixpkgs has not for this system: leave withGuestfs out, or override libguestfs-appliance with a fixed appliance of your own (libguestfs-make-fixed-appliance)"
+    )
   ];
 
   # The tests need Debian and a store of their own: scripts/run-tests.

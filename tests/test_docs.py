@@ -141,7 +141,7 @@ def test_the_example_of_a_fleet_gives_each_machine_its_images() -> None:
     names = "builtins.mapAttrs (_: builtins.mapAttrs (_: one: one.name))"
     stand_in = f"nixpkgs={REPOSITORY}/tests/support/nixpkgs"
     example = "import (source + /docs/examples/fleet.nix)"
-    images = "builtins.mapAttrs (_: one: removeAttrs one [ \"recurseForDerivations\" ])"
+    images = 'builtins.mapAttrs (_: one: removeAttrs one [ "recurseForDerivations" ])'
     found = evaluate(f"{names} ({images} ({example}))", "-I", stand_in)
     assert found == {
         "database": {"hetzner": "nixos-image-hetzner"},
@@ -150,7 +150,7 @@ def test_the_example_of_a_fleet_gives_each_machine_its_images() -> None:
 
 
 def test_nix_build_finds_all_images_of_the_example_of_a_fleet() -> None:
-    """Without a mark, nix-build passes over a set within a set, and builds nothing, with status 0."""
+    """Without a mark, nix-build passes over a set within a set: nothing is built, status 0."""
     argv = ["nix-instantiate", f"{REPOSITORY}/docs/examples/fleet.nix"]
     found = output(*argv, "-I", f"nixpkgs={REPOSITORY}/tests/support/nixpkgs")
     assert len(found.split()) == 3

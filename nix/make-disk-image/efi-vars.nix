@@ -1,5 +1,5 @@
-# Shell code that makes $out/efi-vars.fd: a copy of efiVariables, with the entry that the boot loader's
-# installer adds if boot.loader.efi.canTouchEfiVariables is set.
+# Shell code that makes $out/efi-vars.fd: a copy of efiVariables, with an entry that has the title
+# that the boot loader's installer gives it, if boot.loader.efi.canTouchEfiVariables is set.
 {
   pkgs,
   lib,
@@ -10,6 +10,15 @@
 let
   loaders = config.boot.loader;
   architecture = pkgs.stdenv.hostPlatform.efiArch;
+  # As nixpkgs' grub.nix names it for the first of its directories.
+  mirrors = loaders.grub.mirroredBoots or [ ];
+  first = if mirrors == [ ] then { } else builtins.head mirrors;
+  mountPoint = first.efiSysMountPoint or loaders.efi.efiSysMountPoint or "/boot";
+  bootloaderId =
+    if first.efiBootloaderId or null != null then
+      first.efiBootloaderId
+    else
+      "${config.system.nixos.distroName or "NixOS"}${builtins.replaceStrings [ "/" ] [ "-" ] mountPoint}";
   entry =
     if loaders.systemd-boot.enable or false then
       {
@@ -18,7 +27,7 @@ let
       }
     else
       {
-        title = "NixOS";
+        title = bootloaderId;
         file = "\\EFI\\BOOT\\BOOT${lib.toUpper architecture}.EFI";
       };
   added = installBootLoader && loaders.efi.canTouchEfiVariables or false;

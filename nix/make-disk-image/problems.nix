@@ -27,7 +27,8 @@ let
   unless = right: line: if right then [ ] else [ line ];
   implies = condition: result: !condition || result;
   show = builtins.toJSON;
-  inherit (import ../words.nix { inherit lib; }) oneOf;
+  values = import ../values.nix { inherit lib; };
+  inherit (values) oneOf;
   isGuid =
     value:
     builtins.isString value
@@ -38,21 +39,9 @@ let
     value:
     builtins.isInt value || builtins.isString value && builtins.match "[0-9]+" value != null;
   isWhole = row: (row.user or null == null) == (row.group or null == null);
-  rowProblems =
+  ownerProblems =
     row:
-    builtins.concatMap (
-      key:
-      oneOf "a key of contents" [
-        "source"
-        "target"
-        "mode"
-        "user"
-        "group"
-        "xattrs"
-      ] key
-    ) (builtins.attrNames row)
-    ++ unless (row ? source && row ? target) "a row of contents lacks a source or a target"
-    ++ unless (isWhole row) "the row of contents for ${row.target or "?"} has one of user and group: set both, or none";
+    unless (isWhole row) "the row of contents for ${row.target or "?"} has one of user and group: set both, or none";
 in
 oneOf "partitionTableType" tables partitionTableType
 ++ oneOf "format" formats format
@@ -63,7 +52,7 @@ oneOf "partitionTableType" tables partitionTableType
 ++ unless (isSize additionalSpace)
   "additionalSpace is ${show additionalSpace}, which is no size such as \"512M\" or \"1G\""
 ++ unless (isSize bootSize) "bootSize is ${show bootSize}, which is no size such as \"256M\" or \"1G\""
-++ builtins.concatMap rowProblems contents
+++ builtins.concatMap (row: values.contents "contents" [ row ] ++ ownerProblems row) contents
 ++ unless (implies deterministic (rootFSUID != null))
   "rootFSUID is null: set it, or deterministic = false"
 ++ unless (implies (deterministic && rootFSUID != null) (isGuid rootFSUID))

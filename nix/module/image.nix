@@ -52,6 +52,7 @@ let
   foreignLoaders = import ../foreign-loaders.nix { inherit config; };
   assembled = import ../assemble-image.nix {
     inherit pkgs;
+    inherit (pkgs) runCommand; # which gives meta and overrideAttrs, as the images of nixpkgs have them
     assemble = "${cfg.package}/bin/assemble";
   };
 in

@@ -2,7 +2,7 @@
 { lib, pkgs, facts }:
 let
   inherit (lib) mkOption types;
-  inherit (import ../words.nix { inherit lib; }) oneOf;
+  inherit (import ../values.nix { inherit lib; }) oneOf;
 
   word =
     name: words: description:

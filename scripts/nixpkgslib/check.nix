@@ -39,6 +39,14 @@ let
   images =
     more: (configuration nixpkgs ([ machine (source + "/nix/module.nix") ] ++ more)).system.build.images;
 
+  # The derivation of an image that any builder makes.
+  drvOf =
+    image:
+    if builtins.elem "kvm" (image.requiredSystemFeatures or [ ]) then
+      throw "the image asks for kvm"
+    else
+      image.drvPath;
+
   theirs = import (nixpkgs + "/nixos/lib/make-disk-image.nix");
   ours = import (source + "/nix/make-disk-image.nix");
   same =
@@ -66,20 +74,22 @@ let
       plain = removeAttrs machine [ "image" ];
       found = configuration tree [ plain (other.module or { }) (tree + "/${file}") ];
     in
-    found.system.build.${other.attribute or "image"}.drvPath;
+    drvOf found.system.build.${other.attribute or "image"};
 in
 {
   package = {
     "x86_64-linux" = package "x86_64-linux" { };
     "x86_64-linux, with libguestfs" = package "x86_64-linux" { withGuestfs = true; };
     "aarch64-linux" = package "aarch64-linux" { };
+    "aarch64-linux, cross compiled" =
+      (pkgs.pkgsCross.aarch64-multiplatform.callPackage (source + "/nix/package.nix") { }).drvPath;
   };
   function."make-disk-image" = same;
-  variant = builtins.mapAttrs (name: _: (images [ ]).${name}.drvPath) (
+  variant = builtins.mapAttrs (name: _: drvOf (images [ ]).${name}) (
     import (source + "/nix/module/variants.nix")
   );
   "variant, systemd-boot" = lib.genAttrs [ "hetzner" "libvirt" "qemu-efi" "raw-efi" ] (
-    name: (images [ bySystemdBoot ]).${name}.drvPath
+    name: drvOf (images [ bySystemdBoot ]).${name}
   );
   inherit site;
 }

@@ -51,7 +51,10 @@ def check(nixpkgs: Path) -> list[Row]:
             for kind, ones in zip(_KINDS, names, strict=True)
             for name in ones
         ]
-        asked += [(_SITES, site, f'({checks}).site "{site}"') for site in call_sites(nixpkgs)]
+        sites = call_sites(nixpkgs)
+        if not sites:
+            raise NixError(f"no file in {' and '.join(_MODULES)} calls make-disk-image")
+        asked += [(_SITES, site, f'({checks}).site "{site}"') for site in sites]
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             return list(pool.map(lambda one: _row(*one), asked))
 
@@ -100,7 +103,8 @@ def _evaluate(expression: str) -> str:
     if done.returncode:
         # Newer releases of Nix print the cause last, and older ones first. A thrown text of many
         # lines follows its own line, which ends with an apostrophe.
-        found = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["no message"]
+        found = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        found = found or ["no message"]
         errors = [at for at, line in enumerate(found) if line.startswith("error: ")]
         at = (errors or [-1])[-1]
         cause = found[at].removeprefix("error: ")

@@ -40,7 +40,7 @@ def test_everything_has_a_value(nixpkgs: Path) -> None:
     assert rows[-1] == f"{len(rows) - 1} rows, 0 without a value"
     assert "function | make-disk-image | the same 27 arguments" in rows
     assert [row.split(" | ")[0] for row in rows[:-1]] == [
-        *["package"] * 3, "function", *["variant"] * 18, *["variant, systemd-boot"] * 4,
+        *["package"] * 4, "function", *["variant"] * 18, *["variant, systemd-boot"] * 4,
         "call of make-disk-image",
     ]  # fmt: skip
     [site] = [row for row in rows if _SITE in row]

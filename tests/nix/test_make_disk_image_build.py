@@ -159,7 +159,7 @@ def test_a_whole_system(build: Build, demo_system: str, tmp_path: Path) -> None:
     ]
     variables = (out / "efi-vars.fd").read_bytes()
     assert len(variables) == Path(VARIABLES).stat().st_size
-    for text in ("BootOrder", "Boot0000", "NixOS", "\\EFI\\BOOT\\BOOTX64.EFI"):
+    for text in ("BootOrder", "Boot0000", "NixOS-boot", "\\EFI\\BOOT\\BOOTX64.EFI"):
         assert text.encode("utf-16-le") + b"\0\0" in variables
 
 

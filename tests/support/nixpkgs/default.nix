@@ -46,6 +46,7 @@ let
       inherit lib pkgs;
       inherit (import ./lib/modules.nix { inherit pkgs lib; }) evalModules;
       path = ./.;
+      pkgsCross.aarch64-multiplatform = import ./. { system = "aarch64-linux"; };
       stdenv = {
         hostPlatform = {
           inherit system;
