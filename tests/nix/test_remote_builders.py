@@ -48,6 +48,13 @@ export NIX_SSHOPTS="-F $work/ssh_config" HOME=$work/root
 builders="ssh-ng://builder1 x86_64-linux - 1; ssh-ng://builder2 x86_64-linux - 1"
 outputs=$(nix-build --no-out-link -j 0 --builders "$builders" "$expression" 2> build.log) ||
   { cat build.log ssh.log >&2; exit 1; }
+# Both builds have begun before an image is copied from where it was built.
+grep -oE "^(building|copying) .*-nixos-disk-image" build.log | cut -d " " -f 1 | sort -c ||
+  { cat build.log >&2; exit 1; }
+# Nix builds them anew on this machine, and compares.
+nix-build --no-out-link --check --builders "" "$expression" >> build.log 2>&1 ||
+  { tail build.log >&2; exit 1; }
+[ "$(grep -c "^checking outputs of" build.log)" = 2 ]
 number=0
 for out in $outputs; do
   cp -r --sparse=always "$out" "$top/$number"
