@@ -11,6 +11,12 @@
         "aarch64-linux"
       ];
       packageFor = system: nixpkgs.legacyPackages.${system}.callPackage ./nix/package.nix { };
+      # What a flake made of the template gives.
+      machine = (import ./nix/template/flake.nix).outputs {
+        inherit nixpkgs;
+        self = machine;
+        assemble = self;
+      };
     in
     {
       packages = forEach (system: rec {
@@ -53,6 +59,7 @@
 
       checks = forEach (system: {
         package = self.packages.${system}.default;
+        image = machine.packages.${system}.qemu-efi;
       });
     };
 }

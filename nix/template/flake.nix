@@ -33,7 +33,7 @@
 
       # nix build .#qemu-efi, .#amazon, .#raw-efi and so on: see docs/nix.md of assemble. The same images
       # for a machine with an ARM processor: nix build .#packages.aarch64-linux.qemu-efi
-      packages = nixpkgs.lib.mapAttrs (_: machine: machine.config.system.build.images) {
+      packages = builtins.mapAttrs (_: machine: machine.config.system.build.images) {
         x86_64-linux = self.nixosConfigurations.machine;
         aarch64-linux = self.nixosConfigurations.machine-aarch64;
       };
