@@ -31,11 +31,20 @@
         machine-aarch64 = machineFor "aarch64-linux";
       };
 
-      # nix build .#qemu-efi, .#amazon, .#raw-efi and so on: see docs/nix.md of assemble. The same images
-      # for a machine with an ARM processor: nix build .#packages.aarch64-linux.qemu-efi
-      packages = builtins.mapAttrs (_: machine: machine.config.system.build.images) {
-        x86_64-linux = self.nixosConfigurations.machine;
-        aarch64-linux = self.nixosConfigurations.machine-aarch64;
-      };
+      # nix build .#qemu-efi (the default), .#amazon, .#raw-efi and so on: see docs/nix.md of assemble. The
+      # same images for a machine with an ARM processor: nix build .#packages.aarch64-linux.qemu-efi
+      packages =
+        builtins.mapAttrs
+          (
+            _: machine:
+            let
+              inherit (machine.config.system.build) images;
+            in
+            images // { default = images.qemu-efi; }
+          )
+          {
+            x86_64-linux = self.nixosConfigurations.machine;
+            aarch64-linux = self.nixosConfigurations.machine-aarch64;
+          };
     };
 }

@@ -59,6 +59,18 @@ def test_checks_build_the_package_and_an_image_of_the_template() -> None:
         assert checks["image"] == "nixos-image-qemu-efi"
 
 
+def test_the_default_of_the_template_is_one_of_its_images() -> None:
+    wanted = """
+      let
+        machine = (import (source + /nix/template/flake.nix)).outputs {
+          inherit nixpkgs;
+          self = machine;
+          assemble = flake;
+        };
+      in builtins.mapAttrs (_: images: images.default.name) machine.packages"""
+    assert outputs(wanted) == dict.fromkeys(SYSTEMS, "nixos-image-qemu-efi")
+
+
 def test_what_it_hands_on_are_the_files_of_nix() -> None:
     wanted = """[
       (builtins.isFunction (flake.lib.assembleImage { inherit pkgs; }))
