@@ -28,6 +28,25 @@
 let
   inherit (lib.importTOML ../pyproject.toml) project;
   librariesOf = package: "${lib.getLib package}/lib";
+  namesBelow =
+    name:
+    let
+      entries = removeAttrs (builtins.readDir (../. + "/${name}")) [ "__pycache__" ];
+      withNamesBelow =
+        entry:
+        [ "${name}/${entry}" ]
+        ++ (if entries.${entry} == "directory" then namesBelow "${name}/${entry}" else [ ]);
+    in
+    builtins.concatMap withNamesBelow (builtins.attrNames entries);
+  sources = [
+    "LICENSE"
+    "README.md"
+    "assemble_start.py"
+    "assembler"
+    "pyproject.toml"
+    "setup.py"
+  ]
+  ++ namesBelow "assembler";
 in
 python3Packages.buildPythonApplication {
   pname = project.name;
@@ -37,13 +56,8 @@ python3Packages.buildPythonApplication {
   src = builtins.path {
     name = "assemble-source";
     path = ../.;
-    filter =
-      path: _type:
-      let
-        name = lib.removePrefix "${toString ../.}/" path;
-      in
-      builtins.match "LICENSE|README\\.md|pyproject\\.toml|setup\\.py|assemble_start\\.py|assembler(/.*)?" name != null
-      && builtins.match ".*__pycache__.*" name == null;
+    # Nix gives a path with or without its symlinks followed, so that only its end is known.
+    filter = path: _type: builtins.any (name: lib.hasSuffix "/${name}" path) sources;
   };
 
   # The libraries that are opened at run time.

@@ -7,7 +7,7 @@ let
   nearest =
     words: word:
     let
-      distance = lib.strings.levenshtein word;
+      distance = other: lib.strings.levenshtein word (toString other);
     in
     builtins.head (builtins.sort (one: other: distance one < distance other) words);
   unless = right: line: if right then [ ] else [ line ];

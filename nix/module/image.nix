@@ -79,8 +79,8 @@ in
       message = "image.assemble: fileSystems.\"/\" has the type ${root.fsType or ""}, and ext4 alone is made without an appliance: take ext4, or set image.assemble.package with withGuestfs = true and add \"--filesystem\" and its name to image.assemble.extraArgs";
     }
     {
-      assertion = cfg.bootLoader == "none" || foreignLoaders == [ ];
-      message = "image.assemble: boot.loader.${lib.head (foreignLoaders ++ [ "" ])} is enabled, and its installer needs a virtual machine: enable boot.loader.grub or boot.loader.systemd-boot, or set image.assemble.bootLoader = \"none\"";
+      assertion = builtins.elem cfg.bootLoader [ "none" "system" ] || foreignLoaders == [ ];
+      message = "image.assemble: boot.loader.${lib.head (foreignLoaders ++ [ "" ])} is enabled, and its installer needs a virtual machine: enable boot.loader.grub or boot.loader.systemd-boot, or set image.assemble.bootLoader = \"none\", or \"system\" with image.assemble.package = a package with withGuestfs = true";
     }
     {
       assertion = target == null || builtins.elem platform target.machines;

@@ -50,8 +50,9 @@ in
     The partition table; null is the one that the boot loader of the configuration needs. See
     docs/booting.md.
   '';
-  bootLoader = word "bootLoader" [ "grub" "none" "systemd-boot" ] ''
-    The boot loader; null is the one that the configuration has.
+  bootLoader = word "bootLoader" [ "grub" "none" "system" "systemd-boot" ] ''
+    The boot loader; null is the one that the configuration has, and "system" its own installer, which needs
+    a {option}`image.assemble.package` with libguestfs.
   '';
   size = size "auto" ''
     The size of the disk, in MiB or as in "8G"; "auto" is what goes in and

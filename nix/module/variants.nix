@@ -110,7 +110,6 @@ in
         ])
         [
           "agent"
-          "bios"
           "boot"
           "cores"
           "memory"
@@ -134,6 +133,12 @@ in
   raw-efi = plain;
   virtualbox = {
     target = "virtualbox";
+    honoured = {
+      additionalSpace = [
+        "virtualbox"
+        "baseImageFreeSpace"
+      ];
+    };
     # The machine's settings, which are those of the format ova.
     ignored = map (option: [
       "virtualbox"

@@ -50,7 +50,8 @@ def test_values_that_cannot_be_are_refused_at_once() -> None:
             'bootSize is "auto", which is no number of MiB and no size such as "8G"',
             'partitionTableType is "efii", which is none of efi, efixbootldr, hybrid, legacy, '
             "legacy+boot, legacy+gpt, none; did you mean efi?",
-            'bootLoader is "grup", which is none of grub, none, systemd-boot; did you mean grub?',
+            'bootLoader is "grup", which is none of grub, none, system, systemd-boot; '
+            "did you mean grub?",
             "sectorSize is 1024, which is none of 512, 4096",
             'a key of contents is "sourc", which is none of source, target, mode, user, group, '
             "xattrs; did you mean source?",

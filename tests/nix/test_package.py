@@ -6,6 +6,7 @@ Without these tests, a package of nixpkgs can lack a program or a library that t
 import re
 import shlex
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -19,8 +20,12 @@ _PACKAGE = "(pkgs.callPackage (source + /nix/package.nix) {})"
 _OF_LIBRARIES = REPOSITORY / "assembler/host/shared_objects.py"
 
 
-def test_it_has_the_program_and_nothing_that_is_built_beside_it() -> None:
-    assert evaluate(f"builtins.readDir {_PACKAGE}.src", "--read-write-mode") == {
+def test_it_has_the_program_and_nothing_that_is_built_beside_it(tmp_path: Path) -> None:
+    """Also where a link leads to the checkout: Nix resolves it, or not, as its release is."""
+    (tmp_path / "link").symlink_to(REPOSITORY.parent)
+    file = tmp_path / "link" / REPOSITORY.name / "nix/package.nix"
+    package = f"(pkgs.callPackage {file} {{}})"
+    assert evaluate(f"builtins.readDir {package}.src", "--read-write-mode") == {
         "LICENSE": "regular", "README.md": "regular", "assemble_start.py": "regular",
         "assembler": "directory", "pyproject.toml": "regular", "setup.py": "regular",
     }  # fmt: skip

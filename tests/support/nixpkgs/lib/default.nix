@@ -53,6 +53,12 @@ let
       );
     licenses.mit = "MIT";
     inherit (builtins) head;
+    hasSuffix =
+      suffix: text:
+      let
+        start = builtins.stringLength text - builtins.stringLength suffix;
+      in
+      start >= 0 && builtins.substring start (-1) text == suffix;
     hasPrefix = prefix: text: builtins.substring 0 (builtins.stringLength prefix) text == prefix;
     filterAttrs =
       keep: set:
