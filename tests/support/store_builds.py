@@ -28,9 +28,11 @@ install -d -o 65534 home
 mkdir new overlay state
 sed "s|^root:.*|root:x:0:0:root:$work/root:/bin/sh|" /etc/passwd > passwd
 cp /etc/group .
+# Nix kills all processes of a build user, so that no two of these namespaces may share one.
 for n in 1 2 3; do
-  echo "nixbld$n:x:3000$n:nixbld$n" >> group
-  echo "nixbld$n:x:3000$n:3000$n::/var/empty:/usr/sbin/nologin" >> passwd
+  id=$((100000 + $$ * 4 + n))
+  echo "nixbld$n:x:$id:nixbld$n" >> group
+  echo "nixbld$n:x:$id:$id::/var/empty:/usr/sbin/nologin" >> passwd
 done
 mount --bind passwd /etc/passwd
 mount --bind group /etc/group
