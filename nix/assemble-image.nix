@@ -51,7 +51,8 @@
   bootSize ? "256M",
   # legacy, legacy+boot, legacy+gpt, efi, efixbootldr, hybrid or none; null: the default of the command
   partitionTableType ? null,
-  # grub, systemd-boot, none, or system (its own installer, in an appliance); null: the boot loader that the system is configured with
+  # grub, systemd-boot, none, or system: the system's own installer, in an appliance; null: the boot
+  # loader that the system is configured with
   bootLoader ? null,
   # bytes in a sector of the disk: 512 or 4096
   sectorSize ? 512,
@@ -108,7 +109,7 @@ let
     ++ values.size names."--additional-space" false additionalSpace
     ++ values.size names."--boot-size" false bootSize
     ++ word "--partition-table" facts.tables partitionTableType
-    ++ word "--boot-loader" [ "grub" "none" "system" "systemd-boot" ] bootLoader
+    ++ word "--boot-loader" values.bootLoaders bootLoader
     ++ values.oneOf names."--sector-size" [ 512 4096 ] sectorSize
     ++ values.contents names."--contents" contents;
 

@@ -13,6 +13,14 @@ let
   unless = right: line: if right then [ ] else [ line ];
 in
 rec {
+  # The words for a boot loader.
+  bootLoaders = [
+    "grub"
+    "none"
+    "system"
+    "systemd-boot"
+  ];
+
   # The value of `name`, if it is none of `words`.
   oneOf =
     name: words: value:

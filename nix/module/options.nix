@@ -2,7 +2,7 @@
 { lib, pkgs, facts }:
 let
   inherit (lib) mkOption types;
-  inherit (import ../values.nix { inherit lib; }) oneOf;
+  inherit (import ../values.nix { inherit lib; }) bootLoaders oneOf;
 
   word =
     name: words: description:
@@ -50,7 +50,7 @@ in
     The partition table; null is the one that the boot loader of the configuration needs. See
     docs/booting.md.
   '';
-  bootLoader = word "bootLoader" [ "grub" "none" "system" "systemd-boot" ] ''
+  bootLoader = word "bootLoader" bootLoaders ''
     The boot loader; null is the one that the configuration has, and "system" its own installer, which needs
     a {option}`image.assemble.package` with libguestfs.
   '';

@@ -24,6 +24,12 @@
             { nixpkgs.hostPlatform = platform; }
           ];
         };
+      imagesOf =
+        machine:
+        let
+          inherit (machine.config.system.build) images;
+        in
+        images // { default = images.qemu-efi; };
     in
     {
       nixosConfigurations = {
@@ -33,18 +39,9 @@
 
       # nix build .#qemu-efi (the default), .#amazon, .#raw-efi and so on: see docs/nix.md of assemble. The
       # same images for a machine with an ARM processor: nix build .#packages.aarch64-linux.qemu-efi
-      packages =
-        builtins.mapAttrs
-          (
-            _: machine:
-            let
-              inherit (machine.config.system.build) images;
-            in
-            images // { default = images.qemu-efi; }
-          )
-          {
-            x86_64-linux = self.nixosConfigurations.machine;
-            aarch64-linux = self.nixosConfigurations.machine-aarch64;
-          };
+      packages = {
+        x86_64-linux = imagesOf self.nixosConfigurations.machine;
+        aarch64-linux = imagesOf self.nixosConfigurations.machine-aarch64;
+      };
     };
 }
